@@ -1,0 +1,72 @@
+--- The one error object, and the closed list of its kinds.
+local errors = {}
+
+---@alias luma.Kind
+---| "invalid"    # the parameters would be refused; nothing was sent
+---| "auth"       # the key is missing, wrong or used up
+---| "quota"      # the account has nothing left, or may not do this
+---| "rate_limit" # too many requests for now
+---| "moderation" # the service refuses the content
+---| "server"     # the service failed
+---| "network"    # no answer: name lookup, connect, TLS, reset
+---| "timeout"    # a deadline passed, of one exchange or of a wait
+---| "protocol"   # an answer that makes no sense
+---| "failed"     # the generation itself failed at the service
+---| "cancelled"  # by the caller, or by closing the client
+---| "io"         # a local file could not be written
+
+---@class luma.Error
+---@field kind luma.Kind
+---@field message string a sentence a person can act on
+---@field sent "no"|"maybe"|"yes" could the service have taken the submit?
+---@field retryable boolean the same call may succeed later
+---@field status? integer HTTP status
+---@field code? string what the service calls it
+---@field request_id? string the service's name for the exchange
+---@field id? string the generation it is about
+---@field generation? luma.Generation the generation as last known
+---@field field? string the parameter that is wrong
+---@field retry_after? number seconds the service asks to wait
+---@field raw? any the answer: its decoded body, or the text
+local Error = { __name = "luma.Error" }
+Error.__index = Error
+
+--- One sentence, so that `assert(luma.submit(...))` reads well.
+function Error:__tostring()
+  return self.message
+end
+
+--- Every kind, and whether trying again may help.
+local retryable = {
+  invalid = false,
+  auth = false,
+  quota = false,
+  rate_limit = true,
+  moderation = false,
+  server = true,
+  network = true,
+  timeout = true,
+  protocol = true,
+  failed = false,
+  cancelled = false,
+  io = false,
+}
+
+---@param kind luma.Kind
+---@param message string
+---@param fields? table further fields; none is `sent` if nothing was sent
+---@return luma.Error
+function errors.new(kind, message, fields)
+  assert(retryable[kind] ~= nil, kind)
+  local err = { kind = kind, message = message, sent = "no", retryable = retryable[kind] }
+  for name, value in pairs(fields or {}) do err[name] = value end
+  return setmetatable(err, Error)
+end
+
+---@param value any
+---@return boolean
+function errors.is(value)
+  return getmetatable(value) == Error
+end
+
+return errors

@@ -1,0 +1,71 @@
+--- Whether a failed call is worth sending again, and after how long. Pure.
+local retry = {}
+
+---@class luma.RetryPolicy
+---@field retries integer further attempts after the first
+---@field base number seconds before the second attempt, at most
+---@field cap number seconds before any attempt, at most
+---@field max_hint number a service that asks for more seconds is not waited for
+
+--- The pauses of every client.
+---@type { base: number, cap: number, max_hint: number }
+retry.PAUSES = { base = 1, cap = 30, max_hint = 120 }
+
+local MONTHS = { Jan = 1, Feb = 2, Mar = 3, Apr = 4, May = 5, Jun = 6,
+  Jul = 7, Aug = 8, Sep = 9, Oct = 10, Nov = 11, Dec = 12 }
+
+--- Days from 1970-01-01 to a date of the Gregorian calendar.
+local function days(year, month, day)
+  if month < 3 then year, month = year - 1, month + 12 end
+  local leap = math.floor(year / 4) - math.floor(year / 100) + math.floor(year / 400)
+  return 365 * year + leap + math.floor((153 * (month - 3) + 2) / 5) + day - 719469
+end
+
+--- Seconds since 1970 of an HTTP date, or nil. Of its three forms two are
+--- obsolete; a server that sends those is asked again without a hint.
+local function http_date(text)
+  local day, name, year, h, m, s =
+    text:match("^%a+, (%d%d) (%a%a%a) (%d%d%d%d) (%d%d):(%d%d):(%d%d) GMT$")
+  local month = MONTHS[name]
+  if not month then return nil end
+  return days(tonumber(year), month, tonumber(day)) * 86400 + h * 3600 + m * 60 + s
+end
+
+--- The value of a Retry-After header in seconds from now, or nil.
+---@param value? string
+---@param now number seconds since 1970
+---@return number?
+function retry.after(value, now)
+  if not value then return nil end
+  local seconds = value:match("^%s*(%d+)%s*$")
+  if seconds then return tonumber(seconds) end
+  local date = http_date(value)
+  return date and math.max(0, date - now)
+end
+
+--- Whether the same request may be sent again at all. One that costs money
+--- may only when the service certainly did not take it: nothing was written,
+--- or it said so (429, or 503 with Retry-After).
+---@param err luma.Error
+---@param paid boolean
+---@return boolean
+function retry.is_safe(err, paid)
+  if not err.retryable then return false end
+  return not paid or err.sent == "no"
+end
+
+--- Seconds to wait before the next attempt, or nil to give up. Exponential,
+--- with full jitter; what the service asks for goes first.
+---@param policy luma.RetryPolicy
+---@param attempt integer 1 after the first failure
+---@param err luma.Error
+---@param random fun(): number in [0, 1)
+---@return number?
+function retry.delay(policy, attempt, err, random)
+  if attempt > policy.retries then return nil end
+  local hint = err.retry_after
+  if hint then return hint <= policy.max_hint and hint or nil end
+  return math.min(policy.cap, policy.base * 2 ^ (attempt - 1)) * random()
+end
+
+return retry

@@ -1,0 +1,158 @@
+--- A local server that speaks the relay's API, makes nothing but a two-second
+-- clip, costs nothing and can be told to misbehave: for specs, for newcomers
+-- and for games in development. `run` serves in the foreground, `start` in a
+-- thread of its own, so that a program that blocks in C can talk to it.
+local json = require "luma.sandbox.json"
+local options = require "luma.sandbox.options"
+
+local sandbox = {}
+
+--- The options, as rows: name, type, default, choices, doc. Rows with
+--- `server = true` hold for the whole server, all others may also stand in a
+--- prompt as `sandbox:NAME=VALUE`.
+sandbox.options = options.rows
+
+local missing = "the sandbox needs lua-http: luarocks install http"
+  .. " (Debian, Ubuntu: apt install lua-http)"
+
+---@return string? message when something is not installed
+local function complain()
+  for _, name in ipairs { "cqueues.thread", "http.server" } do
+    local ok, message = pcall(require, name)
+    if not ok then
+      return ("%s; %s"):format(missing, tostring(message):match("[^\n]*"))
+    end
+  end
+end
+
+local function check(name, given, kind)
+  if given ~= nil and type(given) ~= "table" then
+    error(("%s: options must be a table, not a %s"):format(name,
+      type(given)), 3)
+  end
+  local checked, message = options.check(given, kind)
+  if not checked then error(("%s: %s"):format(name, message), 3) end
+  return checked
+end
+
+local function without_on_ready(given)
+  local rest = {}
+  for name, value in pairs(given or {}) do
+    if name ~= "on_ready" then rest[name] = value end
+  end
+  return rest
+end
+
+--- Serves in the foreground until it is stopped.
+---@param given table<string, any>? options, and `on_ready`, a function that is
+--- called with the URL and with a function that stops the server
+---@return true? stopped
+---@return string? message why it cannot serve
+function sandbox.run(given)
+  local checked = check("sandbox.run", given and without_on_ready(given))
+  local message = complain()
+  if message then return nil, message end
+
+  local listener
+  listener, message = require("luma.sandbox.server")
+    .open(options.split(checked))
+  if not listener then return nil, message end
+  if given and given.on_ready then
+    given.on_ready(listener.url, function() listener:stop() end)
+  end
+  return listener:loop()
+end
+
+---@class luma.SandboxServer
+---@field url string
+local Server = {}
+Server.__index = Server
+Server.__name = "luma.sandbox"
+
+function Server:__tostring()
+  return ("luma.sandbox (%s)"):format(self.handle.stopped and "stopped"
+    or self.url)
+end
+
+-- What the thread runs, in a Lua state of its own; it can have no upvalues.
+local function enter(pipe, path, cpath, settings)
+  package.path, package.cpath = path, cpath
+  require("luma.sandbox.remote").serve(pipe, settings)
+end
+
+-- Closing the pipe tells the thread to end.
+local function stop(handle)
+  if handle.stopped then return end
+  handle.stopped = true
+  handle.pipe:close()
+  handle.thread:join()
+end
+
+-- A value that calls a function when it is collected, on every Lua.
+local function finaliser(fn)
+  local newproxy = rawget(_G, "newproxy")
+  if not newproxy then return setmetatable({}, { __gc = fn }) end
+  local proxy = newproxy(true)
+  getmetatable(proxy).__gc = fn
+  return proxy
+end
+
+local function ask(handle, request)
+  return require("luma.sandbox.remote").ask(handle.pipe, request)
+end
+
+--- Serves in an OS thread of its own until `stop` or until the server is
+--- collected.
+---@param given table<string, any>? options
+---@return luma.SandboxServer? server
+---@return string? message why it cannot serve
+function sandbox.start(given)
+  local checked = check("sandbox.start", given)
+  local message = complain()
+  if message then return nil, message end
+
+  local thread, pipe = require("cqueues.thread").start(enter, package.path,
+    package.cpath, json.encode(checked))
+  if not thread then return nil, "cannot start a thread" end
+  local handle = { thread = thread, pipe = pipe }
+  local hello
+  hello, message = ask(handle)
+  if not hello or hello.message then
+    stop(handle)
+    return nil, hello and hello.message or message
+  end
+  return setmetatable({
+    url = hello.url, handle = handle,
+    guard = finaliser(function() pcall(stop, handle) end),
+  }, Server)
+end
+
+local function ask_running(self, request)
+  if self.handle.stopped then
+    error("attempt to use a stopped sandbox", 3)
+  end
+  local answer, message = ask(self.handle, request)
+  if not answer then error("the sandbox does not answer: " .. message, 3) end
+  return answer
+end
+
+--- What the server received, oldest first, downloads included.
+---@return { count: integer, submits: integer, requests: table[] } log
+function Server:requests()
+  return ask_running(self, { method = "GET", path = "/sandbox/requests" })
+end
+
+--- Forgets all requests and generations and replaces the behaviour.
+---@param given table<string, any>? options, but not those of the server
+function Server:reset(given)
+  local checked = check("sandbox.reset", given, "behaviour")
+  ask_running(self, { method = "POST", path = "/sandbox/reset",
+    body = json.encode(checked) })
+end
+
+--- Ends the thread and frees the port. May be called more than once.
+function Server:stop()
+  stop(self.handle)
+end
+
+return sandbox

@@ -1,0 +1,321 @@
+--- Checks a table against rows of `options.lua`.
+local core = require "luma.core"
+local errors = require "luma.errors"
+
+local schema = {}
+
+local MAX_DEPTH = 100 -- of `extra`; far above what a service takes
+
+--- How a value is shown in a message: short, and on one line.
+local function show(value)
+  if type(value) ~= "string" then return tostring(value) end
+  if #value > 40 then value = value:sub(1, 40) .. "…" end
+  return ("%q"):format(value):gsub("\\\n", "\\n")
+end
+
+local function expected(what, value)
+  return ("must be %s, got a %s"):format(what, type(value))
+end
+
+local function is_finite(n)
+  return n == n and n ~= math.huge and n ~= -math.huge
+end
+
+--- What is wrong with a URL that is to be public, or nil.
+local function url_problem(value)
+  local host = value:match("^https?://([^/?#]+)")
+  if not host or value:find("[%s%c]") then
+    return ("is %s: must be an http:// or https:// URL"):format(show(value))
+  end
+end
+
+local function data_uri_problem(value)
+  local mime, data = value:match("^data:([^;,]*);base64,()")
+  if not mime or not mime:find("^image/[%w.+-]+$") then
+    return "is a data: URI of no image: must begin with data:image/<type>;base64,"
+  end
+  if not value:find("^[%w+/]+=?=?$", data) then
+    return "is a data: URI whose Base64 is damaged"
+  end
+end
+
+--- The sequence of a table that JSON can carry has keys 1 to #t and no other.
+local function key_problem(value, path)
+  local count, strings = 0, 0
+  for key in pairs(value) do
+    count = count + 1
+    if type(key) == "string" then
+      strings = strings + 1
+    elseif type(key) ~= "number" then
+      return ("%s has a key that is a %s: JSON has only text"):format(path, type(key))
+    end
+  end
+  if strings > 0 and strings < count then
+    return path .. " mixes numbered and named fields: JSON has no such table"
+  end
+  if strings == 0 and count ~= #value then
+    return path .. " is a list with holes: JSON has no such list"
+  end
+end
+
+local json_problem
+
+local function table_problem(value, path, above, depth)
+  if above[value] then return path .. " contains itself" end
+  if depth > MAX_DEPTH then return path .. " is nested too deeply" end
+  local problem = key_problem(value, path)
+  if problem then return problem end
+  above[value] = true
+  for key, item in pairs(value) do
+    local name = type(key) == "number" and ("%s[%d]"):format(path, key) or path .. "." .. key
+    problem = json_problem(item, name, above, depth + 1)
+    if problem then return problem end
+  end
+  above[value] = nil
+end
+
+--- What keeps `value` from becoming JSON, or nil. `above` holds the tables
+--- around it.
+function json_problem(value, path, above, depth)
+  local kind = type(value)
+  if kind == "table" then return table_problem(value, path, above, depth) end
+  if kind == "string" then
+    local at = core.invalid_utf8(value)
+    return at and ("%s is not valid UTF-8 at byte %d"):format(path, at)
+  end
+  if kind == "number" then
+    if not is_finite(value) then return path .. " is no finite number" end
+    if core.decode(core.encode { value })[1] ~= value then
+      return path .. " has more digits than lua-cjson writes: pass it as text"
+    end
+  elseif kind ~= "boolean" and value ~= core.null then
+    return ("%s is a %s, which JSON cannot carry"):format(path, kind)
+  end
+end
+
+--- A type is a function from a value and its row to what is wrong with it:
+--- the rest of a sentence that begins with the name.
+local types = {}
+
+function types.string(value)
+  if type(value) ~= "string" then return expected("a string", value) end
+end
+
+--- Text that goes into a header.
+function types.line(value)
+  if type(value) ~= "string" then return expected("a string", value) end
+  if value == "" then return "is empty" end
+  if value:find("[%c\127]") then
+    return "contains a line end or another control character: look for one at its end"
+  end
+end
+
+function types.text(value)
+  if type(value) ~= "string" then return expected("a string", value) end
+  if not value:find("%S") then return "is empty" end
+  local at = core.invalid_utf8(value)
+  if at then return ("is not valid UTF-8 at byte %d"):format(at) end
+end
+
+function types.path(value)
+  if type(value) ~= "string" then return expected("a file name", value) end
+  if value == "" or value:find("%z") then return "is no file name" end
+end
+
+function types.boolean(value)
+  if type(value) ~= "boolean" then return expected("true or false", value) end
+end
+
+types["function"] = function(value)
+  if type(value) ~= "function" then return expected("a function", value) end
+end
+
+function types.seconds(value)
+  if type(value) ~= "number" then return expected("a number of seconds", value) end
+  if not (value > 0 and is_finite(value)) then
+    return ("is %s: must be a number of seconds above 0"):format(show(value))
+  end
+end
+
+function types.deadline(value)
+  if type(value) ~= "number" then return expected("a number of seconds", value) end
+  if not (value >= 0) then
+    return ("is %s: must be 0 or more seconds, or math.huge"):format(show(value))
+  end
+end
+
+local function whole(value, least)
+  if type(value) ~= "number" then return expected("a whole number", value) end
+  if not (value >= least and is_finite(value) and value % 1 == 0) then
+    return ("is %s: must be a whole number from %d"):format(show(value), least)
+  end
+end
+
+function types.count(value)
+  return whole(value, 0)
+end
+
+function types.positive(value)
+  return whole(value, 1)
+end
+
+function types.url(value)
+  if type(value) ~= "string" then return expected("a string", value) end
+  return url_problem(value)
+end
+
+--- The forms the relay takes on its own pages: a URL, or the whole data URI.
+function types.image(value)
+  if type(value) ~= "string" then return expected("a string", value) end
+  if value:find("^data:") then return data_uri_problem(value) end
+  local problem = url_problem(value)
+  return problem and problem .. ", or a data:image/…;base64, URI"
+end
+
+--- https, or http on this machine: the key must not travel in the clear.
+function types.base_url(value)
+  local problem = types.line(value)
+  if problem then return problem end
+  local scheme, host = value:match("^(https?)://([^/?#]+)")
+  if not scheme or value:find("[?#%s]") or host:find("@") then
+    return ("is %s: must be an https:// URL"):format(show(value))
+  end
+  local name = host:gsub(":%d+$", "")
+  if scheme == "http" and name ~= "localhost" and name ~= "127.0.0.1" and name ~= "[::1]" then
+    return ("is %s: must be https:// (http:// only to this machine)"):format(show(value))
+  end
+end
+
+function types.choice(value, row)
+  if type(value) ~= "string" then return expected("a string", value) end
+  for _, known in ipairs(row.values) do
+    if value == known then return nil end
+  end
+  return ("is %s: must be %s"):format(show(value), table.concat(row.values, " or "))
+end
+
+function types.extra(value)
+  if type(value) ~= "table" then return expected("a table", value) end
+  if value[1] ~= nil then return "must be a table of named fields, not a list" end
+end
+
+--- How far apart two names are: letters to insert, drop or replace.
+local function distance(a, b)
+  local row = {}
+  for j = 0, #b do row[j] = j end
+  for i = 1, #a do
+    local diagonal = row[0]
+    row[0] = i
+    for j = 1, #b do
+      local cost = a:byte(i) == b:byte(j) and 0 or 1
+      local best = math.min(row[j] + 1, row[j - 1] + 1, diagonal + cost)
+      diagonal, row[j] = row[j], best
+    end
+  end
+  return row[#b]
+end
+
+--- " (did you mean …?)", or the list of names when none is near.
+local function suggestion(rows, name)
+  local nearest, least, names = nil, math.huge, {}
+  for i, row in ipairs(rows) do
+    names[i] = row[1]
+    local d = distance(tostring(name):lower(), row[1])
+    if d < least then nearest, least = row[1], d end
+  end
+  if nearest and least <= math.max(2, #nearest / 3) then
+    return ("did you mean %s?"):format(nearest)
+  end
+  return "known are " .. table.concat(names, ", ")
+end
+
+local function find_row(rows, name)
+  for _, row in ipairs(rows) do
+    if row[1] == name then return row end
+  end
+end
+
+--- The first thing wrong with `values`: a sentence, and the name. `lenient`
+--- lets unknown names and values pass.
+---@param rows luma.Row[]
+---@param values table
+---@param lenient? boolean
+---@return string? problem, string? name
+function schema.problem(rows, values, lenient)
+  for name in pairs(values) do
+    if type(name) ~= "string" or not (lenient or find_row(rows, name)) then
+      return ("%s is unknown: %s"):format(tostring(name), suggestion(rows, name)), tostring(name)
+    end
+  end
+  for _, row in ipairs(rows) do
+    local name, value = row[1], values[row[1]]
+    local problem
+    if value == nil then
+      problem = row.required and "is missing"
+    else
+      problem = types[row.type](value, row)
+      if problem and lenient and row.type == "choice" then problem = types.string(value) end
+    end
+    if problem then return name .. " " .. problem, name end
+  end
+end
+
+--- A copy of `values` with the defaults of what is not given.
+---@param rows luma.Row[]
+---@param values table
+---@return table
+function schema.fill(rows, values)
+  local filled = {}
+  for _, row in ipairs(rows) do filled[row[1]] = row.default end
+  for name, value in pairs(values) do filled[name] = value end
+  return filled
+end
+
+--- Checks the options of a call and fills in the defaults. What is wrong with
+--- them is the caller's mistake, and raised at `level`.
+---@param name string of the function, for the message
+---@param rows luma.Row[]
+---@param values? table
+---@param level integer
+---@return table
+function schema.options(name, rows, values, level)
+  if values ~= nil and type(values) ~= "table" then
+    error(("luma.%s: options %s"):format(name, expected("a table", values)), level + 1)
+  end
+  local problem = schema.problem(rows, values or {})
+  if problem then error(("luma.%s: option %s"):format(name, problem), level + 1) end
+  return schema.fill(rows, values or {})
+end
+
+--- The fields to send: defaults filled in, `extra` merged. Checked to the
+--- last value, since what the service misunderstands is paid for.
+---@param rows luma.Row[]
+---@param values table
+---@param lenient boolean
+---@return table? params, luma.Error? err
+function schema.params(rows, values, lenient)
+  local problem, field = schema.problem(rows, values, lenient)
+  if not problem and values.extra then
+    for name in pairs(values.extra) do
+      if find_row(rows, name) then
+        problem, field = ("extra.%s: give %s itself"):format(name, name), "extra"
+      end
+    end
+  end
+  local params = not problem and schema.fill(rows, values)
+  if params then
+    params.extra = nil
+    for name, value in pairs(values.extra or {}) do params[name] = value end
+    for name, value in pairs(params) do
+      if not find_row(rows, name) then
+        field = values[name] == nil and "extra." .. name or name
+        problem = json_problem(value, field, { [params] = true }, 1)
+        if problem then break end
+      end
+    end
+  end
+  if problem then return nil, errors.new("invalid", problem, { field = field }) end
+  return params
+end
+
+return schema

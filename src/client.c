@@ -1,0 +1,268 @@
+/* The Lua face of an engine: reads arguments, calls the engine, pushes
+   results. */
+#include <string.h>
+
+#include "luma.h"
+
+#define MAX_HEADERS 64
+
+typedef struct Client {
+  Engine *engine; /* NULL once closed */
+} Client;
+
+static Client *check_client(lua_State *L, int i) {
+  return luaL_checkudata(L, i, CLIENT_TYPE);
+}
+
+Engine *check_engine(lua_State *L, int i) {
+  Client *c = check_client(L, i);
+  if (c->engine == NULL) luaL_error(L, "attempt to use a closed client");
+  return c->engine;
+}
+
+/* ---- arguments ---- */
+
+/* Text that C and HTTP can carry: no zero, no line end. */
+static const char *check_line(lua_State *L, int i, const char *what) {
+  size_t n;
+  const char *s = lua_tolstring(L, i, &n);
+  if (strlen(s) != n || strpbrk(s, "\r\n"))
+    luaL_error(L, "%s contains a line end or a zero byte", what);
+  return s;
+}
+
+/* The string `name` of the table at 1, or NULL. The table keeps it alive. */
+static const char *option_string(lua_State *L, const char *name) {
+  const char *s = NULL;
+  lua_getfield(L, 1, name);
+  if (lua_type(L, -1) == LUA_TSTRING) s = check_line(L, -1, name);
+  else if (!lua_isnil(L, -1)) luaL_error(L, "%s must be a string", name);
+  lua_pop(L, 1);
+  return s;
+}
+
+static double option_number(lua_State *L, const char *name, double otherwise) {
+  lua_getfield(L, 1, name);
+  double n = lua_isnil(L, -1) ? otherwise : lua_tonumber(L, -1);
+  if (!(n > 0)) luaL_error(L, "%s must be a number above 0", name);
+  lua_pop(L, 1);
+  return n;
+}
+
+/* Fills `headers` with the strings of options.headers, up to a NULL. */
+static void option_headers(lua_State *L, const char **headers) {
+  size_t n = 0;
+  lua_getfield(L, 1, "headers");
+  if (lua_istable(L, -1)) n = lua_rawlen(L, -1);
+  if (n >= MAX_HEADERS) luaL_error(L, "too many headers");
+  for (size_t i = 0; i < n; i++) {
+    lua_rawgeti(L, -1, (int)i + 1);
+    if (lua_type(L, -1) != LUA_TSTRING)
+      luaL_error(L, "headers must be strings");
+    headers[i] = check_line(L, -1, "a header");
+    lua_pop(L, 1);
+  }
+  headers[n] = NULL;
+  lua_pop(L, 1);
+}
+
+static double check_seconds(lua_State *L, int i, double otherwise) {
+  double s = luaL_optnumber(L, i, otherwise);
+  luaL_argcheck(L, s >= 0, i, "seconds cannot be negative");
+  return s < 1e6 ? s : 1e6; /* more than libcurl's milliseconds can hold */
+}
+
+/* ---- methods ---- */
+
+int l_client_new(lua_State *L) {
+  const char *headers[MAX_HEADERS];
+  EngineOptions o = {0};
+  luaL_checktype(L, 1, LUA_TTABLE);
+  o.base = option_string(L, "base");
+  o.proxy = option_string(L, "proxy");
+  o.ca_file = option_string(L, "ca_file");
+  o.user_agent = option_string(L, "user_agent");
+  o.connect_timeout = option_number(L, "connect_timeout", 10);
+  o.max_answer = (size_t)option_number(L, "max_answer", 16 * 1024 * 1024);
+  o.max_transfers = (int)option_number(L, "max_transfers", 16);
+  option_headers(L, headers);
+  o.headers = headers;
+  luaL_argcheck(L, o.base != NULL, 1, "base is missing");
+  Client *c = lua_newuserdatauv(L, sizeof *c, 0);
+  c->engine = NULL;
+  luaL_setmetatable(L, CLIENT_TYPE);
+  c->engine = engine_open(&o);
+  if (c->engine == NULL) return luaL_error(L, "cannot start libcurl");
+  return 1;
+}
+
+/* Pushes the new request's id. */
+static int push_id(lua_State *L, long long id) {
+  if (id == 0) return luaL_error(L, "not enough memory");
+  lua_pushnumber(L, (lua_Number)id);
+  return 1;
+}
+
+/* client:request(path, body, timeout, delay, once) */
+static int l_client_request(lua_State *L) {
+  Spec s = {0};
+  Engine *e = check_engine(L, 1);
+  luaL_checkstring(L, 2);
+  s.path = check_line(L, 2, "the path");
+  s.body = luaL_optlstring(L, 3, NULL, &s.body_len);
+  s.timeout = check_seconds(L, 4, 0);
+  s.delay = check_seconds(L, 5, 0);
+  s.once = lua_toboolean(L, 6);
+  luaL_argcheck(L, *s.path == '/', 2, "the path must begin with a slash");
+  return push_id(L, engine_send(e, &s));
+}
+
+/* client:fetch(url, file, stall, delay, watch, offset, validator) */
+static int l_client_fetch(lua_State *L) {
+  Spec s = {0};
+  Engine *e = check_engine(L, 1);
+  luaL_checkstring(L, 2);
+  luaL_checkstring(L, 3);
+  s.url = check_line(L, 2, "the URL");
+  s.file = lua_tostring(L, 3);
+  s.stall = check_seconds(L, 4, 0);
+  s.delay = check_seconds(L, 5, 0);
+  s.watch = lua_toboolean(L, 6);
+  s.offset = (long long)luaL_optnumber(L, 7, 0);
+  if (!lua_isnoneornil(L, 8)) {
+    luaL_checkstring(L, 8);
+    s.validator = check_line(L, 8, "the validator");
+  }
+  luaL_argcheck(L, strstr(s.url, "://") != NULL, 2, "not a URL");
+  luaL_argcheck(L, strlen(s.file) == lua_rawlen(L, 3), 3,
+                "the file name contains a zero byte");
+  return push_id(L, engine_send(e, &s));
+}
+
+/* client:timer(seconds) */
+static int l_client_timer(lua_State *L) {
+  Spec s = {0};
+  Engine *e = check_engine(L, 1);
+  s.delay = check_seconds(L, 2, 0);
+  return push_id(L, engine_send(e, &s));
+}
+
+/* client:cancel(id) */
+static int l_client_cancel(lua_State *L) {
+  Engine *e = check_engine(L, 1);
+  if (!engine_cancel(e, (long long)luaL_checknumber(L, 2)))
+    return luaL_error(L, "not enough memory");
+  return 0;
+}
+
+/* client:run(seconds) */
+static int l_client_run(lua_State *L) {
+  Engine *e = check_engine(L, 1);
+  engine_run(e, check_seconds(L, 2, 0));
+  return 0;
+}
+
+static void set_string(lua_State *L, const char *name, const char *value) {
+  lua_pushstring(L, value);
+  lua_setfield(L, -2, name);
+}
+
+static void set_number(lua_State *L, const char *name, double value) {
+  lua_pushnumber(L, (lua_Number)value);
+  lua_setfield(L, -2, name);
+}
+
+static void set_buffer(lua_State *L, const char *name, const Buffer *b) {
+  lua_pushlstring(L, b->data ? b->data : "", b->len);
+  lua_setfield(L, -2, name);
+}
+
+static void set_failure(lua_State *L, const Request *r) {
+  set_string(L, "kind", r->failure->kind);
+  lua_pushboolean(L, r->failure->lasting);
+  lua_setfield(L, -2, "lasting");
+  if (r->os_error)
+    lua_pushfstring(L, "%s: %s", r->failure->message, strerror(r->os_error));
+  else lua_pushstring(L, r->failure->message);
+  lua_setfield(L, -2, "message");
+}
+
+/* The fields of luma.Response; see types/luma/core.lua. */
+static int fill_response(lua_State *L) {
+  static const char *const sent[] = {"no", "maybe", "yes"};
+  const Request *r = lua_touserdata(L, 1);
+  lua_createtable(L, 0, 8);
+  set_string(L, "sent", sent[r->sent]);
+  if (r->status) set_number(L, "status", (double)r->status);
+  if (r->status) set_buffer(L, "head", &r->head);
+  if (r->status) set_buffer(L, "body", &r->answer);
+  if (r->failure) set_failure(L, r);
+  if (r->file.path) set_number(L, "received", (double)r->file.size);
+  if (r->file.path && r->total >= 0) set_number(L, "total", (double)r->total);
+  return 1;
+}
+
+bool take_event(lua_State *L, Engine *e, Event *event) {
+  luaL_checkstack(L, 4, NULL);
+  lua_pushcfunction(L, fill_response); /* on 5.1 this may raise */
+  if (!engine_take(e, event)) {
+    lua_pop(L, 1);
+    return false;
+  }
+  if (event->ended == NULL) {
+    lua_pop(L, 1);
+    lua_pushnil(L);
+    return true;
+  }
+  lua_pushlightuserdata(L, event->ended);
+  int rc = lua_pcall(L, 1, 1, 0);
+  request_free(event->ended);
+  if (rc != 0) lua_error(L);
+  return true;
+}
+
+/* client:take() -> id, response | id, nil, received, total | nothing */
+static int l_client_take(lua_State *L) {
+  Event event;
+  Engine *e = check_engine(L, 1);
+  if (!take_event(L, e, &event)) return 0;
+  lua_pushnumber(L, (lua_Number)event.id);
+  lua_insert(L, -2);
+  if (event.ended) return 2;
+  lua_pushnumber(L, (lua_Number)event.received);
+  if (event.total < 0) lua_pushnil(L);
+  else lua_pushnumber(L, (lua_Number)event.total);
+  return 4;
+}
+
+/* client:close(), __gc and __close alike, any number of times. */
+static int l_client_close(lua_State *L) {
+  Client *c = check_client(L, 1);
+  Engine *e = c->engine;
+  c->engine = NULL;
+  if (e) engine_close(e);
+  return 0;
+}
+
+static int l_client_tostring(lua_State *L) {
+  Client *c = check_client(L, 1);
+  lua_pushfstring(L, CLIENT_TYPE " (%s)", c->engine ? "open" : "closed");
+  return 1;
+}
+
+void client_register(lua_State *L) {
+  static const luaL_Reg methods[] = {
+      {"request", l_client_request}, {"fetch", l_client_fetch},
+      {"timer", l_client_timer},     {"cancel", l_client_cancel},
+      {"run", l_client_run},         {"take", l_client_take},
+      {"close", l_client_close},     {NULL, NULL}};
+  static const luaL_Reg meta[] = {{"__gc", l_client_close},
+                                  {"__close", l_client_close},
+                                  {"__tostring", l_client_tostring},
+                                  {NULL, NULL}};
+  luaL_newmetatable(L, CLIENT_TYPE);
+  luaL_setfuncs(L, meta, 0);
+  luaL_newlib(L, methods);
+  lua_setfield(L, -2, "__index");
+  lua_pop(L, 1);
+}

@@ -1,0 +1,234 @@
+/* luma.core: what the Lua layer stands on, and for a host that wants no Lua
+   files at all, submit(). */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "luma.h"
+#include "thread.h"
+
+#define BASE_URL "https://www.anyapi.vip"
+#define SUBMIT_PATH "/luma/generations"
+#define SUBMIT_TIMEOUT 60.0
+
+/* Upvalues of the functions that need JSON. */
+#define ENCODE lua_upvalueindex(1)
+#define DECODE lua_upvalueindex(2)
+#define DEFAULT_CLIENT lua_upvalueindex(3) /* of submit; nil at first */
+
+static int fail(lua_State *L, const char *kind, const char *sent) {
+  lua_pushnil(L);
+  lua_insert(L, -2);
+  lua_pushstring(L, kind);
+  lua_pushstring(L, sent);
+  return 4;
+}
+
+/* ---- JSON ---- */
+
+/* core.encode(value) -> text | nil, message */
+static int l_encode(lua_State *L) {
+  luaL_checkany(L, 1);
+  lua_settop(L, 1);
+  if (json_call(L, ENCODE)) return 1;
+  lua_pushnil(L);
+  lua_insert(L, -2);
+  return 2;
+}
+
+/* core.decode(text) -> value | nil, message */
+static int l_decode(lua_State *L) {
+  luaL_checkstring(L, 1);
+  lua_settop(L, 1);
+  if (json_call(L, DECODE)) return 1;
+  lua_pushnil(L);
+  lua_insert(L, -2);
+  return 2;
+}
+
+/* ---- submit ---- */
+
+/* Pushes "Authorization: Bearer KEY" and the rest of the headers, as a list.
+   False when the environment has no key. */
+static bool push_headers(lua_State *L) {
+  const char *key = getenv("LUMA_API_KEY");
+  if (key == NULL || *key == '\0') return false;
+  lua_createtable(L, 3, 0);
+  lua_pushfstring(L, "Authorization: Bearer %s", key);
+  lua_rawseti(L, -2, 1);
+  lua_pushliteral(L, "Content-Type: application/json");
+  lua_rawseti(L, -2, 2);
+  lua_pushliteral(L, "Accept: application/json");
+  lua_rawseti(L, -2, 3);
+  lua_pushliteral(L, "Expect:"); /* libcurl would wait for a 100 */
+  lua_rawseti(L, -2, 4);
+  return true;
+}
+
+/* The host of an http:// base, up to where it ends, is this machine. */
+static bool is_safe(const char *base) {
+  static const char *const hosts[] = {"127.0.0.1", "localhost", "[::1]"};
+  if (strncmp(base, "https://", 8) == 0) return true;
+  if (strncmp(base, "http://", 7) != 0) return false;
+  for (size_t i = 0; i < sizeof hosts / sizeof *hosts; i++) {
+    size_t n = strlen(hosts[i]);
+    if (strncmp(base + 7, hosts[i], n) == 0 && strchr(":/", base[7 + n]))
+      return true;
+  }
+  return false;
+}
+
+/* Pushes a client made from the environment; or a message, and false. */
+static bool push_client(lua_State *L) {
+  const char *base = getenv("LUMA_BASE_URL");
+  if (base == NULL || *base == '\0') base = BASE_URL;
+  if (!is_safe(base)) {
+    lua_pushliteral(L, "LUMA_BASE_URL must be https:// "
+                       "(or http:// to this machine)");
+    return false;
+  }
+  lua_pushcfunction(L, l_client_new);
+  lua_createtable(L, 0, 2);
+  lua_pushstring(L, base);
+  lua_setfield(L, -2, "base");
+  if (!push_headers(L)) {
+    lua_pushliteral(L, "no key: set the variable LUMA_API_KEY");
+    return false;
+  }
+  lua_setfield(L, -2, "headers");
+  return lua_pcall(L, 1, 1, 0) == 0;
+}
+
+static const char *kind_of_status(long status) {
+  switch (status) {
+  case 401: return "auth";
+  case 402:
+  case 403: return "quota";
+  case 429: return "rate_limit";
+  default: return status >= 500 ? "server" : "invalid";
+  }
+}
+
+/* Waits for the one request of this client and pushes its response. */
+static void push_answer(lua_State *L, Engine *e) {
+  Event event;
+  do engine_run(e, 1.0);
+  while (!take_event(L, e, &event));
+}
+
+/* The response is on top: pushes what submit returns. */
+static int read_answer(lua_State *L) {
+  lua_getfield(L, -1, "status");
+  long status = (long)lua_tonumber(L, -1);
+  lua_getfield(L, -2, "sent");
+  const char *sent = lua_tostring(L, -1);
+  lua_getfield(L, -3, "message");
+  if (!lua_isnil(L, -1)) {
+    lua_getfield(L, -4, "kind");
+    const char *kind = lua_tostring(L, -1);
+    lua_pushvalue(L, -2);
+    return fail(L, kind, sent);
+  }
+  lua_getfield(L, -4, "body");
+  lua_pushvalue(L, -1);
+  if (status < 200 || status > 299) {
+    lua_pushfstring(L, "HTTP status %d: %s", (int)status, lua_tostring(L, -1));
+    return fail(L, kind_of_status(status), status >= 500 ? "maybe" : "no");
+  }
+  if (json_call(L, DECODE)) return 1;
+  lua_pushfstring(L, "the answer is not JSON (%s): %s", lua_tostring(L, -1),
+                  lua_tostring(L, -2));
+  return fail(L, "protocol", sent);
+}
+
+/* core.submit(tbl) -> answer | nil, message, kind, sent */
+static int l_submit(lua_State *L) {
+  Spec s = {0};
+  luaL_checktype(L, 1, LUA_TTABLE);
+  lua_settop(L, 1);
+  if (lua_isnil(L, DEFAULT_CLIENT)) {
+    if (!push_client(L)) return fail(L, "auth", "no");
+    lua_replace(L, DEFAULT_CLIENT);
+  }
+  Engine *e = check_engine(L, DEFAULT_CLIENT);
+  if (!json_call(L, ENCODE)) return fail(L, "invalid", "no");
+  s.path = SUBMIT_PATH;
+  s.body = lua_tolstring(L, -1, &s.body_len);
+  s.timeout = SUBMIT_TIMEOUT;
+  s.once = true;
+  if (engine_send(e, &s) == 0) return luaL_error(L, "not enough memory");
+  push_answer(L, e);
+  return read_answer(L);
+}
+
+/* ---- small things the Lua layer needs from C ---- */
+
+/* core.now() -> seconds on a clock that never steps back */
+static int l_now(lua_State *L) {
+  lua_pushnumber(L, (lua_Number)clock_now());
+  return 1;
+}
+
+/* core.live() -> clients and requests that exist in this process */
+static int l_live(lua_State *L) {
+  lua_pushinteger(L, (lua_Integer)engine_live());
+  return 1;
+}
+
+/* How long the UTF-8 sequence at s is, of at most n bytes; 0 if it is none.
+   Overlong forms, surrogates and what lies above U+10FFFF are none. */
+static size_t utf8_step(const unsigned char *s, size_t n) {
+  if (s[0] < 0x80) return 1;
+  size_t len = s[0] >= 0xF0 ? 4 : s[0] >= 0xE0 ? 3 : 2;
+  if (s[0] < 0xC2 || s[0] > 0xF4 || len > n) return 0;
+  for (size_t i = 1; i < len; i++)
+    if ((s[i] & 0xC0) != 0x80) return 0;
+  if (s[0] == 0xE0 && s[1] < 0xA0) return 0;
+  if (s[0] == 0xED && s[1] > 0x9F) return 0;
+  if (s[0] == 0xF0 && s[1] < 0x90) return 0;
+  if (s[0] == 0xF4 && s[1] > 0x8F) return 0;
+  return len;
+}
+
+/* core.invalid_utf8(text) -> place of the first byte that is none, or nil */
+static int l_invalid_utf8(lua_State *L) {
+  size_t n, i = 0, step;
+  const char *s = luaL_checklstring(L, 1, &n);
+  while (i < n && (step = utf8_step((const unsigned char *)s + i, n - i)) > 0)
+    i += step;
+  if (i == n) return 0;
+  lua_pushinteger(L, (lua_Integer)i + 1);
+  return 1;
+}
+
+#if defined(_WIN32)
+#define EXPORT __declspec(dllexport)
+#else
+#define EXPORT __attribute__((visibility("default")))
+#endif
+
+EXPORT int luaopen_luma_core(lua_State *L);
+
+int luaopen_luma_core(lua_State *L) {
+  static const luaL_Reg functions[] = {{"client", l_client_new},
+                                       {"now", l_now},
+                                       {"live", l_live},
+                                       {"invalid_utf8", l_invalid_utf8},
+                                       {NULL, NULL}};
+  static const luaL_Reg with_json[] = {
+      {"encode", l_encode}, {"decode", l_decode}, {NULL, NULL}};
+  static const luaL_Reg with_client[] = {{"submit", l_submit}, {NULL, NULL}};
+  client_register(L);
+  luaL_newlib(L, functions);
+  push_json(L); /* core, encode, decode, null */
+  lua_setfield(L, -4, "null");
+  lua_pushvalue(L, -3);
+  lua_pushvalue(L, -3);
+  lua_pushvalue(L, -3); /* core, encode, decode, core, encode, decode */
+  luaL_setfuncs(L, with_json, 2);
+  lua_insert(L, -3); /* core, core, encode, decode */
+  lua_pushnil(L);
+  luaL_setfuncs(L, with_client, 3);
+  lua_pop(L, 1);
+  return 1;
+}

@@ -1,0 +1,30 @@
+/* What the files that talk to Lua share. */
+#ifndef LUMA_H
+#define LUMA_H
+
+#define LUMA_WITH_LUA
+#include "compat.h"
+
+#include "engine.h"
+
+#define CLIENT_TYPE "luma.client"
+
+/* Registers the client's metatable. Leaves the stack as it was. */
+void client_register(lua_State *L);
+/* core.client(options): pushes a new client. */
+int l_client_new(lua_State *L);
+/* The engine of the client at `i`, or an error that it is closed. */
+Engine *check_engine(lua_State *L, int i);
+/* Takes what comes out of the engine and pushes one value: the response of a
+   request that ended (which is freed), or nil. False, and nothing is pushed,
+   when there is nothing to take. */
+bool take_event(lua_State *L, Engine *e, Event *event);
+
+/* Pushes the encode and decode functions of a private lua-cjson and its
+   null; raises if lua-cjson cannot be found. */
+void push_json(lua_State *L);
+/* Calls the lua-cjson function at `fn` with the value at the top, which it
+   replaces by the result, or by the message of the error. */
+bool json_call(lua_State *L, int fn);
+
+#endif

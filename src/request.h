@@ -1,0 +1,121 @@
+/* One HTTP exchange: what to send, and what came of it. No Lua. */
+#ifndef LUMA_REQUEST_H
+#define LUMA_REQUEST_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#define LUMA_WITH_CURL
+#include "compat.h"
+#include "file.h"
+
+/* Grows to `max` and no further. */
+typedef struct Buffer {
+  char *data; /* NULL or `cap` bytes, `len` of them in use */
+  size_t len, cap, max;
+} Buffer;
+
+/* Whether the service could have taken the request. */
+typedef enum Sent {
+  SENT_NO,    /* not a byte of it was written */
+  SENT_MAYBE, /* some or all was written, nothing came back */
+  SENT_YES    /* the service answered */
+} Sent;
+
+/* A way for an exchange to end without an answer. */
+typedef struct Failure {
+  int code;         /* CURLcode, or 0 for one that libcurl has no number for */
+  bool lasting;     /* trying again would fail the same way */
+  const char *kind; /* as in lua/luma/errors.lua */
+  const char *message;
+} Failure;
+
+extern const Failure failure_cancelled, failure_closed, failure_memory;
+
+/* What all exchanges of one engine share. Owned by the engine. */
+typedef struct Wire {
+  struct curl_slist *headers; /* of keyed exchanges alone: one is the key */
+  char *base; /* what a keyed path is appended to; no slash at the end */
+  char *proxy, *ca_file, *user_agent; /* NULL: libcurl's default */
+  long connect_ms;
+  size_t max_answer;
+  bool http; /* plain http is allowed: the base is on loopback */
+} Wire;
+
+/* What a caller asks for. Strings are borrowed until request_new returns. */
+typedef struct Spec {
+  const char *path; /* keyed: goes to the base, with the key */
+  const char *url;  /* or keyless: goes to any URL */
+  const char *body; /* a POST of `body_len` bytes, or NULL for a GET */
+  size_t body_len;
+  double delay;   /* seconds to hold it back */
+  double timeout; /* seconds the exchange may take, 0 for no limit */
+  bool once;      /* costs money: only on a connection that is surely open */
+  /* The rest is for keyless ones. */
+  const char *file;      /* where the answer's body goes */
+  long long offset;      /* bytes of it that an earlier attempt left */
+  const char *validator; /* If-Range: they are still good if this holds */
+  double stall;          /* seconds without a byte until it is given up */
+  bool watch;            /* tell about progress */
+} Spec;
+
+/* Neither path nor url: a timer, which ends when its delay is over. */
+typedef struct Request {
+  /* What to do; never changes. */
+  long long id;
+  char *url;
+  bool keyed, once, watch;
+  char *body;
+  size_t body_len;
+  long timeout_ms, stall_s;
+  char *validator;
+  long long offset;
+  File file; /* file.path is NULL when the body is kept in memory */
+
+  /* Where it is: in the inbox, with the engine, or in the outbox. */
+  struct Request *next, *prev;
+  double start;              /* clock time before which it does not start */
+  size_t place;              /* 1 + index in the engine's heap; 0: not there */
+  struct Lane *lane;         /* set once it is due */
+  struct Request *lane_next; /* behind it in the lane's queue */
+  bool active;               /* in libcurl's hands */
+  struct Engine *engine;     /* whose it is, once it was handed over */
+  void (*progress)(struct Request *r); /* called as a watched one moves on */
+  bool noted; /* on the engine's list of progress notes */
+  struct Request *note_next;
+  long long note_received, note_total; /* under the engine's lock */
+  double note_time;
+
+  /* While it is active. */
+  CURL *easy;
+  struct curl_slist *headers; /* keyless ones' own */
+  size_t fed;                 /* bytes of the body handed to libcurl */
+
+  /* How it ended. */
+  const Failure *failure; /* NULL: the service answered */
+  int os_error;           /* errno behind the failure, or 0 */
+  long status;            /* 0 until a status line came */
+  Sent sent;
+  Buffer head;     /* the header lines of the last answer */
+  Buffer answer;   /* its body, unless that went to the file */
+  long long total; /* size the file will have, or -1 */
+  bool to_file;    /* the body of this answer belongs in the file */
+  bool in_place;   /* and joins what the file already holds */
+} Request;
+
+/* NULL when there is no memory. */
+Request *request_new(const Wire *wire, const Spec *spec);
+/* Sets what never changes on a new easy handle. False when libcurl refuses
+   an option that safety rests on. */
+bool easy_prepare(CURL *easy, const Wire *wire, bool keyed);
+/* Readies `easy` for this request; false, with the failure set, if it cannot
+   be. The handle stays the caller's. */
+bool request_begin(Request *r, CURL *easy);
+/* Notes how the exchange ended and lets go of the easy handle. */
+void request_end(Request *r, CURLcode rc);
+/* The same for one that ended without libcurl. */
+void request_fail(Request *r, const Failure *failure);
+/* Accepts what request_new half built. Must not be on any list. */
+void request_free(Request *r);
+
+#endif
