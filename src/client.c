@@ -7,17 +7,37 @@
 #define MAX_HEADERS 64
 
 typedef struct Client {
-  Engine *engine; /* NULL once closed */
+  Engine *engine; /* NULL before it was opened, and once collected */
+  bool closed;    /* nothing more can be sent; what ended can be taken */
 } Client;
 
 static Client *check_client(lua_State *L, int i) {
   return luaL_checkudata(L, i, CLIENT_TYPE);
 }
 
+/* In a child of fork the parent's engine is left alone, and lost to it. */
+static void replace_engine(lua_State *L, Client *c) {
+  Engine *own = engine_again(c->engine);
+  if (own == NULL) luaL_error(L, "cannot start libcurl");
+  c->engine = own;
+}
+
 Engine *check_engine(lua_State *L, int i) {
   Client *c = check_client(L, i);
-  if (c->engine == NULL) luaL_error(L, "attempt to use a closed client");
+  if (c->closed) luaL_error(L, "attempt to use a closed client");
+  if (engine_is_foreign(c->engine)) replace_engine(L, c);
   return c->engine;
+}
+
+/* The same, but of a closed client NULL, once there is nothing to take. */
+static Engine *check_rest(lua_State *L, int i) {
+  Client *c = check_client(L, i);
+  if (!c->closed) return check_engine(L, i);
+  Engine *e = c->engine;
+  if (e && !engine_is_foreign(e) && !engine_is_empty(e)) return e;
+  c->engine = NULL;
+  if (e && !engine_is_foreign(e)) engine_close(e);
+  return NULL;
 }
 
 /* ---- arguments ---- */
@@ -31,29 +51,39 @@ static const char *check_line(lua_State *L, int i, const char *what) {
   return s;
 }
 
+/* Pushes the option `name`, which the table at 1 holds itself: what a
+   metamethod made would be gone once it is popped. */
+static void push_option(lua_State *L, const char *name) {
+  lua_pushstring(L, name);
+  lua_rawget(L, 1);
+}
+
 /* The string `name` of the table at 1, or NULL. The table keeps it alive. */
 static const char *option_string(lua_State *L, const char *name) {
   const char *s = NULL;
-  lua_getfield(L, 1, name);
+  push_option(L, name);
   if (lua_type(L, -1) == LUA_TSTRING) s = check_line(L, -1, name);
   else if (!lua_isnil(L, -1)) luaL_error(L, "%s must be a string", name);
   lua_pop(L, 1);
   return s;
 }
 
-static double option_number(lua_State *L, const char *name, double otherwise) {
-  lua_getfield(L, 1, name);
+/* The number `name`; what is above `most` is taken for it. */
+static double option_number(lua_State *L, const char *name, double otherwise,
+                            double least, double most) {
+  push_option(L, name);
   double n = lua_isnil(L, -1) ? otherwise : lua_tonumber(L, -1);
-  if (!(n > 0)) luaL_error(L, "%s must be a number above 0", name);
+  if (!(n >= least)) luaL_error(L, "%s must be at least %f", name, least);
   lua_pop(L, 1);
-  return n;
+  return n < most ? n : most;
 }
 
 /* Fills `headers` with the strings of options.headers, up to a NULL. */
 static void option_headers(lua_State *L, const char **headers) {
   size_t n = 0;
-  lua_getfield(L, 1, "headers");
+  push_option(L, "headers");
   if (lua_istable(L, -1)) n = lua_rawlen(L, -1);
+  else if (!lua_isnil(L, -1)) luaL_error(L, "headers must be a table");
   if (n >= MAX_HEADERS) luaL_error(L, "too many headers");
   for (size_t i = 0; i < n; i++) {
     lua_rawgeti(L, -1, (int)i + 1);
@@ -72,6 +102,12 @@ static double check_seconds(lua_State *L, int i, double otherwise) {
   return s < 1e6 ? s : 1e6; /* more than libcurl's milliseconds can hold */
 }
 
+/* A count of bytes, or an id. */
+static double check_whole(lua_State *L, int i, double n) {
+  luaL_argcheck(L, n >= 0 && n <= 9007199254740992.0, i, "out of range");
+  return n;
+}
+
 /* ---- methods ---- */
 
 int l_client_new(lua_State *L) {
@@ -82,24 +118,30 @@ int l_client_new(lua_State *L) {
   o.proxy = option_string(L, "proxy");
   o.ca_file = option_string(L, "ca_file");
   o.user_agent = option_string(L, "user_agent");
-  o.connect_timeout = option_number(L, "connect_timeout", 10);
-  o.max_answer = (size_t)option_number(L, "max_answer", 16 * 1024 * 1024);
-  o.max_transfers = (int)option_number(L, "max_transfers", 16);
+  o.connect_timeout = option_number(L, "connect_timeout", 10, 0.001, 1e6);
+  o.max_answer = (size_t)option_number(L, "max_answer", 16 << 20, 1, 1 << 30);
+  o.max_transfers = (int)option_number(L, "max_transfers", 16, 1, 10000);
   option_headers(L, headers);
   o.headers = headers;
   luaL_argcheck(L, o.base != NULL, 1, "base is missing");
   Client *c = lua_newuserdatauv(L, sizeof *c, 0);
-  c->engine = NULL;
+  memset(c, 0, sizeof *c);
   luaL_setmetatable(L, CLIENT_TYPE);
   c->engine = engine_open(&o);
   if (c->engine == NULL) return luaL_error(L, "cannot start libcurl");
   return 1;
 }
 
+/* Pushes an integer, where Lua has them that large. */
+static void push_whole(lua_State *L, long long n) {
+  if (n == (lua_Integer)n) lua_pushinteger(L, (lua_Integer)n);
+  else lua_pushnumber(L, (lua_Number)n);
+}
+
 /* Pushes the new request's id. */
 static int push_id(lua_State *L, long long id) {
   if (id == 0) return luaL_error(L, "not enough memory");
-  lua_pushnumber(L, (lua_Number)id);
+  push_whole(L, id);
   return 1;
 }
 
@@ -114,6 +156,7 @@ static int l_client_request(lua_State *L) {
   s.delay = check_seconds(L, 5, 0);
   s.once = lua_toboolean(L, 6);
   luaL_argcheck(L, *s.path == '/', 2, "the path must begin with a slash");
+  luaL_argcheck(L, !strchr(s.path, ' '), 2, "the path contains a space");
   return push_id(L, engine_send(e, &s));
 }
 
@@ -128,12 +171,13 @@ static int l_client_fetch(lua_State *L) {
   s.stall = check_seconds(L, 4, 0);
   s.delay = check_seconds(L, 5, 0);
   s.watch = lua_toboolean(L, 6);
-  s.offset = (long long)luaL_optnumber(L, 7, 0);
+  s.offset = (long long)check_whole(L, 7, luaL_optnumber(L, 7, 0));
   if (!lua_isnoneornil(L, 8)) {
     luaL_checkstring(L, 8);
     s.validator = check_line(L, 8, "the validator");
   }
-  luaL_argcheck(L, strstr(s.url, "://") != NULL, 2, "not a URL");
+  luaL_argcheck(L, strstr(s.url, "://") && !strchr(s.url, ' '), 2,
+                "not a URL");
   luaL_argcheck(L, strlen(s.file) == lua_rawlen(L, 3), 3,
                 "the file name contains a zero byte");
   return push_id(L, engine_send(e, &s));
@@ -150,16 +194,47 @@ static int l_client_timer(lua_State *L) {
 /* client:cancel(id) */
 static int l_client_cancel(lua_State *L) {
   Engine *e = check_engine(L, 1);
-  if (!engine_cancel(e, (long long)luaL_checknumber(L, 2)))
+  long long id = (long long)check_whole(L, 2, luaL_checknumber(L, 2));
+  if (id > 0 && !engine_cancel(e, id))
     return luaL_error(L, "not enough memory");
   return 0;
 }
 
-/* client:run(seconds) */
+/* client:run(seconds) -> whether there is something to take */
 static int l_client_run(lua_State *L) {
-  Engine *e = check_engine(L, 1);
-  engine_run(e, check_seconds(L, 2, 0));
-  return 0;
+  Engine *e = check_rest(L, 1);
+  double seconds = check_seconds(L, 2, 0);
+  lua_pushboolean(L, e && engine_run(e, seconds));
+  return 1;
+}
+
+/* client:background() -> whether a thread moves everything */
+static int l_client_background(lua_State *L) {
+  lua_pushboolean(L, engine_background(check_engine(L, 1)));
+  return 1;
+}
+
+/* client:forks() -> a number that is another one in a child of fork, which
+   does not get to see how its parent's requests end */
+static int l_client_forks(lua_State *L) {
+  lua_pushinteger(L, (lua_Integer)engine_forks(check_engine(L, 1)));
+  return 1;
+}
+
+/* client:fd() -> descriptor, or nil */
+static int l_client_fd(lua_State *L) {
+  int fd = engine_fd(check_engine(L, 1));
+  if (fd < 0) return 0;
+  lua_pushinteger(L, fd);
+  return 1;
+}
+
+/* client:timeout() -> seconds until run() is due, or nil for never */
+static int l_client_timeout(lua_State *L) {
+  double seconds = engine_timeout(check_engine(L, 1));
+  if (seconds < 0) return 0;
+  lua_pushnumber(L, (lua_Number)seconds);
+  return 1;
 }
 
 static void set_string(lua_State *L, const char *name, const char *value) {
@@ -167,8 +242,8 @@ static void set_string(lua_State *L, const char *name, const char *value) {
   lua_setfield(L, -2, name);
 }
 
-static void set_number(lua_State *L, const char *name, double value) {
-  lua_pushnumber(L, (lua_Number)value);
+static void set_whole(lua_State *L, const char *name, long long value) {
+  push_whole(L, value);
   lua_setfield(L, -2, name);
 }
 
@@ -190,31 +265,33 @@ static void set_failure(lua_State *L, const Request *r) {
 /* The fields of luma.Response; see types/luma/core.lua. */
 static int fill_response(lua_State *L) {
   static const char *const sent[] = {"no", "maybe", "yes"};
-  const Request *r = lua_touserdata(L, 1);
+  const Request *r = *(Request **)lua_touserdata(L, 1);
   lua_createtable(L, 0, 8);
   set_string(L, "sent", sent[r->sent]);
-  if (r->status) set_number(L, "status", (double)r->status);
+  if (r->status) set_whole(L, "status", r->status);
   if (r->status) set_buffer(L, "head", &r->head);
   if (r->status) set_buffer(L, "body", &r->answer);
   if (r->failure) set_failure(L, r);
-  if (r->file.path) set_number(L, "received", (double)r->file.size);
-  if (r->file.path && r->total >= 0) set_number(L, "total", (double)r->total);
+  if (r->file.path) set_whole(L, "received", r->file.size);
+  if (r->file.path && r->total >= 0) set_whole(L, "total", r->total);
   return 1;
 }
 
 bool take_event(lua_State *L, Engine *e, Event *event) {
   luaL_checkstack(L, 4, NULL);
-  lua_pushcfunction(L, fill_response); /* on 5.1 this may raise */
+  /* What may raise comes before the taking. */
+  lua_pushcfunction(L, fill_response);
+  Request **box = lua_newuserdatauv(L, sizeof *box, 0);
   if (!engine_take(e, event)) {
-    lua_pop(L, 1);
+    lua_pop(L, 2);
     return false;
   }
   if (event->ended == NULL) {
-    lua_pop(L, 1);
+    lua_pop(L, 2);
     lua_pushnil(L);
     return true;
   }
-  lua_pushlightuserdata(L, event->ended);
+  *box = event->ended;
   int rc = lua_pcall(L, 1, 1, 0);
   request_free(event->ended);
   if (rc != 0) lua_error(L);
@@ -224,29 +301,40 @@ bool take_event(lua_State *L, Engine *e, Event *event) {
 /* client:take() -> id, response | id, nil, received, total | nothing */
 static int l_client_take(lua_State *L) {
   Event event;
-  Engine *e = check_engine(L, 1);
-  if (!take_event(L, e, &event)) return 0;
-  lua_pushnumber(L, (lua_Number)event.id);
+  Engine *e = check_rest(L, 1);
+  if (e == NULL || !take_event(L, e, &event)) return 0;
+  push_whole(L, event.id);
   lua_insert(L, -2);
   if (event.ended) return 2;
-  lua_pushnumber(L, (lua_Number)event.received);
+  push_whole(L, event.received);
   if (event.total < 0) lua_pushnil(L);
-  else lua_pushnumber(L, (lua_Number)event.total);
+  else push_whole(L, event.total);
   return 4;
 }
 
-/* client:close(), __gc and __close alike, any number of times. */
+/* client:close() and __close, any number of times. What was under way ends as
+   cancelled and can still be taken. */
 static int l_client_close(lua_State *L) {
+  Client *c = check_client(L, 1);
+  if (!c->closed && c->engine && !engine_is_foreign(c->engine))
+    engine_stop(c->engine);
+  c->closed = true;
+  check_rest(L, 1);
+  return 0;
+}
+
+static int l_client_gc(lua_State *L) {
   Client *c = check_client(L, 1);
   Engine *e = c->engine;
   c->engine = NULL;
-  if (e) engine_close(e);
+  c->closed = true; /* another finaliser may still use it */
+  if (e && !engine_is_foreign(e)) engine_close(e);
   return 0;
 }
 
 static int l_client_tostring(lua_State *L) {
   Client *c = check_client(L, 1);
-  lua_pushfstring(L, CLIENT_TYPE " (%s)", c->engine ? "open" : "closed");
+  lua_pushfstring(L, CLIENT_TYPE " (%s)", c->closed ? "closed" : "open");
   return 1;
 }
 
@@ -254,9 +342,11 @@ void client_register(lua_State *L) {
   static const luaL_Reg methods[] = {
       {"request", l_client_request}, {"fetch", l_client_fetch},
       {"timer", l_client_timer},     {"cancel", l_client_cancel},
-      {"run", l_client_run},         {"take", l_client_take},
+      {"run", l_client_run},         {"background", l_client_background},
+      {"forks", l_client_forks},     {"fd", l_client_fd},
+      {"timeout", l_client_timeout}, {"take", l_client_take},
       {"close", l_client_close},     {NULL, NULL}};
-  static const luaL_Reg meta[] = {{"__gc", l_client_close},
+  static const luaL_Reg meta[] = {{"__gc", l_client_gc},
                                   {"__close", l_client_close},
                                   {"__tostring", l_client_tostring},
                                   {NULL, NULL}};

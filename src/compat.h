@@ -50,8 +50,18 @@ static inline void compat_setfuncs(lua_State *L, const luaL_Reg *l, int nup) {
 #define CURLE_PROXY ((CURLcode)97)
 #endif
 
+#if LIBCURL_VERSION_NUM < 0x080600
+#define CURLE_TOO_LARGE ((CURLcode)100)
+#endif
+
 /* Options that came after 7.68. Their numbers never change, and a libcurl
    that does not know one says CURLE_UNKNOWN_OPTION. */
+#if LIBCURL_VERSION_NUM < 0x075000
+#define CURLOPT_PREREQFUNCTION ((CURLoption)20312)
+#define CURLOPT_PREREQDATA ((CURLoption)10313)
+#define CURL_PREREQFUNC_OK 0
+#define CURL_PREREQFUNC_ABORT 1
+#endif
 #if LIBCURL_VERSION_NUM < 0x075500
 #define CURLOPT_PROTOCOLS_STR ((CURLoption)10318)
 #define CURLOPT_REDIR_PROTOCOLS_STR ((CURLoption)10319)
@@ -73,6 +83,11 @@ static inline CURLcode compat_set_protocols(CURL *easy, int http) {
   if (rc == CURLE_UNKNOWN_OPTION)
     rc = curl_easy_setopt(easy, CURLOPT_REDIR_PROTOCOLS, bits);
   return rc;
+}
+
+/* Whether libcurl calls CURLOPT_PREREQFUNCTION. */
+static inline int compat_tells_start(void) {
+  return curl_version_info(CURLVERSION_NOW)->version_num >= 0x075000;
 }
 
 /* The CA file libcurl was built with, or NULL. */

@@ -1,5 +1,7 @@
 /* luma.core: what the Lua layer stands on, and for a host that wants no Lua
    files at all, submit(). */
+#include <errno.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -69,7 +71,7 @@ static bool push_headers(lua_State *L) {
 static bool is_safe(const char *base) {
   static const char *const hosts[] = {"127.0.0.1", "localhost", "[::1]"};
   if (strncmp(base, "https://", 8) == 0) return true;
-  if (strncmp(base, "http://", 7) != 0) return false;
+  if (strncmp(base, "http://", 7) != 0 || strchr(base, '@')) return false;
   for (size_t i = 0; i < sizeof hosts / sizeof *hosts; i++) {
     size_t n = strlen(hosts[i]);
     if (strncmp(base + 7, hosts[i], n) == 0 && strchr(":/", base[7 + n]))
@@ -78,25 +80,28 @@ static bool is_safe(const char *base) {
   return false;
 }
 
-/* Pushes a client made from the environment; or a message, and false. */
-static bool push_client(lua_State *L) {
+/* Pushes a client made from the environment and returns NULL; or pushes a
+   message and returns the kind of failure. */
+static const char *push_client(lua_State *L) {
   const char *base = getenv("LUMA_BASE_URL");
   if (base == NULL || *base == '\0') base = BASE_URL;
+  size_t n = strlen(base);
+  while (n > 0 && base[n - 1] == '/') n--;
   if (!is_safe(base)) {
     lua_pushliteral(L, "LUMA_BASE_URL must be https:// "
                        "(or http:// to this machine)");
-    return false;
+    return "invalid";
   }
   lua_pushcfunction(L, l_client_new);
   lua_createtable(L, 0, 2);
-  lua_pushstring(L, base);
+  lua_pushlstring(L, base, n);
   lua_setfield(L, -2, "base");
   if (!push_headers(L)) {
     lua_pushliteral(L, "no key: set the variable LUMA_API_KEY");
-    return false;
+    return "auth";
   }
   lua_setfield(L, -2, "headers");
-  return lua_pcall(L, 1, 1, 0) == 0;
+  return lua_pcall(L, 1, 1, 0) == 0 ? NULL : "auth";
 }
 
 static const char *kind_of_status(long status) {
@@ -105,15 +110,20 @@ static const char *kind_of_status(long status) {
   case 402:
   case 403: return "quota";
   case 429: return "rate_limit";
-  default: return status >= 500 ? "server" : "invalid";
+  default:
+    return status >= 500 ? "server" : status >= 400 ? "invalid" : "protocol";
   }
 }
 
-/* Waits for the one request of this client and pushes its response. */
-static void push_answer(lua_State *L, Engine *e) {
+/* Waits for a request and pushes its response. What else comes out belongs
+   to a call that an error, as of memory, ended early. */
+static void push_answer(lua_State *L, Engine *e, long long id) {
   Event event;
-  do engine_run(e, 1.0);
-  while (!take_event(L, e, &event));
+  for (;;) {
+    if (!take_event(L, e, &event)) engine_run(e, 1.0);
+    else if (event.id == id) return;
+    else lua_pop(L, 1);
+  }
 }
 
 /* The response is on top: pushes what submit returns. */
@@ -133,7 +143,8 @@ static int read_answer(lua_State *L) {
   lua_pushvalue(L, -1);
   if (status < 200 || status > 299) {
     lua_pushfstring(L, "HTTP status %d: %s", (int)status, lua_tostring(L, -1));
-    return fail(L, kind_of_status(status), status >= 500 ? "maybe" : "no");
+    bool refused = status >= 400 && status <= 499;
+    return fail(L, kind_of_status(status), refused ? "no" : "maybe");
   }
   if (json_call(L, DECODE)) return 1;
   lua_pushfstring(L, "the answer is not JSON (%s): %s", lua_tostring(L, -1),
@@ -147,7 +158,8 @@ static int l_submit(lua_State *L) {
   luaL_checktype(L, 1, LUA_TTABLE);
   lua_settop(L, 1);
   if (lua_isnil(L, DEFAULT_CLIENT)) {
-    if (!push_client(L)) return fail(L, "auth", "no");
+    const char *problem = push_client(L);
+    if (problem) return fail(L, problem, "no");
     lua_replace(L, DEFAULT_CLIENT);
   }
   Engine *e = check_engine(L, DEFAULT_CLIENT);
@@ -156,8 +168,9 @@ static int l_submit(lua_State *L) {
   s.body = lua_tolstring(L, -1, &s.body_len);
   s.timeout = SUBMIT_TIMEOUT;
   s.once = true;
-  if (engine_send(e, &s) == 0) return luaL_error(L, "not enough memory");
-  push_answer(L, e);
+  long long id = engine_send(e, &s);
+  if (id == 0) return luaL_error(L, "not enough memory");
+  push_answer(L, e, id);
   return read_answer(L);
 }
 
@@ -190,14 +203,40 @@ static size_t utf8_step(const unsigned char *s, size_t n) {
   return len;
 }
 
+/* How many bytes at s are plain ASCII, eight at a time. */
+static size_t ascii_run(const char *s, size_t n) {
+  size_t i = 0;
+  uint64_t eight;
+  for (; i + sizeof eight <= n; i += sizeof eight) {
+    memcpy(&eight, s + i, sizeof eight);
+    if (eight & UINT64_C(0x8080808080808080)) break;
+  }
+  return i;
+}
+
 /* core.invalid_utf8(text) -> place of the first byte that is none, or nil */
 static int l_invalid_utf8(lua_State *L) {
-  size_t n, i = 0, step;
+  size_t n, i, step;
   const char *s = luaL_checklstring(L, 1, &n);
+  i = ascii_run(s, n);
   while (i < n && (step = utf8_step((const unsigned char *)s + i, n - i)) > 0)
     i += step;
   if (i == n) return 0;
   lua_pushinteger(L, (lua_Integer)i + 1);
+  return 1;
+}
+
+/* core.check_file(path) -> nothing, or why no download can go there */
+static int l_check_file(lua_State *L) {
+  File f;
+  const char *path = luaL_checkstring(L, 1);
+  int err = file_init(&f, path);
+  if (err == 0) err = file_check(&f);
+  file_free(&f);
+  if (err == 0) return 0;
+  lua_pushstring(L, err == EEXIST  ? "this is no plain file"
+                    : err == EBUSY ? "another download goes there"
+                                   : strerror(err));
   return 1;
 }
 
@@ -214,6 +253,7 @@ int luaopen_luma_core(lua_State *L) {
                                        {"now", l_now},
                                        {"live", l_live},
                                        {"invalid_utf8", l_invalid_utf8},
+                                       {"check_file", l_check_file},
                                        {NULL, NULL}};
   static const luaL_Reg with_json[] = {
       {"encode", l_encode}, {"decode", l_decode}, {NULL, NULL}};

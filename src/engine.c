@@ -1,16 +1,30 @@
 /* See engine.h. A request is in exactly one of three places: the inbox, the
    engine (held back in the heap, queued in a lane, or active in libcurl), or
-   the outbox. Only engine_run touches it while it is with the engine. */
+   the outbox. While it is with the engine only the mover touches it: the
+   owner inside engine_run, or the engine's thread.
+
+   Of the locks, `lock` guards the lists where the two sides meet and is never
+   held for long. `gate` is held by who is inside libcurl; it is there for the
+   end of the process, which must not take OpenSSL down under a thread. */
 #include "engine.h"
 
-#include <stdio.h>
+#ifdef _WIN32
+#include <io.h>
+#define read _read
+#define write _write
+#else
+#include <fcntl.h>
+#include <unistd.h>
+#endif
 #include <stdlib.h>
 #include <string.h>
 
-#include "thread.h"
-
 #define NOTE_PAUSE 0.05 /* seconds between two progress notes of a request */
 #define POLL_MAX 60.0   /* seconds; longer waits are cut in pieces */
+#define STOP_WAIT 0.03  /* seconds a thread gets to let go of libcurl */
+#define EXIT_WAIT 0.2   /* the same, when the process ends under it */
+#define TURN 0.0003     /* seconds for downloads in a run that cannot wait */
+#define LONG_TURN 0.01  /* the same on the thread, which is to hear of quit */
 
 /* The queue of one host: few transfers at a time, because what libcurl does
    for each grows with the number it holds. */
@@ -26,18 +40,27 @@ typedef struct List {
 } List;
 
 struct Engine {
-  CURLM *multi;
+  CURLM *multi; /* NULL once stopped */
   Wire wire;
   int max_transfers;
+  long generation; /* of the process it belongs to; see forks */
 
   Lock lock; /* guards from here … */
+  Cond news; /* something is in the outbox, or the thread has ended */
   List inbox, outbox;
   Request *notes, **notes_last;
   long long *cancels; /* ids, `cancel_count` of `cancel_room` */
   size_t cancel_count, cancel_room;
-  long long last_id; /* … to here */
+  long long last_id;
+  int pipe[2];   /* to be readable while there is news; -1 until asked for */
+  bool told;     /* a byte is in it */
+  bool quit;     /* the thread is to end */
+  bool threaded; /* a thread moves everything */
+  int users;     /* who still holds the engine: its owner, its thread */
+  /* … to here */
 
-  /* Of whoever runs the engine. */
+  /* Of the mover. */
+  Lock gate;
   List held;      /* every request that is with the engine */
   Request **heap; /* those held back: the earliest start first */
   size_t heap_count, heap_room;
@@ -45,20 +68,53 @@ struct Engine {
   CURL **idle;    /* keyed easy handles at rest, up to max_transfers */
   int idle_count;
   int active;
+  double turn_end; /* clock time from which on downloads pause; 0 for never */
+  bool paused;     /* some did */
+  Engine *next_thread; /* in the list of those with one */
 };
 
 /* ---- the process ---- */
 
-static Lock process_lock = LOCK_INIT;
+static Lock process_lock = LOCK_INIT; /* guards the four below */
 static bool curl_started;
 static long live;
+static Engine *threads; /* engines that have one */
+static long forks;      /* how often this process is a child of fork */
+
+/* The process ends, without having closed its Lua states. OpenSSL's own
+   handler comes after this one, so each thread is kept out of libcurl from
+   here on; they end with the process. */
+static void at_exit(void) {
+  double end = clock_now() + EXIT_WAIT;
+  lock_take(&process_lock);
+  for (Engine *e = threads; e; e = e->next_thread)
+    while (!lock_try(&e->gate) && clock_now() < end) thread_pause(0.001);
+  lock_give(&process_lock);
+}
+
+/* A child has its parent's memory, but none of its threads. */
+static void in_child(void) {
+  lock_init(&process_lock);
+  threads = NULL;
+  forks++;
+}
 
 static bool start_curl(void) {
   lock_take(&process_lock);
-  if (!curl_started) curl_started = !curl_global_init(CURL_GLOBAL_ALL);
+  if (!curl_started) {
+    pin_module();
+    curl_started = !curl_global_init(CURL_GLOBAL_ALL);
+    if (curl_started) atexit(at_exit);
+    if (curl_started) on_fork(in_child);
+  }
+  bool ok = curl_started;
   lock_give(&process_lock);
-  return curl_started;
+  return ok;
 }
+
+bool engine_is_foreign(const Engine *e) { return e->generation != forks; }
+
+long engine_forks(const Engine *e) { return e->generation; }
 
 static void count_live(int by) {
   lock_take(&process_lock);
@@ -72,6 +128,97 @@ long engine_live(void) {
   lock_give(&process_lock);
   return n;
 }
+
+/* ---- what exchanges share ---- */
+
+/* Copies `from` unless it is NULL; notes in `ok` when that fails. */
+static char *keep(const char *from, bool *ok) {
+  if (from == NULL) return NULL;
+  char *to = malloc(strlen(from) + 1);
+  if (to) strcpy(to, from);
+  else *ok = false;
+  return to;
+}
+
+static bool add_header(Wire *w, const char *line) {
+  struct curl_slist *grown = curl_slist_append(w->headers, line);
+  if (grown) w->headers = grown;
+  return grown != NULL;
+}
+
+/* As a header of its own the name costs libcurl half of what the option for
+   it does; that one stays for those without these headers. */
+static bool add_user_agent(Wire *w) {
+  static const char name[] = "User-Agent: ";
+  if (w->user_agent == NULL || has_header(w, "user-agent")) return true;
+  char *line = malloc(sizeof name + strlen(w->user_agent));
+  if (line == NULL) return false;
+  strcpy(line, name);
+  strcat(line, w->user_agent);
+  bool ok = add_header(w, line);
+  free(line);
+  return ok;
+}
+
+static bool wire_open(Wire *w, const EngineOptions *o) {
+  bool ok = true;
+  w->base = keep(o->base, &ok);
+  w->proxy = keep(o->proxy, &ok);
+  w->ca_file = keep(o->ca_file, &ok);
+  w->user_agent = keep(o->user_agent, &ok);
+  w->connect_ms = (long)(o->connect_timeout * 1000);
+  w->max_answer = o->max_answer;
+  w->http = strncmp(o->base, "http://", 7) == 0;
+  for (const char *const *h = o->headers; ok && *h; h++)
+    ok = add_header(w, *h);
+  return ok && add_user_agent(w);
+}
+
+/* The key does not stay behind in freed memory. */
+static void wire_wipe(Wire *w) {
+  for (struct curl_slist *h = w->headers; h; h = h->next)
+    for (volatile char *p = h->data; *p; p++) *p = '\0';
+  curl_slist_free_all(w->headers);
+  w->headers = NULL;
+}
+
+static void wire_close(Wire *w) {
+  wire_wipe(w);
+  targets_free(w);
+  free(w->base);
+  free(w->proxy);
+  free(w->ca_file);
+  free(w->user_agent);
+}
+
+/* ---- the pipe that is readable while there is news ---- */
+
+#ifdef _WIN32
+/* Nothing that select and the like could wait for. */
+static bool make_pipe(int fds[2]) {
+  (void)fds;
+  return false;
+}
+
+static void close_pipe(int fds[2]) { (void)fds; }
+#else
+static bool make_pipe(int fds[2]) {
+  if (pipe(fds) != 0) {
+    fds[0] = fds[1] = -1;
+    return false;
+  }
+  for (int i = 0; i < 2; i++) {
+    fcntl(fds[i], F_SETFD, FD_CLOEXEC);
+    fcntl(fds[i], F_SETFL, O_NONBLOCK);
+  }
+  return true;
+}
+
+static void close_pipe(int fds[2]) {
+  if (fds[0] >= 0) close(fds[0]);
+  if (fds[1] >= 0) close(fds[1]);
+}
+#endif
 
 /* ---- lists ---- */
 
@@ -223,12 +370,20 @@ static void give_easy(Engine *e, const Request *r, CURL *easy) {
   else curl_easy_cleanup(easy);
 }
 
+/* Tells the owner that there is something to take. Under the lock. */
+static void tell(Engine *e) {
+  if (!e->threaded) return;
+  cond_signal(&e->news);
+  if (e->pipe[1] >= 0 && !e->told) e->told = write(e->pipe[1], "", 1) == 1;
+}
+
 /* From the engine to the outbox. */
 static void put_out(Engine *e, Request *r) {
   list_remove(&e->held, r);
   lock_take(&e->lock);
   note_remove(e, r);
   list_add(&e->outbox, r);
+  tell(e);
   lock_give(&e->lock);
 }
 
@@ -243,6 +398,7 @@ static void leave_curl(Engine *e, Request *r, CURLcode rc,
   e->active--;
   if (why) request_fail(r, why);
   else request_end(r, rc);
+  if (r->keyed) request_mask(r, &e->wire);
   give_easy(e, r, easy);
 }
 
@@ -250,7 +406,7 @@ static void leave_curl(Engine *e, Request *r, CURLcode rc,
 static bool enter_curl(Engine *e, Request *r) {
   CURL *easy = take_easy(e, r);
   if (easy == NULL) return false;
-  if (!request_begin(r, easy)) {
+  if (!request_begin(r, easy, &e->wire)) {
     curl_easy_cleanup(easy);
     return false;
   }
@@ -340,6 +496,7 @@ static void take_cancels(Engine *e) {
     if (e->cancel_count > 0) id = e->cancels[--e->cancel_count];
     lock_give(&e->lock);
     if (id == 0) return;
+    take_inbox(e); /* it may have been handed in since the last look */
     Request *r = find_held(e, id);
     if (r) cut_off(e, r, &failure_cancelled);
   }
@@ -358,11 +515,8 @@ static void start_due(Engine *e) {
 static void perform(Engine *e) {
   int left;
   CURLMsg *msg;
-  SignalMask mask;
   if (e->active == 0) return;
-  sigpipe_block(&mask);
   curl_multi_perform(e->multi, &left);
-  sigpipe_restore(&mask);
   while ((msg = curl_multi_info_read(e->multi, &left)) != NULL) {
     Request *r;
     CURLcode rc = msg->data.result;
@@ -375,18 +529,22 @@ static void perform(Engine *e) {
   }
 }
 
+/* Lets the downloads go on that paused at the end of the last turn. */
+static void unpause(Engine *e) {
+  if (!e->paused) return;
+  e->paused = false;
+  for (Request *r = e->held.first; r; r = r->next)
+    if (r->active && !r->keyed) curl_easy_pause(r->easy, CURLPAUSE_CONT);
+}
+
 static void move(Engine *e) {
+  lock_take(&e->gate);
+  unpause(e);
   take_inbox(e);
   take_cancels(e);
   start_due(e);
   perform(e);
-}
-
-static bool has_news(Engine *e) {
-  lock_take(&e->lock);
-  bool news = e->outbox.first || e->notes;
-  lock_give(&e->lock);
-  return news;
+  lock_give(&e->gate);
 }
 
 /* Seconds until the next request is due, at most `most`. */
@@ -396,16 +554,167 @@ static double until_due(const Engine *e, double most) {
   return left < 0 ? 0 : left < most ? left : most;
 }
 
-void engine_run(Engine *e, double seconds) {
-  double end = seconds > 0 ? clock_now() + seconds : 0;
+/* Waits for the network, for what is due next, or to be woken. Rounded up, so
+   that what is due in half a millisecond is due. */
+static void wait_for_more(Engine *e, double most) {
+  double left = until_due(e, most < POLL_MAX ? most : POLL_MAX);
+  curl_multi_poll(e->multi, NULL, 0, (int)(left * 1000 + 0.999), NULL);
+}
+
+/* Ends everything there is and leaves libcurl. What waits in a lane does not
+   move up. */
+static void halt(Engine *e) {
+  lock_take(&e->gate);
+  e->max_transfers = 0;
+  take_inbox(e);
+  while (e->held.first) cut_off(e, e->held.first, &failure_closed);
+  while (e->idle_count > 0) curl_easy_cleanup(e->idle[--e->idle_count]);
+  lock_take(&e->lock); /* from here on nobody wakes it */
+  CURLM *multi = e->multi;
+  e->multi = NULL;
+  lock_give(&e->lock);
+  curl_multi_cleanup(multi);
+  wire_wipe(&e->wire);
+  lock_give(&e->gate);
+}
+
+/* ---- the thread ---- */
+
+static void give_up(Engine *e);
+
+static void enlist(Engine *e) {
+  lock_take(&process_lock);
+  e->next_thread = threads;
+  threads = e;
+  lock_give(&process_lock);
+}
+
+static void delist(Engine *e) {
+  lock_take(&process_lock);
+  Engine **p = &threads;
+  while (*p != e) p = &(*p)->next_thread;
+  *p = e->next_thread;
+  lock_give(&process_lock);
+}
+
+static bool is_quitting(Engine *e) {
+  lock_take(&e->lock);
+  bool quit = e->quit;
+  lock_give(&e->lock);
+  return quit;
+}
+
+static void run_thread(void *arg) {
+  Engine *e = arg;
+  while (!is_quitting(e)) {
+    e->turn_end = clock_now() + LONG_TURN;
+    move(e);
+    wait_for_more(e, POLL_MAX);
+  }
+  halt(e);
+  delist(e);
+  lock_take(&e->gate); /* no further, if the process began to end meanwhile */
+  lock_give(&e->gate);
+  lock_take(&e->lock);
+  e->threaded = false;
+  cond_signal(&e->news);
+  give_up(e);
+}
+
+bool engine_background(Engine *e) {
+  lock_take(&e->lock);
+  if (!e->threaded && e->multi) {
+    e->threaded = true;
+    e->users++;
+    enlist(e);
+    if (!thread_start(run_thread, e)) {
+      e->threaded = false;
+      e->users--;
+      delist(e);
+    }
+  }
+  bool ok = e->threaded;
+  lock_give(&e->lock);
+  return ok;
+}
+
+/* Has the thread look at what was handed in. Under the lock, which it needs
+   before it can take the multi handle away. */
+static void wake(Engine *e) {
+  if (e->threaded && e->multi) curl_multi_wakeup(e->multi);
+}
+
+/* ---- running ---- */
+
+static bool has_news(const Engine *e) { return e->outbox.first || e->notes; }
+
+/* With a thread: sleeps until it has news. */
+static void await_news(Engine *e, double seconds) {
+  double end = clock_now() + seconds;
+  lock_take(&e->lock);
+  while (!has_news(e) && e->threaded && (seconds = end - clock_now()) > 0)
+    cond_wait(&e->news, &e->lock, seconds);
+  lock_give(&e->lock);
+}
+
+/* Without one: moves everything, until there is news. */
+static void move_until_news(Engine *e, double seconds) {
+  SignalMask mask;
+  double now = clock_now(), end = now + seconds;
+  e->turn_end = seconds > 0 ? 0 : now + TURN;
+  sigpipe_block(&mask);
   move(e);
   while (seconds > 0 && !has_news(e)) {
-    double left = until_due(e, seconds < POLL_MAX ? seconds : POLL_MAX);
-    /* Rounded up, so that what is due in half a millisecond is due. */
-    curl_multi_poll(e->multi, NULL, 0, (int)(left * 1000 + 0.999), NULL);
+    wait_for_more(e, seconds);
     move(e);
     seconds = end - clock_now();
   }
+  sigpipe_restore(&mask);
+}
+
+/* Whether the owner, who is the mover, would move nothing now. Under the
+   lock. */
+static bool is_at_rest(const Engine *e) {
+  return !e->inbox.first && e->cancel_count == 0 && e->active == 0 &&
+         until_due(e, 1) > 0;
+}
+
+bool engine_run(Engine *e, double seconds) {
+  lock_take(&e->lock);
+  bool threaded = e->threaded, news = has_news(e);
+  bool done = threaded ? news || seconds <= 0 : seconds <= 0 && is_at_rest(e);
+  lock_give(&e->lock);
+  if (done) return news;
+  if (threaded) await_news(e, seconds);
+  else if (e->multi) move_until_news(e, seconds);
+  lock_take(&e->lock);
+  news = has_news(e);
+  lock_give(&e->lock);
+  return news;
+}
+
+double engine_timeout(Engine *e) {
+  long ms = -1;
+  lock_take(&e->lock);
+  bool threaded = e->threaded; /* then what is handed in is its business */
+  bool news = has_news(e) || (!threaded && e->inbox.first);
+  lock_give(&e->lock);
+  if (news) return 0;
+  if (threaded || e->multi == NULL) return -1;
+  double due = e->heap_count ? until_due(e, POLL_MAX) : -1;
+  if (e->active == 0) return due;
+  curl_multi_timeout(e->multi, &ms);
+  double soon = ms < 0 || ms > 10 ? 0.01 : (double)ms / 1000;
+  return due >= 0 && due < soon ? due : soon;
+}
+
+int engine_fd(Engine *e) {
+  lock_take(&e->lock);
+  if (e->pipe[0] < 0 && e->threaded && make_pipe(e->pipe) && has_news(e))
+    tell(e);
+  int fd = e->pipe[0];
+  lock_give(&e->lock);
+  return fd;
 }
 
 /* ---- progress, told from within libcurl's callbacks ---- */
@@ -413,6 +722,10 @@ void engine_run(Engine *e, double seconds) {
 static void on_progress(Request *r) {
   Engine *e = r->engine;
   double now = clock_now();
+  if (e->turn_end > 0 && now > e->turn_end) {
+    e->paused = true;
+    curl_easy_pause(r->easy, CURLPAUSE_RECV); /* libcurl would read on */
+  }
   if (now - r->note_time < NOTE_PAUSE) return;
   r->note_time = now;
   lock_take(&e->lock);
@@ -424,6 +737,7 @@ static void on_progress(Request *r) {
     *e->notes_last = r;
     e->notes_last = &r->note_next;
   }
+  tell(e);
   lock_give(&e->lock);
 }
 
@@ -434,11 +748,13 @@ long long engine_send(Engine *e, const Spec *spec) {
   if (r == NULL) return 0;
   count_live(1);
   r->engine = e;
+  r->gate = &e->gate;
   r->progress = on_progress;
   if (spec->delay > 0 || r->url == NULL) r->start = clock_now() + spec->delay;
   lock_take(&e->lock);
   long long id = r->id = ++e->last_id;
   list_add(&e->inbox, r);
+  wake(e);
   lock_give(&e->lock);
   return id;
 }
@@ -458,11 +774,13 @@ bool engine_cancel(Engine *e, long long id) {
   lock_take(&e->lock);
   bool ok = grow_cancels(e);
   if (ok) e->cancels[e->cancel_count++] = id;
+  wake(e);
   lock_give(&e->lock);
   return ok;
 }
 
 bool engine_take(Engine *e, Event *event) {
+  char byte;
   memset(event, 0, sizeof *event);
   lock_take(&e->lock);
   Request *ended = e->outbox.first, *r = ended ? ended : e->notes;
@@ -474,6 +792,7 @@ bool engine_take(Engine *e, Event *event) {
     note_remove(e, r);
   }
   if (r) event->id = r->id;
+  if (e->told && !has_news(e)) e->told = read(e->pipe[0], &byte, 1) != 1;
   lock_give(&e->lock);
   event->ended = ended;
   if (ended) count_live(-1);
@@ -482,51 +801,16 @@ bool engine_take(Engine *e, Event *event) {
 
 /* ---- opening and closing ---- */
 
-/* Copies `from` unless it is NULL; notes in `ok` when that fails. */
-static char *keep(const char *from, bool *ok) {
-  if (from == NULL) return NULL;
-  char *to = malloc(strlen(from) + 1);
-  if (to) strcpy(to, from);
-  else *ok = false;
-  return to;
-}
-
-static bool wire_open(Wire *w, const EngineOptions *o) {
-  bool ok = true;
-  w->base = keep(o->base, &ok);
-  w->proxy = keep(o->proxy, &ok);
-  w->ca_file = keep(o->ca_file, &ok);
-  w->user_agent = keep(o->user_agent, &ok);
-  w->connect_ms = (long)(o->connect_timeout * 1000);
-  w->max_answer = o->max_answer;
-  w->http = strncmp(o->base, "http://", 7) == 0;
-  for (const char *const *h = o->headers; ok && *h; h++) {
-    struct curl_slist *grown = curl_slist_append(w->headers, *h);
-    ok = grown != NULL;
-    if (ok) w->headers = grown;
-  }
-  return ok;
-}
-
-/* The key does not stay behind in freed memory. */
-static void wipe(char *s) {
-  for (volatile char *p = s; *p; p++) *p = '\0';
-}
-
-static void wire_close(Wire *w) {
-  for (struct curl_slist *h = w->headers; h; h = h->next) wipe(h->data);
-  curl_slist_free_all(w->headers);
-  free(w->base);
-  free(w->proxy);
-  free(w->ca_file);
-  free(w->user_agent);
-}
-
 Engine *engine_open(const EngineOptions *options) {
   Engine *e;
   if (!start_curl() || (e = calloc(1, sizeof *e)) == NULL) return NULL;
   count_live(1);
   lock_init(&e->lock);
+  lock_init(&e->gate);
+  cond_init(&e->news);
+  e->generation = forks;
+  e->users = 1;
+  e->pipe[0] = e->pipe[1] = -1;
   e->notes_last = &e->notes;
   e->base_lane.last = &e->base_lane.first;
   e->max_transfers = options->max_transfers;
@@ -539,6 +823,52 @@ Engine *engine_open(const EngineOptions *options) {
   return e;
 }
 
+Engine *engine_again(const Engine *parents) {
+  const Wire *w = &parents->wire;
+  EngineOptions o = {w->base,       NULL,
+                     w->proxy,      w->ca_file,
+                     w->user_agent, (double)w->connect_ms / 1000,
+                     w->max_answer, parents->max_transfers};
+  size_t n = 0;
+  for (struct curl_slist *h = w->headers; h; h = h->next) n++;
+  const char **headers = calloc(n + 1, sizeof *headers);
+  if (headers == NULL) return NULL;
+  n = 0;
+  for (struct curl_slist *h = w->headers; h; h = h->next)
+    headers[n++] = h->data;
+  o.headers = headers;
+  Engine *e = engine_open(&o);
+  free(headers);
+  /* Ids that the parent gave out stay unknown to the child's engine. */
+  if (e) e->last_id = parents->last_id;
+  return e;
+}
+
+void engine_stop(Engine *e) {
+  SignalMask mask;
+  lock_take(&e->lock);
+  /* Who asks a second time has waited. */
+  double end = e->quit ? 0 : clock_now() + STOP_WAIT, left;
+  bool mine = !e->threaded && e->multi;
+  e->quit = true;
+  wake(e);
+  while (e->threaded && (left = end - clock_now()) > 0)
+    cond_wait(&e->news, &e->lock, left);
+  lock_give(&e->lock);
+  if (mine) {
+    sigpipe_block(&mask);
+    halt(e);
+    sigpipe_restore(&mask);
+  }
+}
+
+bool engine_is_empty(Engine *e) {
+  lock_take(&e->lock);
+  bool empty = !e->threaded && e->multi == NULL && !has_news(e);
+  lock_give(&e->lock);
+  return empty;
+}
+
 static void free_list(List *l) {
   Request *r;
   while ((r = l->first) != NULL) {
@@ -548,18 +878,28 @@ static void free_list(List *l) {
   }
 }
 
-void engine_close(Engine *e) {
-  e->max_transfers = 0; /* what waits in a lane does not move up */
-  while (e->held.first) cut_off(e, e->held.first, &failure_closed);
+/* One holder less; the last one frees the engine. Called under the lock, which
+   it gives back: an owner that sees no thread any more is the last. */
+static void give_up(Engine *e) {
+  int users = --e->users;
+  lock_give(&e->lock);
+  if (users > 0) return;
   free_list(&e->inbox);
   free_list(&e->outbox);
-  while (e->idle_count > 0) curl_easy_cleanup(e->idle[--e->idle_count]);
-  curl_multi_cleanup(e->multi);
   wire_close(&e->wire);
+  close_pipe(e->pipe);
   free(e->idle);
   free(e->heap);
   free(e->cancels);
+  cond_free(&e->news);
+  lock_free(&e->gate);
   lock_free(&e->lock);
   free(e);
   count_live(-1);
+}
+
+void engine_close(Engine *e) {
+  engine_stop(e);
+  lock_take(&e->lock);
+  give_up(e);
 }

@@ -16,6 +16,9 @@ typedef struct File {
 
 /* All but file_free return 0 or an errno. */
 int file_init(File *f, const char *path);
+/* Whether file_open would do, as far as that can be told without keeping it.
+ */
+int file_check(const File *f);
 /* Opens PATH.part for this process alone and keeps its first `keep` bytes. */
 int file_open(File *f, long long keep);
 int file_write(File *f, const char *data, size_t n);

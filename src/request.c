@@ -16,6 +16,8 @@
    idle connections after 5 s (Node's default) or more. */
 #define ONCE_IDLE_S 4L
 #define IDLE_S 60L
+/* Characters of a key that is struck out of answers. */
+#define MASKED_KEY 12
 
 /* ---- failures ---- */
 
@@ -25,13 +27,13 @@ const Failure failure_memory = {0, false, "io", "not enough memory"};
 
 static const Failure too_large = {0, true, "protocol",
                                   "the answer is larger than allowed"};
-static const Failure head_too_large = {
-    0, true, "protocol", "the answer's headers are larger than 64 KiB"};
 static const Failure not_written = {0, true, "io", "cannot write the file"};
 static const Failure wrong_range = {
     0, false, "protocol", "the server sent another part than asked for"};
 static const Failure empty_file = {0, false, "protocol",
                                    "the server sent an empty file"};
+static const Failure not_a_file = {
+    0, true, "protocol", "the link leads to a page of text, not to a clip"};
 static const Failure wrong_size = {
     0, false, "network", "the download ended before the file was whole"};
 static const Failure failures[] = {
@@ -70,6 +72,8 @@ static const Failure failures[] = {
     {CURLE_SSL_ISSUER_ERROR, true, "network",
      "the server's certificate is not trusted"},
     {CURLE_PROXY, false, "network", "the proxy refused"},
+    {CURLE_TOO_LARGE, true, "protocol",
+     "the answer's headers are larger than 64 KiB"},
 };
 
 static const Failure other_failure = {-1, false, "network",
@@ -100,7 +104,7 @@ static bool buffer_add(Buffer *b, const char *data, size_t n) {
     b->data = grown;
     b->cap = cap;
   }
-  memcpy(b->data + b->len, data, n);
+  if (n > 0) memcpy(b->data + b->len, data, n);
   b->len += n;
   return true;
 }
@@ -124,6 +128,12 @@ static const char *header_value(const char *line, size_t n, const char *name) {
   return line;
 }
 
+bool has_header(const Wire *wire, const char *name) {
+  struct curl_slist *h = wire->headers;
+  while (h && !header_value(h->data, strlen(h->data), name)) h = h->next;
+  return h != NULL;
+}
+
 /* ---- libcurl's callbacks ---- */
 
 static size_t on_read(char *to, size_t size, size_t n, void *arg) {
@@ -135,14 +145,31 @@ static size_t on_read(char *to, size_t size, size_t n, void *arg) {
   return take;
 }
 
+/* Before the request line is written. When a kept connection dies under the
+   header lines, with no byte of the body gone yet, libcurl would begin anew;
+   what costs money is on the wire once. */
+static int on_start(void *arg, char *to, char *from, int to_port,
+                    int from_port) {
+  Request *r = arg;
+  (void)to, (void)from, (void)to_port, (void)from_port;
+  if (r->begun && (r->once || r->fed > 0)) { /* a body is read but once */
+    refuse(r, find_failure(CURLE_SEND_FAIL_REWIND), 0);
+    return CURL_PREREQFUNC_ABORT;
+  }
+  r->begun = true;
+  return CURL_PREREQFUNC_OK;
+}
+
 /* An answer begins: an interim one, a redirect or the last. */
 static void begin_answer(Request *r, const char *line) {
   const char *space = strchr(line, ' ');
   r->status = space ? strtol(space, NULL, 10) : 0;
   r->head.len = r->answer.len = 0;
+  r->head_whole = false;
   r->total = -1;
   r->in_place = r->status == 200;
   r->to_file = r->file.path && (r->status == 200 || r->status == 206);
+  curl_easy_setopt(r->easy, CURLOPT_FORBID_REUSE, 0L);
 }
 
 /* Reads which part of the file comes. */
@@ -158,6 +185,12 @@ static void read_range(Request *r, const char *value) {
   r->in_place = from == r->offset;
 }
 
+/* What a file host says with status 200 when it has no file. */
+static bool is_page(const char *type) {
+  return strncmp(type, "text/html", 9) == 0 ||
+         strncmp(type, "application/json", 16) == 0;
+}
+
 /* libcurl's lines end without a zero, so what is read is a copy. */
 static size_t on_header(char *data, size_t size, size_t n, void *arg) {
   Request *r = arg;
@@ -166,28 +199,35 @@ static size_t on_header(char *data, size_t size, size_t n, void *arg) {
   memcpy(line, data, head);
   line[head] = '\0';
   if (strncmp(line, "HTTP/", 5) == 0) begin_answer(r, line);
-  if (!buffer_add(&r->head, data, len)) return refuse(r, &head_too_large, 0);
+  if (len > r->head.max - r->head.len)
+    return refuse(r, find_failure(CURLE_TOO_LARGE), 0);
+  if (!buffer_add(&r->head, data, len)) return refuse(r, &failure_memory, 0);
+  if (*line == '\r' || *line == '\n') r->head_whole = true;
   if (r->to_file) {
     const char *value = header_value(line, head, "content-length");
     if (value && r->total < 0 && r->status == 200)
       r->total = strtoll(value, NULL, 10);
+    value = header_value(line, head, "content-type");
+    if (value && is_page(value)) return refuse(r, &not_a_file, 0);
     value = header_value(line, head, "content-range");
     if (value && r->status == 206) read_range(r, value);
   }
   return len;
 }
 
+/* The disk may be slow: meanwhile nobody is inside libcurl. */
 static size_t write_file(Request *r, const char *data, size_t n) {
   File *f = &r->file;
   int err = 0;
-  if (f->fd < 0) {
-    long long keep = r->status == 206 ? r->offset : 0;
-    err = file_open(f, keep);
-    if (err == 0 && (!r->in_place || f->size != keep))
-      return refuse(r, &wrong_range, 0);
-  }
-  if (err == 0) err = file_write(f, data, n);
+  long long keep = r->status == 206 ? r->offset : 0;
+  bool first = f->fd < 0;
+  lock_give(r->gate);
+  if (first) err = file_open(f, keep);
+  bool in_place = !first || (r->in_place && f->size == keep);
+  if (err == 0 && in_place) err = file_write(f, data, n);
+  lock_take(r->gate);
   if (err) return refuse(r, &not_written, err);
+  if (!in_place) return refuse(r, &wrong_range, 0);
   if (r->watch) r->progress(r);
   return n;
 }
@@ -195,11 +235,21 @@ static size_t write_file(Request *r, const char *data, size_t n) {
 static size_t on_body(char *data, size_t size, size_t n, void *arg) {
   Request *r = arg;
   if (r->to_file) return write_file(r, data, size * n);
-  if (!buffer_add(&r->answer, data, size * n)) return refuse(r, &too_large, 0);
-  return size * n;
+  size_t len = size * n, room = r->answer.max - r->answer.len;
+  /* What fits may have the id in it. */
+  if (!buffer_add(&r->answer, data, len < room ? len : room))
+    return refuse(r, &failure_memory, 0);
+  if (len > room) return refuse(r, &too_large, 0);
+  return len;
 }
 
 /* ---- life of a request ---- */
+
+/* To libcurl 0 is no limit, so what is above 0 stays above it. */
+static long round_up(double x) {
+  long n = (long)x;
+  return n < x ? n + 1 : n;
+}
 
 Request *request_new(const Wire *wire, const Spec *spec) {
   Request *r = calloc(1, sizeof *r);
@@ -207,8 +257,8 @@ Request *request_new(const Wire *wire, const Spec *spec) {
   r->keyed = spec->path != NULL;
   r->once = spec->once;
   r->watch = spec->watch;
-  r->timeout_ms = (long)(spec->timeout * 1000);
-  r->stall_s = (long)spec->stall;
+  r->timeout_ms = round_up(spec->timeout * 1000);
+  r->stall_s = round_up(spec->stall);
   r->offset = spec->offset;
   r->total = -1;
   r->file.fd = -1;
@@ -233,6 +283,7 @@ Request *request_new(const Wire *wire, const Spec *spec) {
     ok = (r->validator = copy(spec->validator, strlen(spec->validator))) !=
          NULL;
   if (ok && spec->file) ok = file_init(&r->file, spec->file) == 0;
+  r->file.size = spec->offset; /* what is there before a byte has come */
   if (!ok) {
     request_free(r);
     return NULL;
@@ -261,13 +312,14 @@ bool easy_prepare(CURL *easy, const Wire *wire, bool keyed) {
   SET(CURLOPT_READFUNCTION, on_read);
   SET(CURLOPT_HEADERFUNCTION, on_header);
   SET(CURLOPT_WRITEFUNCTION, on_body);
+  curl_easy_setopt(easy, CURLOPT_PREREQFUNCTION, on_start);
   SET(CURLOPT_CONNECTTIMEOUT_MS, wire->connect_ms);
   SET(CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L);
-  SET(CURLOPT_USERAGENT, wire->user_agent);
   if (wire->http) {
     SET(CURLOPT_PROXY, ""); /* loopback is never reached through one */
   } else if (wire->proxy) {
     SET(CURLOPT_PROXY, wire->proxy);
+    SET(CURLOPT_NOPROXY, ""); /* whatever the environment excepts */
   }
   /* A CA folder keeps libcurl from caching the CA file it has parsed, which
      then costs some 20 ms at each connect. */
@@ -278,10 +330,13 @@ bool easy_prepare(CURL *easy, const Wire *wire, bool keyed) {
     curl_easy_setopt(easy, CURLOPT_CAPATH, NULL);
   }
   curl_easy_setopt(easy, CURLOPT_QUICK_EXIT, 1L);
-  curl_easy_setopt(easy, CURLOPT_PIPEWAIT, 1L);
+  /* A connection under way may turn out to be HTTP/2 and have room for all.
+     Without TLS that shows with its first answer: not worth the wait. */
+  if (!wire->http) curl_easy_setopt(easy, CURLOPT_PIPEWAIT, 1L);
   if (keyed) {
     SET(CURLOPT_HTTPHEADER, wire->headers);
   } else {
+    SET(CURLOPT_USERAGENT, wire->user_agent);
     SET(CURLOPT_FOLLOWLOCATION, 1L);
     SET(CURLOPT_MAXREDIRS, MAX_REDIRECTS);
     curl_easy_setopt(easy, CURLOPT_BUFFERSIZE, FILE_CHUNK);
@@ -302,13 +357,56 @@ static bool ask_for_rest(Request *r, CURL *easy) {
   return curl_easy_setopt(easy, CURLOPT_HTTPHEADER, r->headers) == CURLE_OK;
 }
 
-bool request_begin(Request *r, CURL *easy) {
-  CURLcode rc = curl_easy_setopt(easy, CURLOPT_URL, r->url);
+/* The URL as libcurl has read it; kept for those that are posted to again and
+   again. NULL: it has to read it. */
+static CURLU *find_target(Wire *wire, const Request *r) {
+  if (!r->keyed || r->body == NULL) return NULL;
+  Target *t = wire->targets, *end = t + wire->target_count;
+  for (; t < end; t++)
+    if (strcmp(t->url, r->url) == 0) return t->parsed;
+  if (wire->target_count == MAX_TARGETS) return NULL;
+  t->url = copy(r->url, strlen(r->url));
+  t->parsed = curl_url();
+  if (t->url && t->parsed &&
+      curl_url_set(t->parsed, CURLUPART_URL, r->url, 0) == CURLUE_OK) {
+    wire->target_count++;
+    return t->parsed;
+  }
+  free(t->url);
+  curl_url_cleanup(t->parsed);
+  return NULL;
+}
+
+void targets_free(Wire *wire) {
+  while (wire->target_count > 0) {
+    Target *t = &wire->targets[--wire->target_count];
+    free(t->url);
+    curl_url_cleanup(t->parsed);
+  }
+}
+
+/* Points the handle at the request's URL, unless it was there before. */
+static CURLcode set_url(CURL *easy, Wire *wire, const Request *r) {
+  const char *last = NULL;
+  curl_easy_getinfo(easy, CURLINFO_EFFECTIVE_URL, &last);
+  if (r->keyed && last && strcmp(last, r->url) == 0) return CURLE_OK;
+  CURLU *parsed = find_target(wire, r);
+  /* In this order: newer libcurls forget the URL as they are given a CURLU. */
+  CURLcode rc = curl_easy_setopt(easy, CURLOPT_CURLU, parsed);
+  if (rc != CURLE_OK) return rc;
+  return curl_easy_setopt(easy, CURLOPT_URL, parsed ? NULL : r->url);
+}
+
+bool request_begin(Request *r, CURL *easy, Wire *wire) {
+  CURLcode rc = set_url(easy, wire, r);
   if (rc != CURLE_OK || !ask_for_rest(r, easy)) {
     request_fail(r, &failure_memory);
     return false;
   }
   r->easy = easy;
+  /* Until an answer begins. An HTTP/2 connection outlives the streams that
+     time out on it; if it is dead, all that follow would. */
+  curl_easy_setopt(easy, CURLOPT_FORBID_REUSE, 1L);
   if (r->body) {
     curl_easy_setopt(easy, CURLOPT_POST, 1L);
     curl_easy_setopt(easy, CURLOPT_POSTFIELDSIZE_LARGE,
@@ -316,6 +414,7 @@ bool request_begin(Request *r, CURL *easy) {
   } else {
     curl_easy_setopt(easy, CURLOPT_HTTPGET, 1L);
   }
+  curl_easy_setopt(easy, CURLOPT_PREREQDATA, r);
   curl_easy_setopt(easy, CURLOPT_READDATA, r);
   curl_easy_setopt(easy, CURLOPT_HEADERDATA, r);
   curl_easy_setopt(easy, CURLOPT_WRITEDATA, r);
@@ -331,24 +430,73 @@ bool request_begin(Request *r, CURL *easy) {
 
 static Sent how_far(Request *r) {
   long written = 0;
+  /* To libcurl what was said to a proxy is written as well. */
+  if (!r->begun && compat_tells_start()) return SENT_NO;
   if (r->status >= 200) return SENT_YES;
   curl_easy_getinfo(r->easy, CURLINFO_REQUEST_SIZE, &written);
   return written > 0 || r->fed > 0 ? SENT_MAYBE : SENT_NO;
 }
 
+/* libcurl's number, where it says too little. */
+static CURLcode sharpen(const Request *r, CURLcode rc) {
+  /* An end within the headers, or after an interim answer, is fine with it. */
+  if (rc == CURLE_OK && (!r->head_whole || r->status < 200))
+    return CURLE_PARTIAL_FILE;
+  /* A header line beyond libcurl's own limit has no number before 8.6. */
+  if (rc == CURLE_OUT_OF_MEMORY && r->sent != SENT_NO && !r->head_whole)
+    return CURLE_TOO_LARGE;
+  /* An answer without a status line would be HTTP/0.9. */
+  if (rc == CURLE_UNSUPPORTED_PROTOCOL && r->sent == SENT_MAYBE)
+    return CURLE_WEIRD_SERVER_REPLY;
+  return rc;
+}
+
 /* The last step of a download: nothing is missing, so it gets its name. */
 static void end_file(Request *r) {
   File *f = &r->file;
+  lock_give(r->gate);
   if (r->failure == NULL && r->to_file) {
     if (f->fd < 0) r->failure = &empty_file;
     else if (r->total >= 0 && f->size != r->total) r->failure = &wrong_size;
     else if ((r->os_error = file_commit(f)) != 0) r->failure = &not_written;
   }
   file_close(f, r->failure != NULL && r->failure->lasting);
+  lock_take(r->gate);
+}
+
+/* The key, without the "sk-" that some services drop; NULL when there is none
+   or it is so short that it may be a word of the answer's. */
+static const char *find_key(const Wire *wire) {
+  static const char name[] = "Authorization: Bearer ";
+  size_t n = sizeof name - 1;
+  const struct curl_slist *h = wire->headers;
+  while (h && strncmp(h->data, name, n) != 0) h = h->next;
+  if (h == NULL) return NULL;
+  const char *key = h->data + n;
+  if (strncmp(key, "sk-", 3) == 0) key += 3;
+  return strlen(key) < MASKED_KEY ? NULL : key;
+}
+
+static void buffer_mask(Buffer *b, const char *word) {
+  size_t n = strlen(word);
+  char *p = b->data, *end = p + b->len;
+  while (b->len > 0 && (p = memchr(p, *word, (size_t)(end - p))) != NULL) {
+    if ((size_t)(end - p) < n) return;
+    if (memcmp(p, word, n) == 0) memset(p, '*', n);
+    if (++p == end) return;
+  }
+}
+
+void request_mask(Request *r, const Wire *wire) {
+  const char *key = find_key(wire);
+  if (key == NULL) return;
+  buffer_mask(&r->head, key);
+  buffer_mask(&r->answer, key);
 }
 
 void request_end(Request *r, CURLcode rc) {
   r->sent = how_far(r);
+  rc = sharpen(r, rc);
   if (r->failure == NULL && rc != CURLE_OK) {
     long os = 0;
     r->failure = find_failure(rc);

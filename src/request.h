@@ -8,6 +8,7 @@
 #define LUMA_WITH_CURL
 #include "compat.h"
 #include "file.h"
+#include "thread.h"
 
 /* Grows to `max` and no further. */
 typedef struct Buffer {
@@ -32,6 +33,16 @@ typedef struct Failure {
 
 extern const Failure failure_cancelled, failure_closed, failure_memory;
 
+/* A URL that libcurl need not read again. */
+typedef struct Target {
+  char *url;
+  CURLU *parsed;
+} Target;
+
+/* Submits and batch queries each go to one; what else there may be is read
+   anew each time. */
+#define MAX_TARGETS 4
+
 /* What all exchanges of one engine share. Owned by the engine. */
 typedef struct Wire {
   struct curl_slist *headers; /* of keyed exchanges alone: one is the key */
@@ -40,6 +51,8 @@ typedef struct Wire {
   long connect_ms;
   size_t max_answer;
   bool http; /* plain http is allowed: the base is on loopback */
+  Target targets[MAX_TARGETS]; /* `target_count` of them; none goes again */
+  int target_count;
 } Wire;
 
 /* What a caller asks for. Strings are borrowed until request_new returns. */
@@ -80,6 +93,7 @@ typedef struct Request {
   struct Request *lane_next; /* behind it in the lane's queue */
   bool active;               /* in libcurl's hands */
   struct Engine *engine;     /* whose it is, once it was handed over */
+  Lock *gate; /* held by who is inside libcurl; let go of for the disk */
   void (*progress)(struct Request *r); /* called as a watched one moves on */
   bool noted; /* on the engine's list of progress notes */
   struct Request *note_next;
@@ -90,6 +104,7 @@ typedef struct Request {
   CURL *easy;
   struct curl_slist *headers; /* keyless ones' own */
   size_t fed;                 /* bytes of the body handed to libcurl */
+  bool begun;                 /* a connection was there to write it to */
 
   /* How it ended. */
   const Failure *failure; /* NULL: the service answered */
@@ -97,12 +112,15 @@ typedef struct Request {
   long status;            /* 0 until a status line came */
   Sent sent;
   Buffer head;     /* the header lines of the last answer */
+  bool head_whole; /* up to the empty line that ends them */
   Buffer answer;   /* its body, unless that went to the file */
   long long total; /* size the file will have, or -1 */
   bool to_file;    /* the body of this answer belongs in the file */
   bool in_place;   /* and joins what the file already holds */
 } Request;
 
+/* Whether a keyed exchange has it; the name is in lower case. */
+bool has_header(const Wire *wire, const char *name);
 /* NULL when there is no memory. */
 Request *request_new(const Wire *wire, const Spec *spec);
 /* Sets what never changes on a new easy handle. False when libcurl refuses
@@ -110,10 +128,14 @@ Request *request_new(const Wire *wire, const Spec *spec);
 bool easy_prepare(CURL *easy, const Wire *wire, bool keyed);
 /* Readies `easy` for this request; false, with the failure set, if it cannot
    be. The handle stays the caller's. */
-bool request_begin(Request *r, CURL *easy);
+bool request_begin(Request *r, CURL *easy, Wire *wire);
+/* Frees what begun requests have left behind. */
+void targets_free(Wire *wire);
 /* Notes how the exchange ended and lets go of the easy handle. */
 void request_end(Request *r, CURLcode rc);
-/* The same for one that ended without libcurl. */
+/* Strikes out the key where the answer repeats it. */
+void request_mask(Request *r, const Wire *wire);
+/* The same as request_end for one that ended without libcurl. */
 void request_fail(Request *r, const Failure *failure);
 /* Accepts what request_new half built. Must not be on any list. */
 void request_free(Request *r);

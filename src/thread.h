@@ -1,9 +1,15 @@
-/* Locks, signals and the clock, on POSIX threads and on Windows. */
+/* Locks, threads, signals and the clock, on POSIX and on Windows. */
 #ifndef LUMA_THREAD_H
 #define LUMA_THREAD_H
 
+#include <stdbool.h>
+
+typedef void ThreadFn(void *arg);
+
 #ifdef _WIN32
 
+#include <process.h>
+#include <stdlib.h>
 #include <windows.h>
 
 typedef SRWLOCK Lock;
@@ -12,11 +18,55 @@ static inline void lock_init(Lock *l) { InitializeSRWLock(l); }
 static inline void lock_free(Lock *l) { (void)l; }
 static inline void lock_take(Lock *l) { AcquireSRWLockExclusive(l); }
 static inline void lock_give(Lock *l) { ReleaseSRWLockExclusive(l); }
+static inline bool lock_try(Lock *l) {
+  return TryAcquireSRWLockExclusive(l) != 0;
+}
 
-/* Windows has no SIGPIPE. */
+typedef CONDITION_VARIABLE Cond;
+static inline void cond_init(Cond *c) { InitializeConditionVariable(c); }
+static inline void cond_free(Cond *c) { (void)c; }
+static inline void cond_signal(Cond *c) { WakeAllConditionVariable(c); }
+static inline void cond_wait(Cond *c, Lock *l, double seconds) {
+  SleepConditionVariableSRW(c, l, (DWORD)(seconds * 1000) + 1, 0);
+}
+
+typedef struct ThreadStart {
+  ThreadFn *fn;
+  void *arg;
+} ThreadStart;
+static unsigned __stdcall thread_main(void *p) {
+  ThreadStart start = *(ThreadStart *)p;
+  free(p);
+  start.fn(start.arg);
+  return 0;
+}
+/* Starts a thread that nobody joins. False when there can be none. */
+static inline bool thread_start(ThreadFn *fn, void *arg) {
+  ThreadStart *start = malloc(sizeof *start);
+  if (start == NULL) return false;
+  start->fn = fn;
+  start->arg = arg;
+  uintptr_t h = _beginthreadex(NULL, 0, thread_main, start, 0, NULL);
+  if (h) CloseHandle((HANDLE)h);
+  else free(start);
+  return h != 0;
+}
+/* The host may unload this module while a thread of its own is still in it. */
+static inline void pin_module(void) {
+  HMODULE module;
+  GetModuleHandleExA(GET_MODULE_HANDLE_EX_FLAG_PIN |
+                         GET_MODULE_HANDLE_EX_FLAG_FROM_ADDRESS,
+                     (LPCSTR)(void *)thread_main, &module);
+}
+static inline void thread_pause(double seconds) {
+  Sleep((DWORD)(seconds * 1000));
+}
+
+/* Windows has neither SIGPIPE nor fork. */
 typedef int SignalMask;
 static inline void sigpipe_block(SignalMask *m) { *m = 0; }
 static inline void sigpipe_restore(SignalMask *m) { (void)m; }
+static inline void on_fork(void (*in_child)(void)) { (void)in_child; }
 
 /* Seconds from a fixed point; never set back. */
 static inline double clock_now(void) {
@@ -28,8 +78,12 @@ static inline double clock_now(void) {
 
 #else
 
+#ifdef __APPLE__
+#include <dlfcn.h>
+#endif
 #include <pthread.h>
 #include <signal.h>
+#include <stdlib.h>
 #include <time.h>
 
 typedef pthread_mutex_t Lock;
@@ -38,6 +92,79 @@ static inline void lock_init(Lock *l) { pthread_mutex_init(l, NULL); }
 static inline void lock_free(Lock *l) { pthread_mutex_destroy(l); }
 static inline void lock_take(Lock *l) { pthread_mutex_lock(l); }
 static inline void lock_give(Lock *l) { pthread_mutex_unlock(l); }
+static inline bool lock_try(Lock *l) { return pthread_mutex_trylock(l) == 0; }
+
+/* Waits go by the clock that is never set back, where a condition can. */
+#ifdef __APPLE__
+#define COND_CLOCK CLOCK_REALTIME
+#define cond_clock(attr) 0
+#else
+#define COND_CLOCK CLOCK_MONOTONIC
+#define cond_clock(attr) pthread_condattr_setclock(attr, COND_CLOCK)
+#endif
+
+typedef pthread_cond_t Cond;
+static inline void cond_init(Cond *c) {
+  pthread_condattr_t attr;
+  pthread_condattr_init(&attr);
+  cond_clock(&attr);
+  pthread_cond_init(c, &attr);
+  pthread_condattr_destroy(&attr);
+}
+static inline void cond_free(Cond *c) { pthread_cond_destroy(c); }
+static inline void cond_signal(Cond *c) { pthread_cond_broadcast(c); }
+static inline void cond_wait(Cond *c, Lock *l, double seconds) {
+  struct timespec t;
+  clock_gettime(COND_CLOCK, &t);
+  double end = (double)t.tv_nsec / 1e9 + seconds;
+  t.tv_sec += (time_t)end;
+  t.tv_nsec = (long)((end - (double)(time_t)end) * 1e9);
+  pthread_cond_timedwait(c, l, &t);
+}
+
+typedef struct ThreadStart {
+  ThreadFn *fn;
+  void *arg;
+} ThreadStart;
+static inline void *thread_main(void *p) {
+  ThreadStart start = *(ThreadStart *)p;
+  free(p);
+  start.fn(start.arg);
+  return NULL;
+}
+/* Starts a thread that nobody joins and no signal reaches. False when there
+   can be none. */
+static inline bool thread_start(ThreadFn *fn, void *arg) {
+  pthread_t thread;
+  pthread_attr_t attr;
+  sigset_t all, before;
+  ThreadStart *start = malloc(sizeof *start);
+  if (start == NULL) return false;
+  start->fn = fn;
+  start->arg = arg;
+  sigfillset(&all);
+  pthread_sigmask(SIG_SETMASK, &all, &before);
+  pthread_attr_init(&attr);
+  pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
+  bool ok = pthread_create(&thread, &attr, thread_main, start) == 0;
+  pthread_attr_destroy(&attr);
+  pthread_sigmask(SIG_SETMASK, &before, NULL);
+  if (!ok) free(start);
+  return ok;
+}
+/* The host may unload this module while a thread of its own is still in it.
+   Elsewhere the linker was told (-z nodelete). */
+static inline void pin_module(void) {
+#ifdef __APPLE__
+  Dl_info info;
+  if (dladdr((void *)thread_main, &info))
+    dlopen(info.dli_fname, RTLD_LAZY | RTLD_NODELETE);
+#endif
+}
+static inline void thread_pause(double seconds) {
+  struct timespec t = {0, (long)(seconds * 1e9)}; /* less than one second */
+  nanosleep(&t, NULL);
+}
 
 /* A peer that has gone must not end the host: between these two SIGPIPE is
    held back, and swallowed if it came. Elsewhere it stays the host's. */
@@ -59,6 +186,10 @@ static inline void sigpipe_restore(SignalMask *before) {
     sigwait(&pipe, &which);
   }
   pthread_sigmask(SIG_SETMASK, before, NULL);
+}
+
+static inline void on_fork(void (*in_child)(void)) {
+  pthread_atfork(NULL, NULL, in_child);
 }
 
 /* Seconds from a fixed point; never set back. */

@@ -47,11 +47,12 @@ local function kind_of(status, code)
   return "protocol"
 end
 
---- Whether the service could have taken a submit that it answered so.
+--- Whether the service could have taken a submit that it answered so. Behind
+--- a redirect or a timeout (408) of a gateway there may be one that did.
 local function sent_of(status, retry_after)
   if status < 300 then return "yes" end
-  if status < 500 or (status == 503 and retry_after) then return "no" end
-  return "maybe"
+  if status >= 400 and status < 500 and status ~= 408 then return "no" end
+  return status == 503 and retry_after and "no" or "maybe"
 end
 
 local REMEDIES = {
@@ -59,11 +60,21 @@ local REMEDIES = {
   quota = " (the account or the key has nothing left for this)",
 }
 
---- The beginning of a text that is no JSON, as one line.
+--- Cut between two characters of UTF-8.
+local function cut(text, length)
+  if not text or #text <= length then return text end
+  return text:sub(1, length):gsub("[\192-\255][\128-\191]*$", "") .. "…"
+end
+
+--- The beginning of a text, as one line that a terminal can show.
+local function one_line(text, length)
+  return cut(text:gsub("[%s%c]+", " "):match("^ ?(.-) ?$"), length)
+end
+
+--- The beginning of an answer that has no message of its own.
 local function snippet(body)
-  local line = body:gsub("<style.->.-</style>", ""):gsub("<[^>]*>", " "):gsub("%s+", " ")
-  line = line:match("^ ?(.-) ?$")
-  return line == "" and "an empty answer" or #line > 120 and line:sub(1, 120) .. "…" or line
+  local line = one_line(body:gsub("<style.->.-</style>", ""):gsub("<[^>]*>", " "), 120)
+  return line == "" and "an empty answer" or line
 end
 
 --- The error that an answer is.
@@ -73,7 +84,7 @@ local function answer_error(dialect, response, body, paid, now)
   local kind = kind_of(status, complaint.code)
   local retry_after = retry.after(call.header(response.head, "retry-after"), now)
   local message = ("the service answered %d: %s%s"):format(status,
-    complaint.message or snippet(response.body), REMEDIES[kind] or "")
+    complaint.message and one_line(complaint.message, 500) or snippet(response.body), REMEDIES[kind] or "")
   return errors.new(kind, message, {
     sent = paid and sent_of(status, retry_after) or "no",
     status = status,
@@ -108,6 +119,20 @@ local function nonsense(response, body, paid, what)
     })
 end
 
+--- Whether a query was answered with a list in which nothing is. `[]` is left
+--- out: lua-cjson cannot tell it from `{}`, which makes no sense.
+local function is_absent(dialect, request, body)
+  if not request.id or not dialect.read_many then return false end
+  if type(body) ~= "table" or next(body) == nil then return false end
+  local list = dialect.read_many(body)
+  return list ~= nil and list[1] == nil
+end
+
+local function absent(request, response, body)
+  return errors.new("invalid", ("the service knows no generation %s: only those made with this key are found"):format(
+    request.id), { id = request.id, status = response.status, raw = body })
+end
+
 --- What an answer means: a generation, a list of them, or an error.
 ---@param dialect table
 ---@param request luma.Call
@@ -130,18 +155,39 @@ function call.read(dialect, request, response, origin, now)
   if response.status >= 300 or dialect.is_error(body) then
     return nil, answer_error(dialect, response, body, paid, now)
   end
-  return nil, nonsense(response, body, paid, body == nil and "JSON" or "an id")
+  if is_absent(dialect, request, body) then return nil, absent(request, response, body) end
+  return nil, nonsense(response, body, paid, body == nil and "JSON" or many and "a list" or "an id")
 end
 
 -- ---- sending ----
+
+--- Tells the client's log what came of one exchange. Prompts are cut and the
+--- key is not there to be shown.
+local function log(client, request, attempt, response, err, started)
+  if not client.options.log then return end
+  local prompt = request.body and request.body.user_prompt
+  loop.defer(client.report, client.options.log, {
+    call = request.kind,
+    method = request.body and "POST" or "GET",
+    path = request.path,
+    attempt = attempt,
+    status = response.status,
+    kind = err and err.kind,
+    message = err and err.message,
+    sent = PAID[request.kind] and (err and err.sent or "yes") or nil,
+    seconds = core.now() - started,
+    prompt = cut(prompt, 40),
+  })
+end
 
 --- Inside a task: sends `request`, again where that is safe, until an answer
 --- or the deadline.
 ---@param client luma.Client
 ---@param request luma.Call
 ---@param opts table filled options; `deadline` on the clock of core.now
+---@param read? fun(text: string): any a quicker reader of a good answer; nil for what it cannot read
 ---@return any result, luma.Error? err
-function call.run(client, request, opts)
+function call.run(client, request, opts, read)
   local paid = PAID[request.kind]
   local body, problem
   if request.body then
@@ -154,11 +200,20 @@ function call.run(client, request, opts)
     if opts.deadline then
       timeout = math.max(0.001, math.min(timeout, opts.deadline - core.now() - pause))
     end
+    local refusal = loop.refusal(client)
+    if refusal then return nil, refusal end
+    local started = client.options.log and core.now() + pause
     local response = loop.await(client.source,
       client.core:request(request.path, body, timeout, pause, paid))
-    local result, err = call.read(client.dialect, request, response, client.base_url, os.time())
-    if result then return result end
+    local result, err
+    if read and response.status == 200 and not response.kind then result = read(response.body) end
+    if not result then
+      result, err = call.read(client.dialect, request, response, client.base_url, os.time())
+    end
+    if paid and err and err.sent ~= "no" then err.retryable = false end -- it would pay again
     attempt = attempt + 1
+    log(client, request, attempt, response, err, started)
+    if result then return result end
     pause = retry.is_safe(err, paid) and retry.delay(opts.policy, attempt, err, client.random)
     if not pause or (opts.deadline and core.now() + pause >= opts.deadline) then
       return nil, err

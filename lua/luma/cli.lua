@@ -7,6 +7,7 @@ Usage: luma sandbox [--port N] [--OPTION VALUE ...]
 
 sandbox   a local server that speaks the service's API, makes nothing but a
           tiny clip and costs nothing. Ctrl-C ends it.
+          luma sandbox --help lists the options.
 ]]
 
 --- A row of options as a line of help.
@@ -96,7 +97,8 @@ end
 ---@param err file*
 ---@return integer code 0 done, 1 it failed, 2 it was asked wrongly
 function cli.main(words, out, err)
-  local name = (words[1] or "help"):gsub("^%-%-", "")
+  local name = (words[1] or "help"):gsub("^%-%-?", "")
+  name = ({ h = "help", v = "version" })[name] or name
   local command = commands[name]
   if not command then
     err:write(("luma: unknown command %s\n"):format(words[1]), HELP)

@@ -1,11 +1,15 @@
 --- One account at one service: its options, its dialect, its connections.
 local core = require "luma.core"
+local download = require "luma.download"
 local errors = require "luma.errors"
+local handle = require "luma.handle"
 local job = require "luma.job"
 local loop = require "luma.loop"
 local options = require "luma.options"
+local poller = require "luma.poller"
 local retry = require "luma.retry"
 local schema = require "luma.schema"
+local token = require "luma.token"
 local version = require "luma.version"
 
 ---@class luma.Client
@@ -16,6 +20,11 @@ local version = require "luma.version"
 ---@field source luma.Source
 ---@field random fun(): number
 ---@field has_key boolean
+---@field poller table what `luma.poller` keeps here
+---@field lacks_batch? boolean the service cannot be asked for several at once
+---@field used { submits: integer, inflight: integer } against the client's limits
+---@field seen table<string, number> when ids submitted here were last seen, until they ended
+---@field defaults table<string, table> by call: the metatable of its options
 local Client = { __name = "luma.Client" }
 Client.__index = Client
 
@@ -36,14 +45,23 @@ local function with_environment(given, getenv)
   return values, origins
 end
 
-local function headers(key)
+--- The headers of every request, as lines.
+---@param key? string
+---@param further? table<string, string>
+local function headers(key, further)
   local list = {
     "Content-Type: application/json",
     "Accept: application/json",
     "Expect:", -- or libcurl may wait a second for a go-ahead
   }
   if key then list[#list + 1] = "Authorization: Bearer " .. key end
+  for name, value in pairs(further or {}) do list[#list + 1] = name .. ": " .. value end
   return list
+end
+
+--- Where errors in callbacks go that nobody wants.
+local function report(message)
+  io.stderr:write("luma: error in a callback: ", message, "\n")
 end
 
 --- A new client, or what is wrong with the options.
@@ -69,55 +87,79 @@ function client.new(given, getenv, random)
     options = values,
     random = random,
     has_key = key ~= nil,
+    poller = poller.new(),
+    used = { submits = 0, inflight = 0 },
+    seen = {},
+    defaults = {},
   }, Client)
   self.core = core.client {
     base = base_url,
-    headers = headers(key),
-    user_agent = "luma/" .. version,
+    headers = headers(key, values.headers),
+    user_agent = values.user_agent or "luma/" .. version,
+    proxy = values.proxy,
+    ca_file = values.ca_file,
     connect_timeout = values.connect_timeout,
     max_answer = values.max_answer,
     max_transfers = values.max_transfers,
   }
-  self.source = loop.source(self.core)
+  self.source = loop.source(self.core, values.background)
+  self.report = values.on_error or report
   return self
 end
 
 -- ---- arguments ----
 
---- The options of one call: the client's, overridden by its own.
-local function call_options(self, name, given, level)
-  local rows = options.calls[name]
-  local filled = schema.options(name, rows, given, level + 1)
-  for _, row in ipairs(rows) do
-    local field = row[1]
-    if row.call and (given == nil or given[field] == nil) then filled[field] = self.options[field] end
-  end
-  filled.policy = {
-    retries = filled.retries,
+local function policy_of(retries)
+  return {
+    retries = retries,
     base = retry.PAUSES.base,
     cap = retry.PAUSES.cap,
     max_hint = retry.PAUSES.max_hint,
   }
-  return filled
 end
 
-local function misuse(name, what, value, level)
-  error(("luma.%s: expected %s, got %s"):format(name, what,
-    value == nil and "nothing" or "a " .. type(value)), level + 1)
+--- What stands behind the options of each such call: the client's, and the
+--- call's own defaults. They never change, so this is made once.
+local function call_defaults(self, name)
+  local rows = options.calls[name]
+  local filled = schema.fill(rows, {})
+  for _, row in ipairs(rows) do
+    if row.call then filled[row[1]] = self.options[row[1]] end
+  end
+  filled.policy = policy_of(filled.retries)
+  self.defaults[name] = { __index = filled }
+  return self.defaults[name]
 end
 
-local function check_table(name, params, level)
+--- The options of one call: those given, over the client's.
+local function call_options(self, name, given)
+  local opts = {}
+  if given ~= nil then
+    schema.options(name, options.calls[name], given) -- raises what is wrong
+    for field, value in pairs(given) do opts[field] = value end
+    if given.retries then opts.policy = policy_of(given.retries) end
+  end
+  return setmetatable(opts, self.defaults[name] or call_defaults(self, name))
+end
+
+local function misuse(name, what, value)
+  errors.misuse(("luma.%s: expected %s, got %s"):format(name, what,
+    value == nil and "nothing" or "a " .. type(value)))
+end
+
+local function check_table(name, params)
   if type(params) ~= "table" or errors.is(params) then
-    misuse(name, "a table of parameters", params, level + 1)
+    misuse(name, "a table of parameters", params)
   end
 end
 
 --- The id that was given, or the one of the generation that was.
-local function check_id(name, target, level)
+local function check_id(name, target)
   local id = target
   if type(target) == "table" then id = target.id end
-  if type(id) ~= "string" then misuse(name, "an id or a generation", target, level + 1) end
-  if id == "" or #id > 256 or id:find("[%c%s]") then
+  if type(id) ~= "string" then misuse(name, "an id or a generation", target) end
+  -- Dots alone would be a step in the path, for a server even when escaped.
+  if id == "" or #id > 256 or id:find("[%c%s]") or id:find("^%.+$") then
     return nil, errors.new("invalid", ("%q is no id"):format(id:sub(1, 80)), { field = "id" })
   end
   return id
@@ -127,8 +169,8 @@ local function no_key()
   return errors.new("auth", "no key: set the variable LUMA_API_KEY, or luma.client{ api_key = … }")
 end
 
-local function open(self, name, level)
-  if self.closed then error(("luma.%s: the client is closed"):format(name), level + 1) end
+local function check_open(self, name)
+  if self.closed then errors.misuse(("luma.%s: the client is closed"):format(name)) end
 end
 
 --- The parameters, checked and filled in; or what is wrong.
@@ -146,12 +188,33 @@ end
 ---@param opts? luma.CallOptions
 ---@return luma.Generation?, luma.Error?
 function Client:submit(params, opts)
-  open(self, "submit", 2)
-  check_table("submit", params, 2)
-  opts = call_options(self, "submit", opts, 2)
+  check_open(self, "submit")
+  check_table("submit", params)
+  opts = call_options(self, "submit", opts)
   local checked, err = check_params(self, options.params, params, opts)
   if not checked then return nil, err end
-  return loop.run(job.submit, self, checked, opts)
+  return loop.call(job.submit, self, checked, opts)
+end
+
+--- Has a completed clip continued. The new clip is a generation of its own.
+---@param target string|luma.Generation
+---@param params luma.ExtendParams
+---@param opts? luma.CallOptions
+---@return luma.Generation?, luma.Error?
+function Client:extend(target, params, opts)
+  check_open(self, "extend")
+  local id, err = check_id("extend", target)
+  check_table("extend", params)
+  opts = call_options(self, "extend", opts)
+  if not id then return nil, err end
+  if type(target) == "table" and target.state ~= "completed" then
+    return nil, errors.new("invalid", ("generation %s is %s: only a completed one can be extended"):format(
+      id, tostring(target.state)), { field = "id", id = id })
+  end
+  local checked
+  checked, err = check_params(self, options.extend, params, opts)
+  if not checked then return nil, err end
+  return loop.call(job.extend, self, id, checked, opts)
 end
 
 --- Looks at a generation once.
@@ -159,12 +222,31 @@ end
 ---@param opts? luma.CallOptions
 ---@return luma.Generation?, luma.Error?
 function Client:get(target, opts)
-  open(self, "get", 2)
-  local id, err = check_id("get", target, 2)
-  opts = call_options(self, "get", opts, 2)
+  check_open(self, "get")
+  local id, err = check_id("get", target)
+  opts = call_options(self, "get", opts)
   if not id then return nil, err end
   if not self.has_key then return nil, no_key() end
-  return loop.run(job.get, self, id, opts)
+  return loop.call(job.get, self, id, opts)
+end
+
+--- Looks at several at once: in the order asked, `false` for one that the
+--- service does not know.
+---@param targets (string|luma.Generation)[]
+---@param opts? luma.CallOptions
+---@return (luma.Generation|false)[]?, luma.Error?
+function Client:get_many(targets, opts)
+  check_open(self, "get_many")
+  if type(targets) ~= "table" or errors.is(targets) then misuse("get_many", "a list of ids", targets) end
+  opts = call_options(self, "get_many", opts)
+  local ids = {}
+  for i = 1, #targets do
+    local id, err = check_id("get_many", targets[i])
+    if not id then return nil, err end
+    ids[i] = id
+  end
+  if not self.has_key then return nil, no_key() end
+  return loop.run(job.get_many, self, ids, opts)
 end
 
 --- Waits until a generation is completed; an error once it has failed.
@@ -172,9 +254,9 @@ end
 ---@param opts? luma.WaitOptions
 ---@return luma.Generation?, luma.Error?
 function Client:wait(target, opts)
-  open(self, "wait", 2)
-  local id, err = check_id("wait", target, 2)
-  opts = call_options(self, "wait", opts, 2)
+  check_open(self, "wait")
+  local id, err = check_id("wait", target)
+  opts = call_options(self, "wait", opts)
   if not id then return nil, err end
   if not self.has_key then return nil, no_key() end
   return loop.run(job.wait, self, id, type(target) == "table" and target or nil, opts)
@@ -186,14 +268,14 @@ end
 ---@param opts? luma.DownloadOptions
 ---@return string? path, luma.Error?
 function Client:download(target, path, opts)
-  open(self, "download", 2)
+  check_open(self, "download")
   if type(target) ~= "table" and type(target) ~= "string" or errors.is(target) then
-    misuse("download", "a generation or a URL", target, 2)
+    misuse("download", "a generation or a URL", target)
   end
   if type(path) ~= "string" or path == "" or path:find("%z") then
-    misuse("download", "a file name", path, 2)
+    misuse("download", "a file name", path)
   end
-  opts = call_options(self, "download", opts, 2)
+  opts = call_options(self, "download", opts)
   return loop.run(job.download, self, target, path, opts)
 end
 
@@ -202,9 +284,9 @@ end
 ---@param opts? luma.GenerateOptions
 ---@return luma.Generation?, luma.Error?
 function Client:generate(params, opts)
-  open(self, "generate", 2)
-  check_table("generate", params, 2)
-  opts = call_options(self, "generate", opts, 2)
+  check_open(self, "generate")
+  check_table("generate", params)
+  opts = call_options(self, "generate", opts)
   local checked, err = check_params(self, options.params, params, opts)
   if not checked then return nil, err end
   return loop.run(job.generate, self, checked, opts)
@@ -215,13 +297,13 @@ end
 ---@param opts? luma.CallOptions
 ---@return luma.Preview?, luma.Error?
 function Client:preview(params, opts)
-  check_table("preview", params, 2)
-  opts = call_options(self, "submit", opts, 2)
+  check_table("preview", params)
+  opts = call_options(self, "preview", opts)
   local checked, err = schema.params(options.params, params, opts.allow_unknown)
   if not checked then return nil, err end
   local request = self.dialect.submit(checked)
-  local shown = { ["User-Agent"] = "luma/" .. version }
-  for _, line in ipairs(headers(self.has_key and "***" or nil)) do
+  local shown = { ["User-Agent"] = self.options.user_agent or "luma/" .. version }
+  for _, line in ipairs(headers(self.has_key and "***" or nil, self.options.headers)) do
     local name, value = line:match("^(.-): (.+)$")
     if name then shown[name] = value end
   end
@@ -233,11 +315,88 @@ function Client:preview(params, opts)
   }
 end
 
---- Cuts off what is under way and gives the connections back. The client
---- cannot be used afterwards. Any number of times.
+-- ---- without waiting ----
+
+--- `generate` as a job. Nothing happens to the caller but in `update`.
+---@param params luma.Params
+---@param opts? luma.StartOptions
+---@return luma.Job?, luma.Error?
+function Client:start(params, opts)
+  check_open(self, "start")
+  check_table("start", params)
+  opts = call_options(self, "start", opts)
+  local checked, err = check_params(self, options.params, params, opts)
+  if not checked then return nil, err end
+  err = opts.path and download.check_target(opts.path)
+  if err then return nil, err end
+  return handle.new(self, opts, job.generate, self, checked, opts)
+end
+
+--- A job out of any function; the calls above yield in it instead of blocking.
+---@param fn function
+---@param ... any its arguments
+---@return luma.Job
+function Client:spawn(fn, ...)
+  check_open(self, "spawn")
+  if type(fn) ~= "function" then misuse("spawn", "a function", fn) end
+  return handle.new(self, {}, fn, ...)
+end
+
+--- Goes on with a job that was saved with `job:token()`: waits, and fetches the
+--- clip where the job would have. Never submits.
+---@param text string
+---@param opts? luma.StartOptions
+---@return luma.Job?, luma.Error?
+function Client:resume(text, opts)
+  check_open(self, "resume")
+  if type(text) ~= "string" then misuse("resume", "a token", text) end
+  opts = call_options(self, "resume", opts)
+  local saved, problem = token.read(text)
+  if saved and (saved.base_url ~= self.base_url or saved.dialect ~= self.options.dialect) then
+    problem = ("the token is for %s (%s), this client for %s (%s)"):format(
+      saved.base_url, saved.dialect, self.base_url, self.options.dialect)
+  end
+  if problem then return nil, errors.new("invalid", problem, { field = "token" }) end
+  local id, err = check_id("resume", saved.id)
+  opts.path = opts.path or saved.path
+  if not id then return nil, err end
+  if not self.has_key then return nil, no_key() end
+  err = opts.path and download.check_target(opts.path)
+  if err then return nil, err end
+  return handle.new(self, { on_done = opts.on_done, path = opts.path, id = id }, job.finish, self, id,
+    nil, opts)
+end
+
+--- Once a frame: lets jobs go on and calls callbacks. Never waits.
+---@return integer moved jobs that went on
+function Client.update()
+  return loop.update()
+end
+
+--- For a program with an event loop: a descriptor that becomes readable when
+--- `update` has something to do. Starts the thread that makes it so.
+---@return integer? fd nil with `background = false`, and on Windows
+function Client:fd()
+  check_open(self, "fd")
+  if self.options.background then self.core:background() end
+  return self.core:fd()
+end
+
+--- Seconds after which `update` is to be called even if the descriptor is not
+--- readable; nil for never.
+---@return number?
+function Client:timeout()
+  check_open(self, "timeout")
+  return loop.is_due() and 0 or self.core:timeout()
+end
+
+--- Ends all that is under way as `cancelled` and gives the connections back.
+--- The client cannot be used afterwards. Any number of times.
 function Client:close()
+  if self.closed then return end
   self.closed = true
   self.core:close()
+  loop.close(self.source)
 end
 
 Client.__close = Client.close
@@ -249,6 +408,7 @@ function Client:__tostring()
 end
 
 --- The names of the calls, which `luma` offers on a default client too.
-client.CALLS = { "submit", "get", "wait", "download", "generate", "preview" }
+client.CALLS = { "submit", "extend", "get", "get_many", "wait", "download", "generate", "preview",
+  "start", "spawn", "resume", "fd", "timeout" }
 
 return client

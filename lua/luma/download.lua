@@ -1,10 +1,13 @@
 --- From a URL to a finished file.
+local core = require "luma.core"
 local call = require "luma.call"
 local errors = require "luma.errors"
 local loop = require "luma.loop"
 local retry = require "luma.retry"
 
 local download = {}
+
+local GAIN = 64 * 1024 -- bytes; an attempt that brought so many was none in vain
 
 --- Whether a clip may be fetched from this URL: https, or plain http when the
 --- service itself is on this machine.
@@ -24,15 +27,9 @@ end
 ---@param path string
 ---@return luma.Error? err
 function download.check_target(path)
-  local part = path .. ".part"
-  local before = io.open(part, "rb")
-  if before then before:close() end
-  local file, problem = io.open(part, "ab")
-  if not file then
-    return errors.new("io", ("cannot write %s: choose another path"):format(problem), { field = "path" })
-  end
-  file:close()
-  if not before then os.remove(part) end
+  local problem = core.check_file(path)
+  if not problem then return nil end
+  return errors.new("io", ("cannot write %s: %s: choose another path"):format(path, problem), { field = "path" })
 end
 
 --- The error of an attempt, or nil when the file is there.
@@ -54,34 +51,45 @@ local function attempt_error(response, url, path)
   end
 end
 
+--- What tells whether a part still belongs to the file: a strong ETag, else
+--- the date of its last change.
+local function validator_of(head)
+  local etag = call.header(head, "etag")
+  if etag and etag:find('^"') then return etag end
+  return call.header(head, "last-modified")
+end
+
 --- Inside a task: fetches `url` to `path`, which appears when it is whole. A
 --- transfer that breaks off is continued where it stopped.
 ---@param client luma.Client
 ---@param url string
 ---@param path string
 ---@param opts table filled options
+---@param on_note? fun(received: number, total?: number)
 ---@return string? path, luma.Error? err
-function download.run(client, url, path, opts)
+function download.run(client, url, path, opts, on_note)
   local err = download.refuse(url, client.base_url)
   if err then return nil, err end
   local pause, attempt, offset, validator = 0, 0, 0, nil
+  local is_ours = false -- the part; else it may be another download's
   while true do
-    local id = client.core:fetch(url, path, opts.stall_timeout, pause, opts.on_progress ~= nil,
-      offset, validator)
-    local response = loop.await(client.source, id, opts.on_progress)
+    err = loop.refusal(client)
+    if err then return nil, err end
+    local id = client.core:fetch(url, path, opts.stall_timeout, pause, on_note ~= nil, offset, validator)
+    local response = loop.await(client.source, id, on_note)
     err = attempt_error(response, url, path)
     if not err then
-      if opts.on_progress then loop.defer(opts.on_progress, response.received, response.received) end
+      if on_note then on_note(response.received, response.received) end
       return path
     end
-    -- A part is only good with a name for what it is a part of.
-    local etag = call.header(response.head, "etag")
-    if etag and etag:find('^"') then validator = etag end
-    offset = validator and err.status ~= 416 and response.received or 0
-    attempt = attempt + 1
+    is_ours = is_ours or (response.received or 0) > 0
+    validator = validator_of(response.head) or validator
+    local reached = validator and err.status ~= 416 and response.received or 0
+    attempt = reached - offset >= GAIN and 1 or attempt + 1
+    offset = reached
     pause = retry.is_safe(err, false) and retry.delay(opts.policy, attempt, err, client.random)
     if not pause then
-      os.remove(path .. ".part")
+      if is_ours and err.kind ~= "io" then os.remove(path .. ".part") end
       return nil, err
     end
   end

@@ -2,7 +2,7 @@
 local errors = {}
 
 ---@alias luma.Kind
----| "invalid"    # the parameters would be refused; nothing was sent
+---| "invalid"    # the parameters are refused: by luma before anything is sent, or by the service
 ---| "auth"       # the key is missing, wrong or used up
 ---| "quota"      # the account has nothing left, or may not do this
 ---| "rate_limit" # too many requests for now
@@ -14,12 +14,13 @@ local errors = {}
 ---| "failed"     # the generation itself failed at the service
 ---| "cancelled"  # by the caller, or by closing the client
 ---| "io"         # a local file could not be written
+---| "error"      # a function given to `spawn` raised an error
 
 ---@class luma.Error
 ---@field kind luma.Kind
 ---@field message string a sentence a person can act on
 ---@field sent "no"|"maybe"|"yes" could the service have taken the submit?
----@field retryable boolean the same call may succeed later
+---@field retryable boolean the same call may succeed later, and does not pay twice
 ---@field status? integer HTTP status
 ---@field code? string what the service calls it
 ---@field request_id? string the service's name for the exchange
@@ -28,6 +29,7 @@ local errors = {}
 ---@field field? string the parameter that is wrong
 ---@field retry_after? number seconds the service asks to wait
 ---@field raw? any the answer: its decoded body, or the text
+---@field traceback? string of what a function given to `spawn` raised
 local Error = { __name = "luma.Error" }
 Error.__index = Error
 
@@ -50,6 +52,7 @@ local retryable = {
   failed = false,
   cancelled = false,
   io = false,
+  error = false,
 }
 
 ---@param kind luma.Kind
@@ -61,6 +64,25 @@ function errors.new(kind, message, fields)
   local err = { kind = kind, message = message, sent = "no", retryable = retryable[kind] }
   for name, value in pairs(fields or {}) do err[name] = value end
   return setmetatable(err, Error)
+end
+
+--- The folder of luma's own files, or nil where that cannot be told.
+local home = debug and debug.getinfo and debug.getinfo(1, "S").source:match("^(@.*)errors%.lua$")
+
+local function is_own(info)
+  return info.what == "tail" or info.source:sub(1, #home) == home
+end
+
+--- Raises a mistake of the caller's, at the caller's line: the first on the
+--- stack that is not in luma's own files.
+---@param message string
+function errors.misuse(message)
+  local level = 3
+  if home then
+    level = 2
+    while debug.getinfo(level, "S") and is_own(debug.getinfo(level, "S")) do level = level + 1 end
+  end
+  error(message, level)
 end
 
 ---@param value any

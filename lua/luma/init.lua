@@ -5,6 +5,7 @@
 local client = require "luma.client"
 local core = require "luma.core"
 local errors = require "luma.errors"
+local loop = require "luma.loop"
 
 ---@class luma: luma.Client every call, on a client made from the environment
 local luma = {
@@ -19,12 +20,15 @@ local luma = {
 ---@return luma.Client
 function luma.client(options)
   if options ~= nil and type(options) ~= "table" then
-    error(("luma.client: expected a table of options, got a %s"):format(type(options)), 2)
+    errors.misuse(("luma.client: expected a table of options, got a %s"):format(type(options)))
   end
   local made, problem = client.new(options or {}, os.getenv, math.random)
-  if not made then error("luma.client: " .. problem, 2) end
+  if not made then errors.misuse("luma.client: " .. problem) end
   return made
 end
+
+--- Once a frame: lets the jobs of all clients go on and calls callbacks.
+luma.update = loop.update
 
 local default
 
@@ -38,7 +42,6 @@ local function default_client()
   return default
 end
 
--- A tail call keeps the caller's line where the method looks for it.
 for _, name in ipairs(client.CALLS) do
   luma[name] = function(...)
     local made, err = default_client()

@@ -5,59 +5,170 @@ local call = require "luma.call"
 local download = require "luma.download"
 local errors = require "luma.errors"
 local loop = require "luma.loop"
+local poller = require "luma.poller"
 
 local job = {}
 
 local LINK_GRACE = 60 -- seconds; relays say "completed" before the link is there
-local GROWTH = 1.5 -- of the pause between two looks
+local LAST_LOOK = 0.8 -- of what is left of a wait, when the next look would be too late
+local GONE = { [403] = true, [404] = true, [410] = true } -- a link that has expired
+
+--- Has the job that this is part of know how far a generation is.
+local function note(generation)
+  local task = loop.current()
+  local watch = task and task.watch
+  if watch then watch(generation.state, generation, generation.progress) end
+end
+
+--- Tells who watches how far a generation is.
+local function tell(client, opts, generation)
+  note(generation)
+  if opts.on_update then loop.defer(client.report, opts.on_update, generation) end
+end
+
+--- What tells who watches how far a download is, or nil if nobody does.
+local function teller(client, opts)
+  local watch, on_progress = loop.current().watch, opts.on_progress
+  if not (watch or on_progress) then return nil end
+  return function(received, total)
+    if watch then watch("downloading", nil, total and total > 0 and received / total or nil) end
+    if on_progress then loop.defer(client.report, on_progress, received, total) end
+  end
+end
+
+-- ---- what costs money ----
+
+--- The error of a limit of the client's own, or nil.
+local function over_limit(client)
+  local limits, used = client.options, client.used
+  if limits.max_submits and used.submits >= limits.max_submits then
+    return errors.new("quota", ("max_submits: this client has made its %d submits"):format(used.submits))
+  end
+  if limits.max_inflight and used.inflight >= limits.max_inflight then
+    return errors.new("rate_limit",
+      ("max_inflight: %d generations are under way, wait for one first"):format(used.inflight),
+      { retryable = true })
+  end
+end
+
+--- Notes a look at a generation, if it is one of the client's own.
+local function settle(client, generation)
+  local id, ended = generation.id, generation.state == "completed" or generation.state == "failed"
+  if not client.seen[id] then return end
+  client.seen[id] = not ended and core.now() or nil
+  if ended then client.used.inflight = client.used.inflight - 1 end
+end
+
+--- Sends what is paid for, within the client's limits. What the service may
+--- have taken counts; what it certainly did not, does not.
+local function pay(client, request, opts)
+  local err = over_limit(client)
+  if err then return nil, err end
+  local used = client.used
+  used.submits, used.inflight = used.submits + 1, used.inflight + 1
+  local task = loop.current() or {}
+  local paid = task.paid
+  task.paid = true -- in case this raises
+  local generation
+  generation, err = call.run(client, request, opts)
+  if generation then
+    client.seen[generation.id] = core.now()
+    settle(client, generation)
+    note(generation) -- so that the job can be saved at once
+  else
+    used.inflight = used.inflight - 1
+    if err.sent == "no" then used.submits, task.paid = used.submits - 1, paid end
+  end
+  return generation, err
+end
 
 ---@param client luma.Client
 ---@param params table checked parameters
 ---@param opts table
 ---@return luma.Generation?, luma.Error?
 function job.submit(client, params, opts)
-  return call.run(client, client.dialect.submit(params), opts)
+  return pay(client, client.dialect.submit(params), opts)
 end
+
+---@param client luma.Client
+---@param id string of a completed generation
+---@param params table checked parameters
+---@param opts table
+---@return luma.Generation?, luma.Error?
+function job.extend(client, id, params, opts)
+  return pay(client, client.dialect.extend(id, params), opts)
+end
+
+-- ---- looking ----
 
 ---@param client luma.Client
 ---@param id string
 ---@param opts table
 ---@return luma.Generation?, luma.Error?
 function job.get(client, id, opts)
-  return call.run(client, client.dialect.query(id), opts)
+  local generation, err = call.run(client, client.dialect.query(id), opts)
+  if generation then settle(client, generation)
+  else err.id = id end
+  return generation, err
 end
 
---- The error that a failed generation is.
+---@param client luma.Client
+---@param ids string[]
+---@param opts table
+---@return (luma.Generation|false)[]?, luma.Error?
+function job.get_many(client, ids, opts)
+  local list, err = poller.get_many(client, ids, opts)
+  for _, generation in ipairs(list or {}) do
+    if generation then settle(client, generation) end
+  end
+  return list, err
+end
+
+--- An error about a generation that is, or may be, paid for.
+local function about(generation, id, kind, message, fields)
+  fields = fields or {}
+  fields.sent, fields.id, fields.generation = "yes", id, generation
+  fields.raw = generation and generation.raw
+  return errors.new(kind, message, fields)
+end
+
 local function failure(generation)
   local reason = generation.failure_reason or "the service gave no reason"
   local moderated = reason:lower():find("moderat") or generation.failure_code == "content_moderated"
-  return errors.new(moderated and "moderation" or "failed",
-    ("generation %s failed: %s"):format(generation.id, reason), {
-      sent = "yes",
-      id = generation.id,
-      code = generation.failure_code,
-      generation = generation,
-      raw = generation.raw,
-    })
+  return about(generation, generation.id, moderated and "moderation" or "failed",
+    ("generation %s failed: %s"):format(generation.id, reason), { code = generation.failure_code })
 end
 
 local function overdue(id, generation, err, timeout)
   local message = ("generation %s was %s after %g s: wait for it again"):format(
     id, generation and generation.state or "not seen", timeout)
   if err then message = message .. (" (the last look failed: %s)"):format(err.message) end
-  return errors.new("timeout", message, { sent = "yes", id = id, generation = generation })
+  return about(generation, id, "timeout", message)
 end
 
---- Whether a wait is over, at `now`, with this generation.
-local function is_final(generation, now, completed_at)
-  if generation.state == "failed" then return true end
-  if generation.state ~= "completed" then return false end
-  return generation.video_url ~= nil or now - completed_at >= LINK_GRACE
+local function without_link(generation)
+  return about(generation, generation.id, "protocol",
+    ("generation %s is completed, but %d s later there is no link: get it again later"):format(
+      generation.id, LINK_GRACE))
 end
 
-local function result_of(generation)
-  if generation.state == "failed" then return nil, failure(generation) end
-  return generation
+--- What a look means: nothing yet, or what the wait returns. A service that
+--- does not know yet what was just submitted may know it soon.
+---@param generation? luma.Generation
+---@param err? luma.Error of the look, when it failed
+---@param own any whether this client submitted it, and saw it accepted
+---@param without_link_for number seconds that it has been completed without a link
+---@return boolean over, luma.Generation?, luma.Error?
+local function verdict(generation, err, own, without_link_for)
+  if err and not err.retryable and not (own and err.kind == "invalid") then
+    return true, nil, err
+  end
+  local state = generation and generation.state
+  if state == "failed" then return true, nil, failure(generation) end
+  if state ~= "completed" then return false end
+  if generation.video_url then return true, generation end
+  if without_link_for >= LINK_GRACE then return true, nil, without_link(generation) end
+  return false
 end
 
 --- Looks at a generation until it is completed or failed, or the deadline has
@@ -68,40 +179,50 @@ end
 ---@param opts table
 ---@return luma.Generation?, luma.Error?
 function job.wait(client, id, known, opts)
-  local deadline = core.now() + opts.timeout
-  local interval, generation, err, completed_at = opts.poll_interval, known, nil, nil
+  local start = core.now()
+  opts.deadline = start + opts.timeout
+  local generation, err, completed_at, last = known, nil, nil, false
+  local look = { id = id, opts = opts, start = start, looks = 0 }
   while true do
     local now = core.now()
     if generation and generation.state == "completed" then completed_at = completed_at or now end
-    if generation and is_final(generation, now, completed_at) then return result_of(generation) end
-    if err and not err.retryable then
-      err.id, err.generation = id, generation
-      return nil, err
+    local over, result, final = verdict(generation, err, known and client.seen[id],
+      now - (completed_at or now))
+    if final then final.id, final.generation, final.sent = id, final.generation or generation, "yes" end
+    if over then return result, final end
+    local left = opts.deadline - now
+    if last or left <= 0 then return nil, overdue(id, generation, err, opts.timeout) end
+    local pause = 0 -- of what nothing is known the first look is due at once
+    if generation or look.looks > 0 then
+      pause = poller.pause(opts, look.looks, generation, now - start, client.random)
+      -- What this client has not seen for a while, or never, is due earlier.
+      if look.looks == 0 then pause = math.max(0, pause - (now - (client.seen[id] or 0))) end
     end
-    if now + interval > deadline then
-      return nil, overdue(id, generation, err, opts.timeout)
-    end
-    local request = client.dialect.query(id)
-    loop.await(client.source, client.core:timer(interval * (0.75 + 0.25 * client.random())))
+    if pause >= left then pause, last = left * LAST_LOOK, true end
     local found
-    found, err = call.run(client, request, opts)
+    found, err = poller.look(client, look, pause)
     if found then
       generation = found
-      if opts.on_update then loop.defer(opts.on_update, found) end
+      settle(client, generation)
+      tell(client, opts, found)
     end
-    interval = math.min(opts.poll_max, interval * GROWTH)
   end
 end
+
+-- ---- fetching ----
 
 --- An error that comes after something was paid for says what that was.
 local function with_generation(generation, result, err)
-  if err then
-    err.id, err.generation, err.sent = generation.id, err.generation or generation, "yes"
+  if not err then return result end
+  if not err.message:find(generation.id, 1, true) then
+    err.message = ("%s (generation %s)"):format(err.message, generation.id)
   end
-  return result, err
+  err.id, err.generation, err.sent = generation.id, err.generation or generation, "yes"
+  return nil, err
 end
 
---- Fetches a generation's clip.
+--- Fetches a generation's clip. A link that has expired leads to one fresh
+--- query, which gives a new one.
 ---@param client luma.Client
 ---@param target luma.Generation|string
 ---@param path string
@@ -110,8 +231,17 @@ end
 function job.download(client, target, path, opts)
   local url, err = download.url_of(target)
   if not url then return nil, err end
-  if type(target) == "string" then return download.run(client, url, path, opts) end
-  return with_generation(target, download.run(client, url, path, opts))
+  local done
+  local on_note = teller(client, opts)
+  done, err = download.run(client, url, path, opts, on_note)
+  if type(target) == "string" then return done, err end
+  if err and GONE[err.status] and client.has_key then
+    local fresh = job.get(client, target.id, opts)
+    if fresh and fresh.video_url then
+      done, err = download.run(client, fresh.video_url, path, opts, on_note)
+    end
+  end
+  return with_generation(target, done, err)
 end
 
 --- Submits, waits, and fetches the clip if there is a path for it.
@@ -122,17 +252,30 @@ end
 function job.generate(client, params, opts)
   local err = opts.path and download.check_target(opts.path)
   if err then return nil, err end
-  local submitted, generation, path
+  local submitted
   submitted, err = job.submit(client, params, opts)
   if not submitted then return nil, err end
-  if opts.on_update then loop.defer(opts.on_update, submitted) end
-  generation, err = with_generation(submitted, job.wait(client, submitted.id, submitted, opts))
-  if not generation then return nil, err end
-  if opts.path then
-    path, err = job.download(client, generation, opts.path, opts)
-    if not path then return nil, err end
-    generation.path = path
-  end
+  tell(client, opts, submitted)
+  local generation
+  generation, err = with_generation(submitted, job.finish(client, submitted.id, submitted, opts))
+  if err then err.retryable = false end -- the same call would pay again
+  return generation, err
+end
+
+--- Waits for a generation, and fetches its clip if there is a path for it.
+---@param client luma.Client
+---@param id string
+---@param known? luma.Generation
+---@param opts table
+---@return luma.Generation?, luma.Error?
+function job.finish(client, id, known, opts)
+  local generation, path, err
+  generation, err = job.wait(client, id, known, opts)
+  if not generation or not opts.path then return generation, err end
+  opts.deadline = nil -- that was the wait's
+  path, err = job.download(client, generation, opts.path, opts)
+  if not path then return nil, err end
+  generation.path = path
   return generation
 end
 

@@ -1,18 +1,25 @@
 --- Tasks: coroutines that wait for requests. A call that blocks is a task that
 --- is pumped until it ends, so nothing is written twice. One loop serves all
 --- clients of a Lua state.
+local core = require "luma.core"
+local errors = require "luma.errors"
+
 local loop = {}
 
 local SLICE = 0.25 -- seconds; how long an interrupt (Ctrl-C) may go unseen
 local SHARED_SLICE = 0.005 -- seconds; with several clients under way
+local FRAME = 0.00005 -- seconds that update() may take up, but for the last thing it does
 
 ---@class luma.Source where responses come from: one client's core
 ---@field core luma.core.Client
 ---@field waiting table<integer, luma.Waiter> by request id
 ---@field count integer of them
+---@field background boolean jobs may have it run on a thread of its own
+---@field closed? boolean its core takes no more
 
 ---@class luma.Waiter
----@field task luma.Task
+---@field task? luma.Task nil when the caller itself waits
+---@field response? luma.Response for that one
 ---@field on_note? fun(received: number, total?: number)
 
 ---@class luma.Task
@@ -20,112 +27,380 @@ local SHARED_SLICE = 0.005 -- seconds; with several clients under way
 ---@field done boolean
 ---@field results? table what the function returned
 ---@field failure? string why it was cut off: an error, with a traceback
+---@field raised? any the error itself
+---@field message? string the same as text
+---@field turn? integer when it last went on, if it is a job
+---@field on_done? fun(task: luma.Task) called once, wherever it ended
+---@field parent? luma.Task that it is a part of
+---@field background boolean part of a job
+---@field is_job boolean a job itself
+---@field paid? boolean it has sent what the service may have taken
+---@field cancelled boolean
+---@field source? luma.Source where the request is that it waits for
+---@field request? integer
+---@field on_cancel? fun() while parked: what wakes it up early
+---@field watch? fun(state: string, generation?: luma.Generation, progress?: number)
 
-local tasks = setmetatable({}, { __mode = "k" }) -- coroutine -> its task
-local busy = {} -- sources that someone waits for
+--- Coroutine -> its task. Values are weak too, for they refer to their keys,
+--- and before 5.2 that alone keeps an entry for ever.
+local tasks = setmetatable({}, { __mode = "kv" })
+local busy = {} -- sources that someone waits for, a list
 local callbacks = { first = 1, last = 0 } -- to be called outside any task
+local woken = { first = 1, last = 0 } -- parked tasks, with what they waited for
+local depth = 0 -- of callbacks that run now
+local turn = 0 -- of update()
+local running -- the task that was resumed last and has not come back
+local moved = 0 -- jobs that went on in it
+local queued = false -- whether a queue may have entries: cheaper to look at than both
+local inside = 0 -- tasks that were resumed and have not yielded since
+local turn_end -- clock time at which tasks rest; nil while a turn may take long
+local WAITING = {} -- what a task of ours yields
 
 local unpack = table.unpack or unpack -- luacheck: ignore 143
+
+-- ---- queues ----
+
+local function push(queue, head, ...)
+  queued = true
+  queue[queue.last + 1] = { head = head, n = select("#", ...), ... }
+  queue.last = queue.last + 1 -- now that there was memory for it
+end
+
+local function is_empty(queue)
+  return queue.first > queue.last
+end
+
+--- Hands each entry to `fn`, those added meanwhile too; past the clock time
+--- `stop` the rest is left.
+local function work_off(queue, fn, stop)
+  while not is_empty(queue) do
+    local entry = queue[queue.first]
+    queue[queue.first] = nil
+    queue.first = queue.first + 1
+    fn(entry.head, unpack(entry, 1, entry.n))
+    if stop and core.now() > stop then return end
+  end
+  queue.first, queue.last = 1, 0
+end
+
+-- ---- tasks ----
 
 --- The task that runs now, if it is one of ours: a coroutine of the program's
 --- own is none, even inside a task.
 ---@return luma.Task?
 function loop.current()
+  if not running then return nil end
   local co = coroutine.running()
   return co and tasks[co]
 end
 
----@param core luma.core.Client
----@return luma.Source
-function loop.source(core)
-  return { core = core, waiting = {}, count = 0 }
+--- What an error says. One that cannot even be shown must hurt nobody else.
+local function text_of(raised)
+  local ok, text = pcall(tostring, raised)
+  return ok and type(text) == "string" and text or ("an error that is a %s"):format(type(raised))
+end
+
+local function fail(task, raised)
+  task.raised, task.message = raised, text_of(raised)
+  local ok, trace = pcall(debug.traceback, task.co, task.message) -- there may be no memory for it
+  task.failure = ok and trace or task.message
 end
 
 local function finish(task, ok, ...)
-  task.done = coroutine.status(task.co) == "dead"
-  if not ok then
-    task.failure = debug.traceback(task.co, tostring((...)))
-  elseif task.done then
+  inside = inside - 1
+  local yielded = coroutine.status(task.co) ~= "dead"
+  if yielded and ... == WAITING then return end
+  task.done = true
+  if yielded then
+    fail(task, "a job's function yielded, which only luma's calls may do in it: nobody would resume it")
+  elseif ok then
     task.results = { n = select("#", ...), ... }
+  else
+    fail(task, (...))
   end
+  if task.on_done then task.on_done(task) end
+end
+
+local function come_back(outer, ...)
+  running = outer
+  return ...
+end
+
+local function go_on(task, ...)
+  local outer = running
+  running = task
+  finish(task, come_back(outer, coroutine.resume(task.co, ...)))
 end
 
 local function resume(task, ...)
-  finish(task, coroutine.resume(task.co, ...))
+  if task.is_job and task.turn ~= turn then task.turn, moved = turn, moved + 1 end
+  inside = inside + 1
+  go_on(task, ...)
 end
 
---- Inside a task: yields until the source delivers the request.
+--- Starts a task. It runs until it first waits before this returns.
+---@param on_done? fun(task: luma.Task) called once it has ended
+---@param fields table<string, any>? to begin with
+---@param fn function
+---@return luma.Task
+function loop.spawn(on_done, fields, fn, ...)
+  local above = loop.current()
+  local task = { co = coroutine.create(fn), done = false, on_done = on_done }
+  task.background = above ~= nil and above.background
+  for name, value in pairs(fields or {}) do task[name] = value end
+  tasks[task.co] = task
+  inside = inside + 1
+  go_on(task, ...)
+  return task
+end
+
+--- The `on_done` of a task that must not fail.
+---@param task luma.Task
+function loop.raise(task)
+  if task.failure then error(task.failure, 0) end
+end
+
+--- Inside a task: yields until someone wakes it, and returns what they say.
+---@param on_cancel fun() has it woken early
+function loop.park(on_cancel)
+  local task = loop.current()
+  task.on_cancel = on_cancel
+  return coroutine.yield(WAITING)
+end
+
+--- Has a parked task go on when the loop turns. Whoever wakes it does so once.
+---@param task luma.Task
+function loop.wake(task, ...)
+  task.on_cancel = nil
+  push(woken, task, ...)
+end
+
+--- Inside a task, between two steps of long work: lets the program go on with
+--- its frame when this turn has taken its time.
+function loop.rest()
+  if not turn_end or core.now() < turn_end then return end
+  local task = loop.current()
+  if not task then return end
+  loop.wake(task)
+  loop.park()
+end
+
+--- Inside a task: runs the functions at the same time, each as a task, until
+--- all have ended. An error in one is raised here.
+---@param functions function[]
+function loop.all(functions)
+  local me, left, failure, parts = loop.current(), #functions, nil, {}
+  if left == 0 then return end
+  local function on_done(task)
+    failure = failure or task.failure
+    left = left - 1
+    if left == 0 then loop.wake(me) end
+  end
+  for i, fn in ipairs(functions) do parts[i] = loop.spawn(on_done, { parent = me }, fn) end
+  loop.park(function()
+    for _, part in ipairs(parts) do loop.cancel(part) end
+  end)
+  if failure then error(failure, 0) end
+end
+
+--- Ends what a task waits for early; what it calls from then on fails.
+---@param task luma.Task
+function loop.cancel(task)
+  task.cancelled = true
+  if task.done then return end
+  if task.request then
+    loop.cut_off(task.source, task.request)
+  elseif task.on_cancel then
+    local on_cancel = task.on_cancel
+    task.on_cancel = nil
+    on_cancel()
+  end
+end
+
+--- Why the task that runs now may send nothing more, or nil.
+---@param client luma.Client
+---@return luma.Error?
+function loop.refusal(client)
+  if client.closed then return errors.new("cancelled", "the client was closed") end
+  local task = loop.current()
+  while task do
+    if task.cancelled then return errors.new("cancelled", "the job was cancelled") end
+    task = task.parent
+  end
+end
+
+-- ---- requests ----
+
+--- Ends a request early. In a closed core it does so anyway.
+---@param source luma.Source
+---@param id integer
+function loop.cut_off(source, id)
+  if not source.closed then source.core:cancel(id) end
+end
+
+---@param client luma.core.Client
+---@param background boolean
+---@return luma.Source
+function loop.source(client, background)
+  return { core = client, waiting = {}, count = 0, background = background }
+end
+
+--- Outside a task: turns the loop until the waiter has its response.
+local function pump(waiter)
+  repeat loop.step(SLICE) until waiter.response
+  return waiter.response
+end
+
+--- Yields until the source delivers the request. Outside a task, in what
+--- `loop.call` calls, it blocks.
 ---@param source luma.Source
 ---@param id integer
 ---@param on_note? fun(received: number, total?: number)
 ---@return luma.Response
 function loop.await(source, id, on_note)
-  source.waiting[id] = { task = loop.current(), on_note = on_note }
+  local task = loop.current()
+  local waiter = { task = task, on_note = on_note }
+  if task and task.background and source.background then source.core:background() end
+  -- What raises for want of memory is to change nothing else: room comes first.
+  if task then task.source, task.request = source, id end
+  source.waiting[id] = false
+  if source.count == 0 then busy[#busy + 1] = source end
+  source.waiting[id] = waiter
   source.count = source.count + 1
-  busy[source] = true
-  return coroutine.yield()
+  if not task then return pump(waiter) end
+  return coroutine.yield(WAITING)
 end
 
---- Has `fn` called outside any task, as soon as the loop turns.
----@param fn function
-function loop.defer(fn, ...)
-  callbacks.last = callbacks.last + 1
-  callbacks[callbacks.last] = { fn = fn, n = select("#", ...), ... }
-end
-
-local function run_callbacks()
-  while callbacks.first <= callbacks.last do
-    local callback = callbacks[callbacks.first]
-    callbacks[callbacks.first] = nil
-    callbacks.first = callbacks.first + 1
-    callback.fn(unpack(callback, 1, callback.n))
+local function leave(source, id)
+  source.waiting[id] = nil
+  source.count = source.count - 1
+  if source.count > 0 then return end
+  if not busy[2] then busy[1] = nil return end
+  for i, other in ipairs(busy) do
+    if other == source then table.remove(busy, i) return end
   end
-  callbacks.first, callbacks.last = 1, 0
 end
 
 local function deliver(source, id, response, received, total)
   local waiter = source.waiting[id]
-  if not waiter then return end
+  if not waiter then source.waiting[id] = nil return end
   if not response then
-    if waiter.on_note then loop.defer(waiter.on_note, received, total) end
+    if waiter.on_note then waiter.on_note(received, total) end
     return
   end
-  source.waiting[id] = nil
-  source.count = source.count - 1
-  if source.count == 0 then busy[source] = nil end
-  resume(waiter.task, response)
+  leave(source, id)
+  local task = waiter.task
+  if not task then waiter.response = response return end
+  task.request = nil
+  resume(task, response)
 end
 
 --- Takes what has come in from one source and resumes who waits for it.
-local function drain(source)
+local function drain(source, stop)
+  repeat
+    local id, response, received, total = source.core:take()
+    if not id then return end
+    deliver(source, id, response, received, total)
+  until stop and core.now() > stop
+end
+
+--- Ends all that waits for a source whose core was closed. What the core could
+--- not say in time may have been sent.
+---@param source luma.Source
+function loop.close(source)
+  source.closed, turn_end = true, nil
+  local failure
+  -- What goes wrong for one, as after memory ran out, must not keep the others.
+  local function give(id, response, received, total)
+    local ok, message = pcall(deliver, source, id, response, received, total)
+    if not ok then failure = failure or message end
+  end
   local id, response, received, total = source.core:take()
   while id do
-    deliver(source, id, response, received, total)
-    if not busy[source] then return end
+    give(id, response, received, total)
     id, response, received, total = source.core:take()
   end
-end
-
---- Moves everything once; waits up to `seconds` for something to happen.
----@param seconds number
-function loop.step(seconds)
-  local sources = {}
-  for source in pairs(busy) do sources[#sources + 1] = source end
-  if #sources > 1 then seconds = math.min(seconds, SHARED_SLICE) end
-  for _, source in ipairs(sources) do
-    source.core:run(seconds)
-    drain(source)
+  id = next(source.waiting)
+  while id do
+    give(id, { kind = "cancelled", message = "the client was closed", lasting = true, sent = "maybe" })
+    id = next(source.waiting)
   end
-  run_callbacks()
+  work_off(woken, resume)
+  if failure then error(failure, 0) end
 end
 
+-- ---- callbacks ----
+
+--- Has `fn` called outside any task, as soon as the loop turns. An error in it
+--- goes to `report`, as text with a traceback.
+---@param report fun(message: string)
 ---@param fn function
----@return luma.Task
-function loop.spawn(fn, ...)
-  local task = { co = coroutine.create(fn), done = false }
-  tasks[task.co] = task
-  resume(task, ...)
-  return task
+function loop.defer(report, fn, ...)
+  push(callbacks, fn, report, ...)
+end
+
+local function traceback(err)
+  return debug.traceback(text_of(err), 2)
+end
+
+local function call_back(fn, report, ...)
+  local n, args = select("#", ...), { ... }
+  depth = depth + 1
+  local ok, message = xpcall(function() fn(unpack(args, 1, n)) end, traceback)
+  depth = depth - 1
+  if ok then return end
+  ok, message = pcall(report, message)
+  if not ok then io.stderr:write("luma: on_error failed: ", tostring(message), "\n") end
+end
+
+---@return boolean whether this is called from within a callback, and not from
+--- a job that goes on while a callback blocks
+function loop.in_callback()
+  return depth > 0 and not loop.current()
+end
+
+-- ---- turning ----
+
+--- Moves everything once; waits up to `seconds` for something to happen. With
+--- `budget`, seconds too, what would take longer is left for the next turn.
+---@param seconds number
+---@param budget? number
+function loop.step(seconds, budget)
+  if not (is_empty(woken) and is_empty(callbacks)) then seconds = 0 end
+  if busy[2] then seconds = math.min(seconds, SHARED_SLICE) end
+  local i, stop = 1, nil
+  while busy[i] do
+    local source = busy[i]
+    if source.core:run(seconds) ~= false then
+      stop = stop or budget and core.now() + budget
+      turn_end = stop
+      drain(source, stop)
+    end
+    if busy[i] == source then i = i + 1 end
+  end
+  queued = not (is_empty(woken) and is_empty(callbacks))
+  if not queued then return end
+  stop = stop or budget and core.now() + budget
+  turn_end = stop
+  if not is_empty(woken) then work_off(woken, resume, stop) end
+  if not is_empty(callbacks) then work_off(callbacks, call_back, stop) end
+  turn_end = nil
+end
+
+--- One turn that never waits, for a program with a loop of its own.
+---@return integer moved jobs that went on
+function loop.update()
+  if depth > 0 then errors.misuse("luma.update: called inside a callback") end
+  if inside > 0 and loop.current() then errors.misuse("luma.update: called inside a job") end
+  if not (queued or busy[1]) then return 0 end
+  turn, moved = turn + 1, 0
+  loop.step(0, FRAME)
+  return moved
+end
+
+---@return boolean whether a turn has something to do that no descriptor tells
+function loop.is_due()
+  return not (is_empty(woken) and is_empty(callbacks))
 end
 
 --- Runs `fn` as a task to its end and returns what it returns. Inside a task
@@ -133,11 +408,27 @@ end
 ---@param fn function
 function loop.run(fn, ...)
   if loop.current() then return fn(...) end
-  local task = loop.spawn(fn, ...)
-  run_callbacks()
-  while not task.done do loop.step(SLICE) end
+  local task = loop.spawn(nil, nil, fn, ...)
+  while not task.done do
+    assert(busy[1] or loop.is_due(), "a task waits for nothing")
+    loop.step(SLICE)
+  end
+  work_off(callbacks, call_back)
   if task.failure then error(task.failure, 0) end
   return unpack(task.results, 1, task.results.n)
+end
+
+local function after_callbacks(...)
+  if not is_empty(callbacks) then work_off(callbacks, call_back) end
+  return ...
+end
+
+--- The same for a function that awaits requests and nothing else: outside a
+--- task it blocks without being made one, which is what a call costs most.
+---@param fn function
+function loop.call(fn, ...)
+  if loop.current() then return fn(...) end
+  return after_callbacks(fn(...))
 end
 
 return loop

@@ -37,6 +37,24 @@ options.client = {
     doc = "Seconds between two looks, once it has grown." },
   { "allow_unknown", type = "boolean", default = false, call = true,
     doc = "Let fields and values through that luma does not know." },
+  { "max_submits", type = "count",
+    doc = "Submits it makes at most in its life; no limit by default." },
+  { "max_inflight", type = "positive",
+    doc = "Generations under way at a time, until they are seen to end; no limit by default." },
+  { "log", type = "function",
+    doc = "Called with a table for each exchange; see doc/log.md." },
+  { "background", type = "boolean", default = true,
+    doc = "Let jobs run on a thread of their own; without it update() does the work." },
+  { "on_error", type = "function",
+    doc = "Called with the message when a callback fails; else it goes to stderr." },
+  { "proxy", type = "proxy",
+    doc = "Proxy for all traffic; by default what the environment says (https_proxy)." },
+  { "ca_file", type = "file",
+    doc = "Certificates to trust instead of the system's, as PEM." },
+  { "user_agent", type = "line",
+    doc = "How it names itself; luma/VERSION by default." },
+  { "headers", type = "headers",
+    doc = "Further headers of every request to the service, by name." },
   { "max_transfers", type = "positive", default = 16,
     doc = "Exchanges at a time with one host; others wait their turn." },
   { "max_answer", type = "positive", default = 16 * 1024 * 1024,
@@ -77,7 +95,10 @@ options.params = {
 ---@type table<string, luma.Row[]>
 options.calls = {
   submit = {},
+  extend = {},
   get = {},
+  get_many = {},
+  preview = {},
   wait = {
     { "timeout", type = "deadline", default = 600,
       doc = "Seconds to wait in all; `math.huge` for no end." },
@@ -100,11 +121,19 @@ options.calls = {
   },
 }
 
+options.calls.start = { { "on_done", type = "function",
+  doc = "Called with the job when it has ended." } }
+for _, row in ipairs(options.calls.generate) do
+  options.calls.start[#options.calls.start + 1] = row
+end
+
 for _, rows in pairs(options.calls) do
   for _, row in ipairs(options.client) do
     if row.call then rows[#rows + 1] = row end
   end
 end
+
+options.calls.resume = options.calls.start
 
 --- What `luma.extend(id, {...})` takes.
 ---@type luma.Row[]

@@ -28,7 +28,9 @@ local function http_date(text)
     text:match("^%a+, (%d%d) (%a%a%a) (%d%d%d%d) (%d%d):(%d%d):(%d%d) GMT$")
   local month = MONTHS[name]
   if not month then return nil end
-  return days(tonumber(year), month, tonumber(day)) * 86400 + h * 3600 + m * 60 + s
+  day, h, m, s = tonumber(day), tonumber(h), tonumber(m), tonumber(s)
+  if day < 1 or day > 31 or h > 23 or m > 59 or s > 60 then return nil end
+  return days(tonumber(year), month, day) * 86400 + h * 3600 + m * 60 + s
 end
 
 --- The value of a Retry-After header in seconds from now, or nil.

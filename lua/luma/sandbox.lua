@@ -12,8 +12,8 @@ local sandbox = {}
 --- prompt as `sandbox:NAME=VALUE`.
 sandbox.options = options.rows
 
-local missing = "the sandbox needs lua-http: luarocks install http"
-  .. " (Debian, Ubuntu: apt install lua-http)"
+local missing = ("the sandbox needs lua-http for %s: luarocks --lua-version %s install --local http"
+  .. " (Debian's package lua-http is for 5.1 to 5.3)"):format(_VERSION, _VERSION:match "%d%.%d")
 
 ---@return string? message when something is not installed
 local function complain()
@@ -85,7 +85,7 @@ local function stop(handle)
   if handle.stopped then return end
   handle.stopped = true
   handle.pipe:close()
-  handle.thread:join()
+  handle.thread:join(require("luma.sandbox.remote").patience)
 end
 
 -- A value that calls a function when it is collected, on every Lua.
@@ -139,7 +139,9 @@ end
 --- What the server received, oldest first, downloads included.
 ---@return { count: integer, submits: integer, requests: table[] } log
 function Server:requests()
-  return ask_running(self, { method = "GET", path = "/sandbox/requests" })
+  -- Not a tail call, so that an error is at the caller's line.
+  local log = ask_running(self, { method = "GET", path = "/sandbox/requests" })
+  return log
 end
 
 --- Forgets all requests and generations and replaces the behaviour.

@@ -9,7 +9,7 @@ local MAX_DEPTH = 100 -- of `extra`; far above what a service takes
 --- How a value is shown in a message: short, and on one line.
 local function show(value)
   if type(value) ~= "string" then return tostring(value) end
-  if #value > 40 then value = value:sub(1, 40) .. "…" end
+  if #value > 40 then value = value:sub(1, 40):gsub("[\192-\255][\128-\191]*$", "") .. "…" end
   return ("%q"):format(value):gsub("\\\n", "\\n")
 end
 
@@ -21,10 +21,16 @@ local function is_finite(n)
   return n == n and n ~= math.huge and n ~= -math.huge
 end
 
+local function utf8_problem(value)
+  local at = core.invalid_utf8(value)
+  return at and ("is not valid UTF-8 at byte %d"):format(at)
+end
+
 --- What is wrong with a URL that is to be public, or nil.
 local function url_problem(value)
   local host = value:match("^https?://([^/?#]+)")
-  if not host or value:find("[%s%c]") then
+  host = host and host:gsub("^.*@", ""):gsub(":%d*$", "")
+  if not host or host == "" or value:find("[%s%c]") then
     return ("is %s: must be an http:// or https:// URL"):format(show(value))
   end
 end
@@ -34,26 +40,30 @@ local function data_uri_problem(value)
   if not mime or not mime:find("^image/[%w.+-]+$") then
     return "is a data: URI of no image: must begin with data:image/<type>;base64,"
   end
-  if not value:find("^[%w+/]+=?=?$", data) then
+  if not value:find("^[%w+/]+=?=?$", data) or (#value - data + 1) % 4 ~= 0 then
     return "is a data: URI whose Base64 is damaged"
   end
 end
 
---- The sequence of a table that JSON can carry has keys 1 to #t and no other.
+--- The sequence of a table that JSON can carry has keys 1 to n and no other.
 local function key_problem(value, path)
-  local count, strings = 0, 0
+  local count, strings, last = 0, 0, 0
   for key in pairs(value) do
     count = count + 1
     if type(key) == "string" then
       strings = strings + 1
+      local problem = utf8_problem(key)
+      if problem then return ("%s has a name that %s"):format(path, problem) end
     elseif type(key) ~= "number" then
       return ("%s has a key that is a %s: JSON has only text"):format(path, type(key))
+    else
+      last = key >= 1 and key % 1 == 0 and math.max(last, key) or math.huge
     end
   end
   if strings > 0 and strings < count then
     return path .. " mixes numbered and named fields: JSON has no such table"
   end
-  if strings == 0 and count ~= #value then
+  if strings == 0 and count ~= last then
     return path .. " is a list with holes: JSON has no such list"
   end
 end
@@ -80,8 +90,8 @@ function json_problem(value, path, above, depth)
   local kind = type(value)
   if kind == "table" then return table_problem(value, path, above, depth) end
   if kind == "string" then
-    local at = core.invalid_utf8(value)
-    return at and ("%s is not valid UTF-8 at byte %d"):format(path, at)
+    local problem = utf8_problem(value)
+    return problem and path .. " " .. problem
   end
   if kind == "number" then
     if not is_finite(value) then return path .. " is no finite number" end
@@ -113,8 +123,7 @@ end
 function types.text(value)
   if type(value) ~= "string" then return expected("a string", value) end
   if not value:find("%S") then return "is empty" end
-  local at = core.invalid_utf8(value)
-  if at then return ("is not valid UTF-8 at byte %d"):format(at) end
+  return utf8_problem(value)
 end
 
 function types.path(value)
@@ -139,8 +148,8 @@ end
 
 function types.deadline(value)
   if type(value) ~= "number" then return expected("a number of seconds", value) end
-  if not (value >= 0) then
-    return ("is %s: must be 0 or more seconds, or math.huge"):format(show(value))
+  if not (value > 0) then
+    return ("is %s: must be a number of seconds above 0, or math.huge"):format(show(value))
   end
 end
 
@@ -161,7 +170,7 @@ end
 
 function types.url(value)
   if type(value) ~= "string" then return expected("a string", value) end
-  return url_problem(value)
+  return url_problem(value) or utf8_problem(value)
 end
 
 --- The forms the relay takes on its own pages: a URL, or the whole data URI.
@@ -169,25 +178,64 @@ function types.image(value)
   if type(value) ~= "string" then return expected("a string", value) end
   if value:find("^data:") then return data_uri_problem(value) end
   local problem = url_problem(value)
-  return problem and problem .. ", or a data:image/…;base64, URI"
+  if problem then return problem .. ", or a data:image/…;base64, URI" end
+  return utf8_problem(value)
 end
 
---- https, or http on this machine: the key must not travel in the clear.
+local LOOPBACK = { localhost = true, ["127.0.0.1"] = true, ["[::1]"] = true }
+
+--- https, or http on this machine: the key must not travel in the clear. The
+--- host is plain ASCII, so that libcurl cannot read another one in it. Never
+--- shown: a password, or the key itself in the wrong variable, may be in it.
 function types.base_url(value)
   local problem = types.line(value)
   if problem then return problem end
-  local scheme, host = value:match("^(https?)://([^/?#]+)")
-  if not scheme or value:find("[?#%s]") or host:find("@") then
-    return ("is %s: must be an https:// URL"):format(show(value))
+  local scheme, host, path = value:match("^(https?)://([^/?#]+)(.*)$")
+  local name = host and host:gsub(":%d+$", "")
+  if not name or not (name:find("^%w[%w._-]*$") or name:find("^%[[%x:.]+%]$")) then
+    return "must be an https:// URL with a host and no name or password in front of it"
   end
-  local name = host:gsub(":%d+$", "")
-  if scheme == "http" and name ~= "localhost" and name ~= "127.0.0.1" and name ~= "[::1]" then
-    return ("is %s: must be https:// (http:// only to this machine)"):format(show(value))
+  if path:find("[?#%s\\]") then return "must be an https:// URL that ends with the host or a path" end
+  if scheme == "http" and not LOOPBACK[name] then
+    return "must be https:// (http:// only to this machine)"
+  end
+end
+
+function types.proxy(value)
+  local problem = types.line(value)
+  if problem then return problem end
+  if not value:find("^https?://[^/]") and not value:find("^socks5h?://[^/]") then
+    return "must be an http://, https:// or socks5:// URL" -- not shown: it may hold a password
+  end
+end
+
+function types.file(value)
+  local problem = types.path(value)
+  if problem then return problem end
+  local file, message = io.open(value, "rb")
+  if not file then return "cannot be read: " .. message end
+  file:close()
+end
+
+--- What HTTP or luma sets itself.
+local OWN_HEADERS = { authorization = true, host = true, expect = true,
+  ["content-length"] = true, ["content-type"] = true, ["transfer-encoding"] = true,
+  ["proxy-authorization"] = true }
+
+function types.headers(value)
+  if type(value) ~= "table" then return expected("a table", value) end
+  for name, text in pairs(value) do
+    if type(name) ~= "string" or not name:find("^[%w!#$%&'*+.^_`|~-]+$") then
+      return ("has %s, which is no header's name"):format(show(name))
+    end
+    if OWN_HEADERS[name:lower()] then return ("cannot set %s: luma does"):format(name) end
+    local problem = types.line(text)
+    if problem then return ("%s %s"):format(name, problem) end
   end
 end
 
 function types.choice(value, row)
-  if type(value) ~= "string" then return expected("a string", value) end
+  if type(value) ~= "string" then return expected(table.concat(row.values, " or "), value) end
   for _, known in ipairs(row.values) do
     if value == known then return nil end
   end
@@ -196,7 +244,11 @@ end
 
 function types.extra(value)
   if type(value) ~= "table" then return expected("a table", value) end
-  if value[1] ~= nil then return "must be a table of named fields, not a list" end
+  for name in pairs(value) do
+    if type(name) ~= "string" then return "must be a table of named fields, not a list" end
+    local problem = utf8_problem(name)
+    if problem then return "has a name that " .. problem end
+  end
 end
 
 --- How far apart two names are: letters to insert, drop or replace.
@@ -223,16 +275,49 @@ local function suggestion(rows, name)
     local d = distance(tostring(name):lower(), row[1])
     if d < least then nearest, least = row[1], d end
   end
-  if nearest and least <= math.max(2, #nearest / 3) then
+  if nearest and least <= math.max(1, math.min(#tostring(name), #nearest) / 3) then
     return ("did you mean %s?"):format(nearest)
   end
   return "known are " .. table.concat(names, ", ")
 end
 
-local function find_row(rows, name)
+---@class luma.RowIndex
+---@field by_name table<string, luma.Row>
+---@field required string[] names
+---@field defaults any[] a name, its default, a name, …
+
+local indexes = setmetatable({}, { __mode = "k" }) -- rows -> their index, made once
+
+---@param rows luma.Row[]
+---@return luma.RowIndex
+local function index_of(rows)
+  local index = indexes[rows]
+  if index then return index end
+  index = { by_name = {}, required = {}, defaults = {} }
   for _, row in ipairs(rows) do
-    if row[1] == name then return row end
+    local name = row[1]
+    index.by_name[name] = row
+    if row.default ~= nil then
+      local defaults = index.defaults
+      defaults[#defaults + 1], defaults[#defaults + 2] = name, row.default
+    end
+    if row.required then index.required[#index.required + 1] = name end
   end
+  indexes[rows] = index
+  return index
+end
+
+--- Whether nothing is wrong: each value is looked at once, in any order.
+local function is_fine(rows, values)
+  local index = index_of(rows)
+  for i = 1, #index.required do
+    if values[index.required[i]] == nil then return false end
+  end
+  for name, value in pairs(values) do
+    local row = index.by_name[name]
+    if not row or types[row.type](value, row) then return false end
+  end
+  return true
 end
 
 --- The first thing wrong with `values`: a sentence, and the name. `lenient`
@@ -242,8 +327,10 @@ end
 ---@param lenient? boolean
 ---@return string? problem, string? name
 function schema.problem(rows, values, lenient)
+  if is_fine(rows, values) then return nil end
+  local known = index_of(rows).by_name
   for name in pairs(values) do
-    if type(name) ~= "string" or not (lenient or find_row(rows, name)) then
+    if type(name) ~= "string" or not (lenient or known[name]) then
       return ("%s is unknown: %s"):format(tostring(name), suggestion(rows, name)), tostring(name)
     end
   end
@@ -265,26 +352,43 @@ end
 ---@param values table
 ---@return table
 function schema.fill(rows, values)
-  local filled = {}
-  for _, row in ipairs(rows) do filled[row[1]] = row.default end
+  local filled, defaults = {}, index_of(rows).defaults
+  for i = 1, #defaults, 2 do filled[defaults[i]] = defaults[i + 1] end
   for name, value in pairs(values) do filled[name] = value end
   return filled
 end
 
 --- Checks the options of a call and fills in the defaults. What is wrong with
---- them is the caller's mistake, and raised at `level`.
+--- them is the caller's mistake, and raised.
 ---@param name string of the function, for the message
 ---@param rows luma.Row[]
 ---@param values? table
----@param level integer
 ---@return table
-function schema.options(name, rows, values, level)
+function schema.options(name, rows, values)
   if values ~= nil and type(values) ~= "table" then
-    error(("luma.%s: options %s"):format(name, expected("a table", values)), level + 1)
+    errors.misuse(("luma.%s: options %s"):format(name, expected("a table", values)))
   end
   local problem = schema.problem(rows, values or {})
-  if problem then error(("luma.%s: option %s"):format(name, problem), level + 1) end
+  if problem then errors.misuse(("luma.%s: option %s"):format(name, problem)) end
   return schema.fill(rows, values or {})
+end
+
+--- Puts the fields of `extra` among the others. What no row has checked is
+--- checked here: a sentence about the first thing wrong, and the name.
+local function merge_extra(rows, values, params)
+  local known = index_of(rows).by_name
+  for name in pairs(values.extra or {}) do
+    if known[name] then return ("extra.%s: give %s itself"):format(name, name), "extra" end
+  end
+  params.extra = nil
+  for name, value in pairs(values.extra or {}) do params[name] = value end
+  for name, value in pairs(params) do
+    if not known[name] then
+      local field = values[name] == nil and "extra." .. name or name
+      local problem = json_problem(value, field, { [params] = true }, 1)
+      if problem then return problem, field end
+    end
+  end
 end
 
 --- The fields to send: defaults filled in, `extra` merged. Checked to the
@@ -295,26 +399,12 @@ end
 ---@return table? params, luma.Error? err
 function schema.params(rows, values, lenient)
   local problem, field = schema.problem(rows, values, lenient)
-  if not problem and values.extra then
-    for name in pairs(values.extra) do
-      if find_row(rows, name) then
-        problem, field = ("extra.%s: give %s itself"):format(name, name), "extra"
-      end
-    end
-  end
-  local params = not problem and schema.fill(rows, values)
-  if params then
-    params.extra = nil
-    for name, value in pairs(values.extra or {}) do params[name] = value end
-    for name, value in pairs(params) do
-      if not find_row(rows, name) then
-        field = values[name] == nil and "extra." .. name or name
-        problem = json_problem(value, field, { [params] = true }, 1)
-        if problem then break end
-      end
-    end
-  end
   if problem then return nil, errors.new("invalid", problem, { field = field }) end
+  local params = schema.fill(rows, values)
+  if values.extra or lenient then
+    problem, field = merge_extra(rows, values, params)
+    if problem then return nil, errors.new("invalid", problem, { field = field }) end
+  end
   return params
 end
 

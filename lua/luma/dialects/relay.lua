@@ -3,6 +3,9 @@
 --- read here were all seen in relays' pages or in the gateways' source.
 local relay = {}
 
+local type = type -- asked for every field
+local null = require("luma.core").null
+
 relay.base_url = "https://www.anyapi.vip"
 
 ---@class luma.Generation
@@ -33,8 +36,10 @@ relay.base_url = "https://www.anyapi.vip"
 
 -- ---- requests ----
 
+--- An id as one step of a path. One of nothing but dots would be a step back.
 local function escape(id)
-  return (id:gsub("[^%w%-._~]", function(c) return ("%%%02X"):format(c:byte()) end))
+  local special = id:find("^%.+$") and "%." or "[^%w%-._~]"
+  return (id:gsub(special, function(c) return ("%%%02X"):format(c:byte()) end))
 end
 
 ---@param params table
@@ -65,31 +70,30 @@ end
 -- ---- answers: small readers, to which JSON's null is nothing ----
 
 local function text(value)
-  if type(value) == "string" and value ~= "" then return value end
+  if value and type(value) == "string" and value ~= "" then return value end
 end
 
 local function object(value)
-  if type(value) == "table" then return value end
+  if value and type(value) == "table" then return value end
 end
 
---- Ids are text; a relay that numbers them gets its digits back.
+--- Ids are text; a relay that numbers them gets its digits back, as far as a
+--- number holds them.
 local function identifier(value)
-  if type(value) == "number" and value % 1 == 0 then return ("%d"):format(value) end
-  return text(value)
+  if not value then return nil end
+  if type(value) ~= "number" then return text(value) end
+  return value % 1 == 0 and math.abs(value) < 2 ^ 53 and ("%d"):format(value) or nil
 end
 
 --- lua-cjson 2.1.0 makes every number a float; pixels are whole.
 local function whole(value)
-  if type(value) ~= "number" or value % 1 ~= 0 then return nil end
+  if not value or type(value) ~= "number" or value % 1 ~= 0 then return nil end
   return math.tointeger and math.tointeger(value) or value
 end
 
---- The value at the end of a path of names, if there is one.
-local function dig(value, ...)
-  for i = 1, select("#", ...) do
-    value = object(value) and value[(select(i, ...))]
-  end
-  return value
+--- A field of what should be an object.
+local function field(value, name)
+  return value and type(value) == "table" and value[name] or nil
 end
 
 --- The vocabularies of all relays; no word means two things.
@@ -101,7 +105,7 @@ local STATES = {
 }
 
 local function state_of(word)
-  return text(word) and (STATES[word:lower()] or "unknown")
+  return word and (STATES[word] or STATES[word:lower()] or "unknown")
 end
 
 --- The clean rendition first; `video.url` may carry a watermark.
@@ -124,67 +128,107 @@ local LAST_FRAME_PATHS = {
   { "artifact", "last_frame", "url" },
 }
 
-local unpack = table.unpack or unpack -- luacheck: ignore 143
-
 local function first_text(task, paths)
-  for _, path in ipairs(paths) do
-    local found = text(dig(task, unpack(path)))
-    if found then return found end
+  for i = 1, #paths do
+    local path = paths[i]
+    local value = task[path[1]]
+    for step = 2, #path do value = value and field(value, path[step]) end
+    if value and text(value) then return value end
   end
 end
 
 local function progress_of(value)
-  local number = type(value) == "string" and tonumber(value:match("^%s*(%d+%.?%d*)%s*%%"))
-  return number and math.min(number / 100, 1)
+  local number = value and type(value) == "string" and tonumber(value:match("^%s*(%d+%.?%d*)%s*%%"))
+  return number and math.min(number / 100, 1) or nil
 end
 
-local function created_at(task)
-  local at = text(task.created_at)
-  if at and at:find("^0001%-01%-01") then return nil end
-  return at
+--- A date; not the zero time, which stands for none.
+local function date(value)
+  local at = text(value)
+  return at and at:sub(1, 10) ~= "0001-01-01" and at or nil
 end
 
 --- The gateway's own word on an item, and the upstream's on its task: the one
 --- that ends it counts, since the gateway gives up on tasks by itself.
 local function pick_state(item, task)
-  local outer = text(item.status) or text(item.task_status)
+  local outer = item.status or item.task_status
   local inner = text(task.state)
+  if not outer then return inner or text(item.state) end
+  outer = text(item.status) or text(item.task_status)
   local ended = state_of(outer)
   if ended == "completed" or ended == "failed" then return outer end
   return inner or outer or text(item.state)
 end
 
+local function is_flat(item)
+  return identifier(item.id) and text(item.state) and not identifier(item.task_id)
+end
+
+--- Why it failed; of other states a `message` says something else.
+local function reason_of(item, task, envelope, state)
+  local reason = item.fail_reason or task.failure_reason or task.fail_reason
+  if reason then
+    reason = text(item.fail_reason) or text(task.failure_reason) or text(task.fail_reason)
+  end
+  if reason or state ~= "failed" then return reason end
+  return text(field(task.error, "message")) or text(task.message) or text(envelope.message)
+end
+
+--- The links of a task, and what is known of the picture.
+local function read_media(generation, task)
+  local video, video_raw = object(task.video), object(task.video_raw)
+  generation.video_url = first_text(task, VIDEO_PATHS)
+  generation.thumbnail_url = first_text(task, THUMBNAIL_PATHS)
+  generation.last_frame_url = first_text(task, LAST_FRAME_PATHS)
+  generation.width = whole(field(video, "width")) or whole(field(video_raw, "width"))
+  generation.height = whole(field(video, "height")) or whole(field(video_raw, "height"))
+  generation.duration = tonumber(field(video_raw, "duration"))
+end
+
+local MEDIA = { "video", "artifact", "video_raw", "thumbnail", "assets", "last_frame" }
+
+--- Whether a task has any media yet; most have not.
+local function has_media(task)
+  for i = 1, #MEDIA do
+    local value = task[MEDIA[i]]
+    if value and value ~= null then return true end
+  end
+end
+
 --- One item of any shape. `id` in an item of the batch envelope is a row
---- number; the task's own id is beside it.
-local function read_task(item)
-  local task = object(item.data) and not item.data[1] and item.data or item
-  local id = identifier(item.task_id) or identifier(task.task_id) or identifier(task.id)
+--- number; the task's own id is beside it. Beside an error and without a state
+--- it is not a task's either. `envelope` is what is around the item, or itself.
+local function read_task(item, envelope)
+  local inner = object(item.data)
+  local task = inner and not inner[1] and not is_flat(item) and inner or item
+  local id = identifier(item.task_id) or identifier(task.task_id)
+  if not id and (text(task.state) or not relay.is_error(envelope)) then id = identifier(task.id) end
   if not id then return nil end
   local word = pick_state(item, task)
-  return {
+  local state = state_of(word) or "pending"
+  local model, estimate = task.model or task.model_name, task.estimate_wait_seconds
+  local request = task.request
+  local progress = item.progress or task.progress
+  local generation = {
     id = id,
-    state = word and state_of(word) or "pending",
+    state = state,
     raw_state = word,
-    video_url = first_text(task, VIDEO_PATHS),
-    thumbnail_url = first_text(task, THUMBNAIL_PATHS),
-    last_frame_url = first_text(task, LAST_FRAME_PATHS),
-    failure_reason = text(item.fail_reason) or text(task.failure_reason),
-    created_at = created_at(task),
-    prompt = text(task.prompt) or text(dig(task, "request", "prompt")),
-    model = text(task.model) or text(task.model_name),
-    width = whole(dig(task, "video", "width")) or whole(dig(task, "video_raw", "width")),
-    height = whole(dig(task, "video", "height")) or whole(dig(task, "video_raw", "height")),
-    duration = tonumber(dig(task, "video_raw", "duration")),
-    progress = progress_of(item.progress) or progress_of(task.progress),
-    estimate = tonumber(task.estimate_wait_seconds),
+    failure_reason = reason_of(item, task, envelope, state),
+    created_at = date(task.created_at) or item.created_at and date(item.created_at) or nil,
+    prompt = text(task.prompt) or request and text(field(request, "prompt")) or nil,
+    model = model and (text(task.model) or text(task.model_name)) or nil,
+    progress = progress and (progress_of(item.progress) or progress_of(task.progress)) or nil,
+    estimate = estimate and tonumber(estimate) or nil,
     raw = item,
   }
+  if has_media(task) then read_media(generation, task) end
+  return generation
 end
 
 local function read_list(list)
   local found = {}
   for _, item in ipairs(list) do
-    local generation = object(item) and read_task(item)
+    local generation = object(item) and read_task(item, item)
     if generation then found[#found + 1] = generation end
   end
   return found
@@ -211,14 +255,16 @@ end
 function relay.read(body, id)
   if not object(body) then return nil end
   local list = body[1] and body or object(body.data) and body.data[1] and body.data
-  if list then
+  if list and not is_flat(body) then
     local generations = read_list(list)
     if not generations[1] then return nil end
     local generation = merge(generations, id)
     generation.raw = body
     return generation
   end
-  local generation = read_task(body)
+  -- An envelope has no id of its own; what is in it does.
+  local own = identifier(body.task_id) or identifier(body.id)
+  local generation = read_task(not own and object(body.data) or body, body)
   if generation then generation.raw = body end
   return generation
 end
@@ -230,8 +276,9 @@ function relay.read_many(body)
   if not object(body) then return nil end
   if body.code == "success" and not object(body.data) then return {} end
   local list = object(body.data) or body
-  if list[1] == nil and next(list) ~= nil then return nil end
-  return read_list(list)
+  local found = read_list(list)
+  if not found[1] and next(list) ~= nil then return nil end
+  return found
 end
 
 --- Whether a decoded answer is an error, whatever its status says.
@@ -243,7 +290,7 @@ function relay.is_error(body)
     or object(body.detail) ~= nil or text(body.detail) ~= nil
     or body.success == false
     or (text(body.code) ~= nil and body.code ~= "success")
-    or (type(body.code) == "number" and body.code ~= 0 and not identifier(dig(body, "data", "task_id")))
+    or (type(body.code) == "number" and body.code ~= 0 and not identifier(field(body.data, "task_id")))
 end
 
 ---@class luma.Complaint what a service says is wrong
@@ -264,13 +311,13 @@ end
 ---@return luma.Complaint
 function relay.read_error(body, decode)
   if not object(body) then return {} end
-  local message = text(dig(body, "error", "message")) or text(body.error) or text(body.message)
-    or text(body.detail) or text(dig(body, "detail", "reason"))
+  local message = text(field(body.error, "message")) or text(body.error) or text(body.message)
+    or text(body.detail) or text(field(body.detail, "reason"))
   message = unwrap_message(message, decode)
   return {
     message = message,
-    code = identifier(dig(body, "error", "code")) or text(body.code) or text(dig(body, "error", "type")),
-    request_id = text(body.request_id) or (message and message:match("request id: ([^%s%)]+)")),
+    code = identifier(field(body.error, "code")) or text(body.code) or text(field(body.error, "type")),
+    request_id = text(body.request_id) or (message and message:match("request id:%s*([%w_-]+)")),
   }
 end
 

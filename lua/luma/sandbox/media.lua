@@ -33,7 +33,8 @@ end
 
 ---@class luma.sandbox.File
 ---@field size integer
----@field read fun(offset: integer, length: integer): string at most 64 KiB
+---@field read fun(offset: integer, length: integer): string part of the file,
+--- of which it may return less, but at least a byte
 
 ---@param bytes string
 ---@return luma.sandbox.File

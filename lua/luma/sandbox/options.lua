@@ -56,7 +56,8 @@ options.rows = {
     doc = "Order of the batch." },
   { "words", type = "choice", default = "lower",
     choices = { "lower", "upper", "queued", "gateway", "kling" },
-    doc = "Vocabulary of the states." },
+    doc = "Vocabulary of the states: `pending`, `PENDING`, `queued`, `QUEUED`"
+      .. " or `submitted`, and so on." },
 
   { "state", type = "choice", default = "completed",
     choices = { "completed", "failed", "moderated", "never", "unknown" },
@@ -76,7 +77,8 @@ options.rows = {
 
 for _, step in ipairs(steps) do
   table.insert(options.rows, { step[1] .. "_fault", type = "plan",
-    doc = "What goes wrong with " .. step[2] .. "; see the plans below." })
+    doc = "What goes wrong with " .. step[2] .. ", a plan such as"
+      .. " `429x2,drop`." })
 end
 for _, step in ipairs(steps) do
   table.insert(options.rows, { step[1] .. "_delay", type = "number",
@@ -302,7 +304,7 @@ end
 ---@return string? message what is wrong, and the names that are known
 function options.parse(prompt)
   local directives = {}
-  for word in (" " .. prompt):gmatch("%ssandbox:(%S*)") do
+  for word in (" " .. prompt):gmatch("%ssandbox:(%S+)") do
     local name, value = parse_word(word)
     if not name then
       return nil, ("%s (known: %s)"):format(value, options.known())

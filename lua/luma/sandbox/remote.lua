@@ -9,6 +9,9 @@ local options = require "luma.sandbox.options"
 
 local remote = {}
 
+--- Seconds after which a thread that says nothing is given up.
+remote.patience = 30
+
 local function prepare(pipe)
   pipe:setmode("b", "b")
   pipe:onerror(function(_, _, why) return why end)
@@ -22,11 +25,11 @@ local function reason(why)
   return type(why) == "number" and errno.strerror(why) or "its thread ended"
 end
 
-local function get(pipe)
-  local length, why = pipe:xread("*l")
+local function get(pipe, timeout)
+  local length, why = pipe:xread("*l", timeout)
   if not length then return nil, reason(why) end
   local text
-  text, why = pipe:xread(tonumber(length))
+  text, why = pipe:xread(tonumber(length), timeout)
   if not text then return nil, reason(why) end
   return json.decode(text)
 end
@@ -49,7 +52,7 @@ end
 function remote.ask(pipe, request)
   prepare(pipe)
   if request then put(pipe, json.encode(request)) end
-  local answer, message = get(pipe)
+  local answer, message = get(pipe, remote.patience)
   if answer == nil then return nil, message end
   return whole_numbers(answer)
 end

@@ -109,6 +109,27 @@ function Listener:number_of(connection)
   return self.numbers[connection]
 end
 
+-- With HTTP/1.1, lua-http takes the end of the connection for the end of a
+-- body, and then waits for the rest without a pause. Without a socket it lets
+-- go.
+local function abandon(stream)
+  local connection = stream.connection
+  if not connection.take_socket then return hang_up(stream) end
+  local socket = connection:take_socket()
+  if socket then socket:close() end
+end
+
+-- The whole body, or nil when the client left before it was complete.
+local function read_body(stream, headers)
+  local body = stream:get_body_as_string()
+  local length = tonumber(headers:get("content-length") or 0) or 0
+  if body and #body < length then
+    abandon(stream)
+    return nil
+  end
+  return body
+end
+
 -- Nil when the client left before its request was complete.
 function Listener:read_request(stream)
   local headers = stream:get_headers()
@@ -116,7 +137,7 @@ function Listener:read_request(stream)
   if (headers:get("expect") or ""):lower() == "100-continue" then
     stream:write_continue()
   end
-  local body = stream:get_body_as_string()
+  local body = read_body(stream, headers)
   return body and {
     method = headers:get(":method"), path = headers:get(":path") or "",
     headers = plain(headers), body = body,

@@ -1,0 +1,156 @@
+--- A job: a task that goes on while the program does something else, and that
+--- it can look at, wait for and cancel.
+local core = require "luma.core"
+local errors = require "luma.errors"
+local loop = require "luma.loop"
+local token = require "luma.token"
+
+local handle = {}
+
+local AWAIT = 600 -- seconds, when none are given
+
+---@class luma.Job
+---@field state "running"|"pending"|"processing"|"unknown"|"downloading"|"completed"|"failed"|"cancelled" the
+--- last three once it has ended
+---@field progress? number 0 to 1, of the generation or of the download
+---@field generation? luma.Generation as last seen
+---@field error? luma.Error why it failed
+---@field elapsed number seconds it has run
+---@field client luma.Client
+---@field path? string where the clip goes
+---@field id? string of the generation, where that was known from the beginning
+---@field task luma.Task
+local Job = { __name = "luma.Job" }
+
+function Job:__index(name)
+  if name == "elapsed" then return (rawget(self, "ended") or core.now()) - self.started end
+  return Job[name]
+end
+
+function Job:__tostring()
+  return ("luma.job (%s)"):format(self.state)
+end
+
+--- What an error raised inside the job's function is to those who look at it.
+local function error_of(self, task)
+  local raised = task.raised
+  if errors.is(raised) then return raised end
+  local generation = self.generation
+  return errors.new("error", task.message, {
+    traceback = task.failure,
+    sent = generation and "yes" or task.paid and "maybe" or "no",
+    id = generation and generation.id,
+    generation = generation,
+  })
+end
+
+local function end_job(self, task)
+  local results = task.results
+  self.ended = core.now()
+  if task.failure then
+    self.error = error_of(self, task)
+  elseif results[1] == nil and errors.is(results[2]) then
+    self.error = results[2]
+  end
+  self.state = not self.error and "completed" or self.error.kind == "cancelled" and "cancelled"
+    or "failed"
+  for id in pairs(self.awaited) do loop.cut_off(self.client.source, id) end
+  if self.on_done then loop.defer(self.client.report, self.on_done, self) end
+end
+
+--- Starts a job that runs `fn`.
+---@param client luma.Client
+---@param fields { on_done?: fun(job: luma.Job), path?: string, id?: string }
+---@param fn function
+---@return luma.Job
+function handle.new(client, fields, fn, ...)
+  local self = setmetatable({
+    state = "running",
+    started = core.now(),
+    awaited = {}, -- timers of those who await it
+    client = client,
+    path = fields.path,
+    id = fields.id,
+    on_done = fields.on_done,
+  }, Job)
+  local function watch(state, generation, progress)
+    -- A generation that has ended is not the end of its job.
+    if state ~= "completed" and state ~= "failed" then self.state = state end
+    self.progress = progress
+    self.generation = generation or self.generation
+  end
+  local background = client.options.background
+  if background then client.core:background() end
+  self.task = loop.spawn(function(task) end_job(self, task) end,
+    { watch = watch, is_job = true, background = background }, fn, ...)
+  return self
+end
+
+--- Whether it has ended, in whatever way.
+---@return boolean
+function Job:done()
+  return self.ended ~= nil
+end
+
+--- What the job's function returned; nil and the error when it failed, and
+--- nothing while it runs.
+function Job:result()
+  if not self.ended then return end
+  if self.task.failure then return nil, self.error end
+  local results = self.task.results
+  return (table.unpack or unpack)(results, 1, results.n) -- luacheck: ignore 143
+end
+
+local function sleep_until_done(self, seconds)
+  if self.ended then return end
+  local source = self.client.source
+  local id = source.core:timer(seconds)
+  self.awaited[id] = true
+  local response = loop.await(source, id)
+  self.awaited[id] = nil
+  return response
+end
+
+--- Waits until the job has ended and returns its result; inside another job
+--- that one yields. Always ends.
+---@param seconds? number 600 by default
+---@return any result, luma.Error? err of kind "timeout" when it still runs
+function Job:await(seconds)
+  if seconds ~= nil and not (type(seconds) == "number" and seconds > 0) then
+    errors.misuse("job:await: expected a number of seconds above 0, got " .. tostring(seconds))
+  end
+  if loop.in_callback() then errors.misuse("job:await: called inside a callback") end
+  if loop.current() == self.task then errors.misuse("job:await: a job cannot await itself") end
+  local slept = loop.run(sleep_until_done, self, seconds or AWAIT)
+  if self.ended then return self:result() end
+  local refusal = loop.refusal(self.client)
+  if not refusal and slept and slept.kind then return nil, errors.new(slept.kind, slept.message) end
+  return nil, refusal or errors.new("timeout", ("the job still runs after %g s"):format(seconds or AWAIT))
+end
+
+--- Ends the job early. It ends as `cancelled` with the next update, unless what
+--- it waits for came in before. What was sent stays sent: the error says
+--- whether that was a submit, and the id where there is one.
+---@return boolean whether there was something to cancel
+function Job:cancel()
+  if self.ended or self.task.cancelled then return false end
+  loop.cancel(self.task)
+  return true
+end
+
+--- A short text for `luma.resume`, without the key, good in another process.
+---@return string? token, luma.Error? err while there is no id to save
+function Job:token()
+  local id = self.generation and self.generation.id or self.id
+  if not id then
+    return nil, errors.new("invalid", "the job has no generation yet: save it once it has")
+  end
+  return token.write {
+    dialect = self.client.options.dialect,
+    base_url = self.client.base_url,
+    id = id,
+    path = self.path,
+  }
+end
+
+return handle

@@ -1,0 +1,377 @@
+--- Looks at pending generations for all who wait for one: what is due at the
+--- same time is asked for in one request.
+local core = require "luma.core"
+local call = require "luma.call"
+local errors = require "luma.errors"
+local loop = require "luma.loop"
+
+local poller = {}
+
+local GROWTH = 1.5 -- of the pause from look to look
+local CHUNK = 50 -- ids in one request
+local SLACK = 0.5 -- of the poll interval: what is due so soon goes along
+local TAIL = 200 -- bytes there may be behind the items of a list
+local SAME = {} -- what an answer says that was given before
+
+-- ---- when to look; pure ----
+
+--- Seconds the generation may still take, by what is known of it.
+local function expected(generation, elapsed)
+  if not generation then return nil end
+  if generation.estimate and generation.estimate > 0 then return generation.estimate end
+  local progress = generation.progress
+  if progress and progress > 0 and progress < 1 then return elapsed * (1 - progress) / progress end
+end
+
+--- Seconds until the next look: growing, or half of what the service expects,
+--- within the two limits, and a quarter of it left to chance.
+---@param policy { poll_interval: number, poll_max: number }
+---@param looks integer that were made
+---@param generation? luma.Generation as last seen
+---@param elapsed number seconds since the first
+---@param random fun(): number in [0, 1)
+---@return number
+function poller.pause(policy, looks, generation, elapsed, random)
+  local guess = expected(generation, elapsed)
+  local pause = guess and guess / 2 or policy.poll_interval * GROWTH ^ looks
+  pause = math.max(policy.poll_interval, math.min(policy.poll_max, pause))
+  return pause * (0.75 + 0.25 * random())
+end
+
+-- ---- asking for several ----
+
+local function by_id(list)
+  local found = {}
+  for _, generation in ipairs(list) do found[generation.id] = generation end
+  return found
+end
+
+--- A relay without the batch query, or with one that makes no sense. What it
+--- lacks it will go on lacking, so it is not asked again.
+local function lacks_batch(err)
+  return err.kind == "protocol" or err.kind == "invalid" or err.status == 501
+end
+
+--- One by one, at the same time. An id the service does not know is left out.
+local function ask_each(client, ids, opts)
+  local found, failure, asks = {}, nil, {}
+  for i, id in ipairs(ids) do
+    asks[i] = function()
+      local generation, err = call.run(client, client.dialect.query(id), opts)
+      if generation then found[id] = generation
+      elseif err.kind ~= "invalid" then failure = failure or err end
+    end
+  end
+  loop.all(asks)
+  if failure then return nil, failure end
+  return found
+end
+
+--- The generation in one item of a list, around which are `head` and `tail`.
+--- One that goes on and has not changed needs no reading.
+local function read_item(client, head, item, tail)
+  local items = client.poller.items
+  if items[item] then return items[item] end
+  local body = core.decode(head .. item .. tail)
+  local list = body ~= nil and not client.dialect.is_error(body) and client.dialect.read_many(body)
+  if not list or #list ~= 1 then return nil end
+  local state = list[1].state
+  if state ~= "completed" and state ~= "failed" then items[item] = list[1] end
+  return list[1]
+end
+
+--- Inside a task: the generations in the text of a list, item by item, so that
+--- between two of them a frame can go on. Nil where it is not that simple; what
+--- was cut at a wrong place is no JSON and shows.
+local function read_items(client, text)
+  local from, tail = text:find("[", 1, true), text:sub(-TAIL):match(".*(%].*)$")
+  if not from or not tail then return nil end
+  local head, list, at = text:sub(1, from), {}, from + 1
+  local item, mark
+  repeat
+    item, mark, at = text:match("^%s*(%b{})%s*([,%]])()", at)
+    local generation = item and read_item(client, head, item, tail)
+    if not generation then return nil end
+    list[#list + 1] = generation
+    loop.rest()
+  until mark == "]"
+  return at + #tail == #text + 2 and list or nil
+end
+
+--- Inside a task: the generations of up to CHUNK ids, by id. An answer in
+--- which nothing is may be all that a relay ever says: it is checked.
+---@param client luma.Client
+---@param ids string[]
+---@param opts table
+---@param read? fun(text: string): luma.Generation[]?
+---@return table<string, luma.Generation>?, luma.Error?
+local function ask(client, ids, opts, read)
+  if #ids == 1 or client.lacks_batch or not client.dialect.query_many then
+    return ask_each(client, ids, opts)
+  end
+  local list, err = call.run(client, client.dialect.query_many(ids), opts, read)
+  if list == SAME then return SAME end
+  if list and list[1] then return by_id(list) end
+  if err and not lacks_batch(err) then return nil, err end
+  local found
+  found, err = ask_each(client, ids, opts)
+  if found and (not list or next(found)) then client.lacks_batch = true end
+  return found, err
+end
+
+--- Inside a task: generations in the order of `ids`, `false` where the service
+--- knows none.
+---@param client luma.Client
+---@param ids string[]
+---@param opts table
+---@return (luma.Generation|false)[]?, luma.Error?
+function poller.get_many(client, ids, opts)
+  local results = {}
+  for first = 1, #ids, CHUNK do
+    local chunk = {}
+    for i = first, math.min(first + CHUNK - 1, #ids) do chunk[#chunk + 1] = ids[i] end
+    local found, err = ask(client, chunk, opts)
+    if not found then return nil, err end
+    for i, id in ipairs(chunk) do results[first + i - 1] = found[id] or false end
+  end
+  return results
+end
+
+-- ---- looking for those who wait ----
+
+---@class luma.Look what one task waits for, again and again
+---@field id string
+---@field opts table of its wait, with the deadline
+---@field start number clock time at which the wait began
+---@field looks integer that were made, those in its round aside
+---@field round? luma.Round it is part of, when that may be repeated
+---@field task? luma.Task nil once it was told
+---@field known? luma.Generation that it was told last
+
+---@class luma.Round looks that are made together
+---@field looks luma.Look[]
+---@field due number clock time
+---@field made integer times that it was made and nothing had changed
+---@field text? string the answer, if it may be repeated as it is
+
+-- The rounds to come are a heap: the one that is due first is the first.
+
+local function add(rounds, round)
+  local i = #rounds + 1
+  while i > 1 do
+    local half = (i - i % 2) / 2
+    if rounds[half].due <= round.due then break end
+    rounds[i] = rounds[half]
+    i = half
+  end
+  rounds[i] = round
+end
+
+local function take(rounds)
+  local first, n = rounds[1], #rounds
+  local moved = rounds[n]
+  rounds[n] = nil
+  n = n - 1
+  if n == 0 then return first end
+  local i = 1
+  while 2 * i <= n do
+    local child = 2 * i
+    if child < n and rounds[child + 1].due < rounds[child].due then child = child + 1 end
+    if rounds[child].due >= moved.due then break end
+    rounds[i] = rounds[child]
+    i = child
+  end
+  rounds[i] = moved
+  return first
+end
+
+--- What a client keeps. In a child of fork it begins anew: those who look in
+--- the parent do so there alone.
+local function state_of(client)
+  local forks = client.core:forks()
+  if client.poller.forks ~= forks then
+    -- Items of lists and what they say, as long as someone waits for more.
+    local items = setmetatable({}, { __mode = "v" })
+    client.poller = { rounds = {}, driven = false, forks = forks, items = items }
+  end
+  return client.poller
+end
+
+local drive
+
+--- Has a round made at that time. The task that makes them may have to begin,
+--- or to get up earlier.
+local function schedule(client, round, due)
+  local state = state_of(client)
+  round.due = due
+  add(state.rounds, round)
+  if not state.driven then
+    state.driven = true
+    loop.spawn(loop.raise, nil, drive, client)
+  elseif state.timer and due < state.next_due then
+    state.next_due = due
+    client.core:cancel(state.timer)
+  end
+end
+
+--- Wakes who waits, unless the wait was cancelled.
+local function tell(look, generation, err)
+  local task = look.task
+  look.task, look.known = nil, generation
+  if look.round then look.round.text, look.round = nil, nil end
+  if task then loop.wake(task, generation, err) end
+end
+
+--- Seconds until the next look, as who waits would have it.
+local function pause_of(client, look, looks, now)
+  return poller.pause(look.opts, looks, look.known, now - look.start, client.random)
+end
+
+--- The same round again, of which nothing has changed, without a word to those
+--- who wait. Not if it may be the last look of one.
+local function repeat_round(client, round)
+  local first, now = round.looks[1], core.now()
+  local due = now + pause_of(client, first, first.looks + round.made + 1, now)
+  if not round.text or client.closed or due >= first.opts.deadline then return false end
+  round.made = round.made + 1
+  schedule(client, round, due)
+  return true
+end
+
+--- When to look again, without a word to who waits; nil if it is to be told.
+local function stays(client, look, generation)
+  if generation ~= look.known or not look.task or look.opts.on_update then return nil end
+  local now = core.now()
+  local due = now + pause_of(client, look, look.looks, now)
+  return due < look.opts.deadline and due or nil
+end
+
+--- Whether the two are looked at equally often.
+local function is_alike(a, b)
+  return a.opts.poll_interval == b.opts.poll_interval and a.opts.poll_max == b.opts.poll_max
+end
+
+--- Has those looked at again who were told nothing. `text` is the answer, if
+--- the round is what it was.
+local function go_on(client, looks, due, text)
+  if not looks[1] then return end
+  for _, look in ipairs(looks) do
+    if not look.task or not is_alike(look, looks[1]) then text = nil end
+    if client.closed then tell(look, nil, loop.refusal(client)) end
+  end
+  if client.closed then return end
+  local round = { looks = looks, text = text, made = 0 }
+  for _, look in ipairs(looks) do look.round = round end
+  schedule(client, round, due)
+end
+
+--- Tells each who waits what was seen. One that a batch left out is asked for
+--- by itself: only that answer says why.
+local function tell_all(client, round, found, err, text)
+  local alone, again, due = {}, {}, math.huge
+  local many = 2 * #round.looks >= CHUNK -- or it is not worth it
+  for _, look in ipairs(round.looks) do
+    local generation = found == SAME and look.known or found and found[look.id]
+    look.looks = look.looks + round.made + 1
+    local at = many and generation and stays(client, look, generation)
+    if err then -- one each: the wait writes its id into it
+      tell(look, nil, errors.new(err.kind, err.message, err))
+    elseif at then
+      again[#again + 1], due = look, math.min(due, at)
+    elseif generation then
+      tell(look, generation)
+    else
+      alone[#alone + 1] = function()
+        tell(look, call.run(client, client.dialect.query(look.id), look.opts))
+      end
+    end
+    loop.rest()
+  end
+  go_on(client, again, due, #again == #round.looks and text or nil)
+  loop.all(alone)
+end
+
+--- The task of one round.
+local function make(client, round)
+  local ids, text = {}, nil
+  for i, look in ipairs(round.looks) do ids[i] = look.id end
+  local function read(body)
+    text = body
+    return body == round.text and SAME or read_items(client, body)
+  end
+  local found, err = {}, nil
+  if #ids > 1 then found, err = ask(client, ids, round.looks[1].opts, read) end
+  if found ~= SAME or not repeat_round(client, round) then tell_all(client, round, found, err, text) end
+end
+
+--- Inside a task: takes a round of what is due by then, of up to CHUNK looks.
+--- The first is the one with the nearest deadline: a request may take as long
+--- as the first of its looks can wait.
+local function take_due(rounds, by)
+  local first = take(rounds)
+  if first.text then return first end
+  local looks, from = {}, first
+  repeat
+    for _, look in ipairs(from.looks) do
+      look.round, look.looks = nil, look.looks + from.made
+      if look.task then looks[#looks + 1] = look end
+      if look.task and look.opts.deadline < looks[1].opts.deadline then
+        looks[1], looks[#looks] = look, looks[1]
+      end
+    end
+    loop.rest()
+    from = rounds[1]
+    from = from and from.due <= by and #from.looks + #looks <= CHUNK and take(rounds)
+  until not from
+  return { looks = looks, made = 0 }
+end
+
+local function sleep(client, seconds)
+  local state = client.poller
+  state.timer = client.core:timer(seconds)
+  loop.await(client.source, state.timer)
+  state.timer = nil
+end
+
+--- The task that has the rounds of one client made, as long as there are any.
+function drive(client)
+  local state = client.poller
+  loop.wake(loop.current())
+  loop.park() -- so that looks which begin in the same turn go along
+  while state.rounds[1] and not client.closed do
+    state.next_due = state.rounds[1].due
+    local wait = state.next_due - core.now()
+    if wait > 0 then
+      sleep(client, wait)
+    else
+      local round = take_due(state.rounds, core.now() + client.options.poll_interval * SLACK)
+      if round.looks[1] then loop.spawn(loop.raise, nil, make, client, round) end
+      loop.rest()
+    end
+  end
+  state.driven = false
+  while state.rounds[1] do
+    for _, look in ipairs(take(state.rounds).looks) do tell(look, nil, loop.refusal(client)) end
+  end
+end
+
+--- Inside a task: the generation as it is after `pause` seconds, or later if
+--- by then nothing has changed.
+---@param client luma.Client
+---@param look luma.Look of this wait; the same each time
+---@param pause number
+---@return luma.Generation?, luma.Error?
+function poller.look(client, look, pause)
+  local refusal = loop.refusal(client)
+  if refusal then return nil, refusal end
+  look.task = loop.current()
+  schedule(client, { looks = { look }, made = 0 }, core.now() + pause)
+  return loop.park(function() tell(look, nil, errors.new("cancelled", "the job was cancelled")) end)
+end
+
+--- What a client keeps of it, to begin with.
+function poller.new()
+  return {}
+end
+
+return poller

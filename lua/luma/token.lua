@@ -1,0 +1,46 @@
+--- Saved jobs as short texts: what to go on with and where, but no key. Pure.
+local token = {}
+
+local FIELDS = { "dialect", "base_url", "id", "path" }
+
+local function escape(text)
+  return (text:gsub("[^%w%-_]", function(c) return ("~%02x"):format(c:byte()) end))
+end
+
+local function unescape(text)
+  return (text:gsub("~(%x%x)", function(hex) return string.char(tonumber(hex, 16)) end))
+end
+
+--- A number that a slip of the hand changes.
+local function checksum(text)
+  local sum = 7
+  for i = 1, #text do sum = (sum * 31 + text:byte(i)) % 4294967291 end
+  return ("%08x"):format(sum)
+end
+
+---@param saved { dialect: string, base_url: string, id: string, path?: string }
+---@return string
+function token.write(saved)
+  local parts = {}
+  for i, name in ipairs(FIELDS) do parts[i] = escape(saved[name] or "") end
+  local text = "luma1." .. table.concat(parts, ".")
+  return text .. "." .. checksum(text)
+end
+
+---@param text string
+---@return { dialect: string, base_url: string, id: string, path?: string }? saved
+---@return string? problem
+function token.read(text)
+  if not text:find("^luma1%.") then return nil, "this is no token of luma's" end
+  local body, sum = text:match("^(.*)%.(%x+)$")
+  if not body or checksum(body) ~= sum then return nil, "the token is damaged: a part of it is missing or changed" end
+  local saved, i = {}, 1
+  for part in (body .. "."):sub(#"luma1." + 1):gmatch("([^.]*)%.") do
+    if FIELDS[i] and part ~= "" then saved[FIELDS[i]] = unescape(part) end
+    i = i + 1
+  end
+  if not (saved.dialect and saved.base_url and saved.id) then return nil, "the token says too little" end
+  return saved
+end
+
+return token
