@@ -666,6 +666,19 @@ describe("spec.support.fault", function()
     end)
   end)
 
+  it("replan() replaces what is left of the plan", function()
+    start { { status = 201 }, { status = 500 } }
+    local con = connect()
+    say(con, post("a"))
+    assert.matches(" 201 ", read_answer(con).status_line)
+
+    server:replan { { status = 202 } }
+
+    say(con, post("b"))
+    assert.matches(" 202 ", read_answer(con).status_line)
+    assert.equal(2, server:count("POST"))
+  end)
+
   it("await() tells when a predicate stays false", function()
     start()
 

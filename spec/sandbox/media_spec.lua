@@ -35,8 +35,8 @@ describe("luma.sandbox.media", function()
       local whole = read_all(file)
 
       for _, offset in ipairs { 0, 3, 4, 11, 12, 13, 262, 65548, 199999 } do
-        local part = file.read(offset, 70000)
-        assert.equal(whole:sub(offset + 1, offset + #part), part)
+        local part = file.read(offset, math.min(70000, 200000 - offset))
+        assert.is_true(whole:sub(offset + 1, offset + #part) == part)
       end
     end)
   end)

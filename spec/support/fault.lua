@@ -33,19 +33,30 @@
 --            nothing more is read either, so it lasts until stop()
 --   garbage  bytes that are no HTTP, then close
 --   dribble  the rest of the answer byte by byte, `pause` (0.005) s between
---   flood    `bytes` (100 MB) of body or, at `status`, of header lines
+--   flood    `bytes` (100 MB) of body, of header lines (at `status`) or of a
+--            line that does not end (at `line`)
 --   short    a Content-Length larger than the body, then close
 --   long     bytes after the body that Content-Length does not count
 --   redirect `status` (307) with `location`; "loop", the default, is itself
+--   tunnel   a proxy's answer to CONNECT: bytes go to and fro between the
+--            client and the port it asked for, on this machine
 -- The answer: `status` (200), `headers` (a value of false drops a default
 -- one), `body`, `keepalive` (true), `wait` (seconds before it), `chunked`,
 -- `version` ("1.1").
+--
+-- With the option `h2` it speaks HTTP/2 over TLS. There is no stage `body` and
+-- no `line` then, and there are faults of a stream and of a connection:
+--   refuse   RST_STREAM with REFUSED_STREAM: it was not processed
+--   cancel   RST_STREAM with CANCEL: it may have been
+--   goaway   GOAWAY: no stream was processed, and the end; at `idle`: no more
+--            streams on this connection
 local cjson = require "cjson"
 local cqueues = require "cqueues"
 local socket = require "cqueues.socket"
 local thread = require "cqueues.thread"
 
 local MODULE = ...
+local H2 = "spec.support.h2_fault"
 
 local fault = {}
 
@@ -55,9 +66,12 @@ local ANYWHERE = "request accept tls headers body line status answer idle"
 -- The stages at which a fault may happen, the one it has by default first.
 local STAGES = {
   close = ANYWHERE, reset = ANYWHERE, stall = ANYWHERE, garbage = ANYWHERE,
-  dribble = "request line status answer", flood = "answer status",
-  short = "idle", long = "idle", redirect = "idle",
+  dribble = "request line status answer", flood = "answer status line",
+  short = "idle", long = "idle", redirect = "idle", tunnel = "request",
+  refuse = "request headers", cancel = "request headers status answer",
+  goaway = "request headers idle",
 }
+local H2_FAULTS = "refuse cancel goaway"
 
 local PENDING =
   '{"id":"4665a07c-7641-4809-a133-10786201bb56","state":"pending"}'
@@ -160,6 +174,29 @@ function faults.flood(x)
   return faults.close(x)
 end
 
+local function pass_on(from, to)
+  local bytes = from:read(-65536)
+  while bytes and to:write(bytes) and to:flush() do
+    bytes = from:read(-65536)
+  end
+  to:shutdown("w")
+end
+
+function faults.tunnel(x)
+  local port = tonumber(x.request.path:match(":(%d+)$"))
+  local far = quiet(socket.connect("127.0.0.1", port))
+  send(x, "HTTP/1.1 200 OK\r\n\r\n")
+  local condition, over = require("cqueues.condition").new(), false
+  cqueues.running():wrap(function()
+    pass_on(far, x.con)
+    over = true
+    condition:signal()
+  end)
+  pass_on(x.con, far)
+  if not over then condition:wait() end
+  far:close()
+end
+
 faults.short = faults.close
 
 -- These two are done once the answer is.
@@ -257,7 +294,10 @@ end
 
 local function header_lines(x, length)
   local step, path = x.step, x.request.path
-  local fields = { ["Content-Type"] = "application/json" }
+  -- libcurl, asked for a file, takes anything and sends nothing.
+  local wanted = x.request.headers
+  local is_file = wanted.accept == "*/*" and not wanted["content-type"]
+  local fields = { ["Content-Type"] = is_file and "video/mp4" or "application/json" }
   if step.chunked then fields["Transfer-Encoding"] = "chunked" end
   if length then fields["Content-Length"] = ("%d"):format(length) end
   if not x.kept then
@@ -356,22 +396,31 @@ end
 
 local function converse(state, con, number)
   local x = { con = con, step = next_step(state.steps, true) }
-  if pass(x, "accept") and secure(state, x) then
+  local is_there = pass(x, "accept") and secure(state, x)
+  if is_there and state.h2 then
+    require(H2).converse {
+      con = con, number = number, report = state.report, faults = faults,
+      default = PENDING,
+      next_step = function() return next_step(state.steps, false) end,
+    }
+  elseif is_there then
     repeat until not exchange(state, con, number)
   end
   con:close()
 end
 
-local function tls_context(identity)
+local function tls_context(identity, h2)
   local context = require("openssl.ssl.context").new("TLS", true)
   context:setCertificate(
     require("openssl.x509").new(identity.certificate, "PEM"))
   context:setPrivateKey(require("openssl.pkey").new(identity.key, "PEM"))
+  if h2 then context:setAlpnSelect(require(H2).select_protocol) end
   return context
 end
 
 --- What the thread runs: serves until the other end of the pipe is closed.
--- Each byte from the pipe is answered with a report; the first is unasked.
+-- Each byte from the pipe is answered with a report; the first is unasked. A
+-- "!" comes with new steps.
 function fault.serve(pipe, plan)
   plan = cjson.decode(plan)
   local listener = socket.listen { host = "127.0.0.1", port = 0 }
@@ -380,7 +429,8 @@ function fault.serve(pipe, plan)
   local report = { port = port, connections = 0, log = {} }
   local state = {
     steps = plan.steps, report = report,
-    context = plan.identity and tls_context(plan.identity),
+    h2 = plan.h2,
+    context = plan.identity and tls_context(plan.identity, plan.h2),
   }
 
   local loop, stopped = cqueues.new(), false
@@ -393,7 +443,12 @@ function fault.serve(pipe, plan)
   end)
   loop:wrap(function()
     quiet(pipe)
-    repeat send_message(pipe, report) until not pipe:read(1)
+    local byte
+    repeat
+      if byte == "!" then state.steps = receive_message(pipe) end
+      send_message(pipe, report)
+      byte = pipe:read(1)
+    until not byte
     stopped = true
   end)
   while not stopped do
@@ -415,13 +470,14 @@ local function has_word(words, word)
   return (" " .. words .. " "):find(" " .. tostring(word) .. " ", 1, true)
 end
 
-local function check_step(step, tls)
+local function check_step(step, tls, h2)
   for name in pairs(step) do
     if not has_word(FIELDS, name) then return "unknown field " .. name end
   end
   local name, at = step.fault, step.at
   if not name then return at and "a stage without a fault" end
   if not STAGES[name] then return "unknown fault " .. name end
+  if has_word(H2_FAULTS, name) and not h2 then return name .. " without h2" end
   if at == "tls" and not tls then return "stage tls without tls" end
   if at and not has_word(STAGES[name], at) then
     return ("no %s at stage %s"):format(name, at)
@@ -429,10 +485,10 @@ local function check_step(step, tls)
 end
 
 -- The plan as it crosses to the thread: checked, complete, a copy.
-local function prepare(plan, tls)
+local function prepare(plan, tls, h2)
   local steps = {}
   for i, given in ipairs(plan) do
-    local problem = check_step(given, tls)
+    local problem = check_step(given, tls, h2)
     if problem then
       error(("fault.start: step %d: %s"):format(i, problem), 3)
     end
@@ -453,19 +509,28 @@ local function prepare(plan, tls)
   return steps[1] and steps or { {} }
 end
 
+-- Seconds from now to the beginning and the end of a certificate's life.
+local LIVES = {
+  expired = { -7200, -3600 }, future = { 3600, 7200 },
+}
+
 -- An X.509 certificate for `subject`, signed with the issuer's key.
-local function certify(serial, subject, key, issuer, issuer_key)
+local function certify(serial, subject, key, issuer, issuer_key, flaw)
+  local life = LIVES[flaw] or { -3600, 86400 }
   local name = require("openssl.x509.name").new():add("CN", subject)
   local certificate = require("openssl.x509").new()
   certificate:setVersion(3)
   certificate:setSerial(require("openssl.bignum").new(serial))
   certificate:setSubject(name)
   certificate:setIssuer(issuer and issuer:getSubject() or name)
-  certificate:setLifetime(os.time() - 3600, os.time() + 86400)
+  certificate:setLifetime(os.time() + life[1], os.time() + life[2])
   certificate:setPublicKey(key)
   certificate:setBasicConstraints { CA = not issuer }
   certificate:setBasicConstraintsCritical(true)
-  if issuer then
+  if flaw == "host" then
+    local names = require("openssl.x509.altname").new()
+    certificate:setSubjectAlt(names:add("DNS", "elsewhere.invalid"))
+  elseif issuer then
     local names = require("openssl.x509.altname").new()
     certificate:setSubjectAlt(names:add("DNS", "localhost")
       :add("IP", "127.0.0.1"))
@@ -475,12 +540,16 @@ local function certify(serial, subject, key, issuer, issuer_key)
 end
 
 -- A throw-away authority's certificate, and what the server shows, as PEM.
-local function new_identity()
+-- `flaw` is what is wrong with that: "host", "expired", "future" or
+-- "self-signed".
+local function new_identity(flaw)
   local pkey = require "openssl.pkey"
   local ca_key = pkey.new { type = "EC", curve = "prime256v1" }
   local key = pkey.new { type = "EC", curve = "prime256v1" }
   local ca = certify(1, "luma spec CA", ca_key, nil, ca_key)
-  local certificate = certify(2, "localhost", key, ca, ca_key)
+  local alone = flaw == "self-signed"
+  local certificate = certify(2, "localhost", key, not alone and ca or nil,
+    alone and key or ca_key, flaw)
   return {
     ca = ca:toPEM(), certificate = certificate:toPEM(),
     key = key:toPEM("private"),
@@ -588,6 +657,17 @@ function Server:await(predicate, timeout)
   return true
 end
 
+--- Replaces what is left of the plan. Exchanges under way keep their steps.
+---@param plan table[]
+function Server:replan(plan)
+  local steps = prepare(plan, self.ca_file ~= nil, self.h2)
+  blocking(self, function()
+    self.pipe:write("!")
+    send_message(self.pipe, steps)
+    self.report = read_report(self.pipe)
+  end)
+end
+
 --- Ends the thread and every connection; the log stays readable.
 function Server:stop()
   if not self.pipe then return end
@@ -601,19 +681,21 @@ function Server:stop()
 end
 
 --- Starts a server; stop it before the program ends.
----@param options? table { exchanges = plan, tls = boolean }, or a plan itself
+---@param options? table { exchanges = plan, tls = boolean, h2 = boolean,
+-- flaw = string }, or a plan itself
 ---@return fault.Server
 function fault.start(options)
   options = options or {}
   for name in pairs(options) do
-    if type(name) ~= "number" and not has_word("exchanges tls", name) then
+    if type(name) ~= "number" and not has_word("exchanges tls h2 flaw", name) then
       error("fault.start: unknown option " .. name, 2)
     end
   end
-  local identity = options.tls and new_identity() or nil
-  local steps = prepare(options.exchanges or options, options.tls)
-  local plan = cjson.encode { steps = steps, identity = identity }
-  local self = setmetatable({ loop = cqueues.new() }, Server)
+  local tls, h2 = options.tls or options.h2, options.h2
+  local identity = tls and new_identity(options.flaw) or nil
+  local steps = prepare(options.exchanges or options, tls, h2)
+  local plan = cjson.encode { steps = steps, identity = identity, h2 = h2 }
+  local self = setmetatable({ loop = cqueues.new(), h2 = h2 }, Server)
   self.thread, self.pipe = thread.start(
     enter, package.path, package.cpath, MODULE, plan)
   quiet(self.pipe)

@@ -1,0 +1,437 @@
+local call = require "luma.call"
+local core = require "luma.core"
+local data = require "spec.data.relay"
+local errors = require "luma.errors"
+local relay = require "luma.dialects.relay"
+
+local ORIGIN = "https://relay.example"
+local NOW = 784111777 -- Sun, 06 Nov 1994 08:49:37 GMT
+
+local REQUESTS = {
+  submit = relay.submit { user_prompt = "a boat" },
+  extend = relay.extend("a", { user_prompt = "on" }),
+  query = relay.query "4665a07c",
+  query_many = relay.query_many { "a", "b" },
+}
+
+--- What is made of an answer.
+local function read(kind, status, body, lines)
+  local head = ("HTTP/1.1 %d Something\r\n%s\r\n"):format(status, lines or "")
+  local response = { status = status, head = head, body = body, sent = "yes" }
+  return call.read(relay, REQUESTS[kind], response, ORIGIN, NOW)
+end
+
+--- The error that an answer is.
+local function read_error(...)
+  local result, err = read(...)
+  assert.is_nil(result)
+  assert.is_true(errors.is(err))
+  return err
+end
+
+--- The error of an exchange that ended without an answer.
+local function read_failure(kind, fields)
+  local response = { kind = "network", message = "could not connect", lasting = false, sent = "no" }
+  for name, value in pairs(fields or {}) do response[name] = value end
+  local result, err = call.read(relay, REQUESTS[kind], response, ORIGIN, NOW)
+  assert.is_nil(result)
+  assert.is_true(errors.is(err))
+  return err
+end
+
+describe("luma.call", function()
+  describe("header()", function()
+    local head = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nRETRY-AFTER:  7 \r\n"
+      .. "X-Note: retry-after: 9\r\nX-Empty:\r\nETag: \"a:b\"\r\nETag: \"second\"\r\n\r\n"
+
+    it("finds a name in any case", function()
+      assert.equal("7", call.header(head, "retry-after"))
+      assert.equal("application/json", call.header(head, "content-type"))
+    end)
+
+    it("keeps the colons of a value", function()
+      assert.equal('"a:b"', call.header(head, "etag"))
+      assert.equal("retry-after: 9", call.header(head, "x-note"))
+    end)
+
+    it("is empty for an empty value", function()
+      assert.equal("", call.header(head, "x-empty"))
+    end)
+
+    it("is nothing for a name that is not there", function()
+      assert.is_nil(call.header(head, "retry"))
+      assert.is_nil(call.header(head, "after"))
+      assert.is_nil(call.header(head, "http/1.1 200 ok"))
+    end)
+
+    it("is nothing without an answer", function()
+      assert.is_nil(call.header(nil, "etag"))
+      assert.is_nil(call.header("", "etag"))
+    end)
+
+    it("reads lines that end as they should not", function()
+      assert.equal("7", call.header("HTTP/1.1 200 OK\nRetry-After: 7\n", "retry-after"))
+    end)
+  end)
+
+  describe("read()", function()
+    describe("of a generation", function()
+      for file, expected in pairs(data.generations) do
+        it("finds it in " .. file, function()
+          assert.equal(expected.id, (read("submit", 200, data.text(file))).id)
+        end)
+      end
+
+      for _, status in ipairs { 200, 201, 202, 302, 400, 401, 429, 500, 503, 524 } do
+        it(("keeps what was paid for when the status is %d"):format(status), function()
+          local generation, err = read("submit", status, data.text "submit.response.pending.json")
+
+          assert.equal("4665a07c-7641-4809-a133-10786201bb56", generation.id)
+          assert.is_nil(err)
+        end)
+      end
+
+      it("keeps what was paid for when the connection breaks after it", function()
+        local generation = call.read(relay, REQUESTS.submit, { kind = "network", message = "the connection broke",
+          sent = "yes", status = 200, head = "", body = '{"id":"a","state":"pending"}' }, ORIGIN, NOW)
+
+        assert.equal("a", generation.id)
+      end)
+
+      it("gives a job of several clips the id that was asked for", function()
+        local body = '{"data":[{"id":"1","state":"completed"},{"id":"2","state":"completed"}]}'
+
+        assert.equal("4665a07c", (read("query", 200, body)).id)
+      end)
+
+      it("raises nothing for an id that is no whole number", function()
+        local err = read_error("submit", 200, '{"id":1e300,"state":"pending"}')
+
+        assert.equal("protocol", err.kind)
+        assert.equal("yes", err.sent)
+        assert.same({ id = 1e300, state = "pending" }, err.raw)
+      end)
+    end)
+
+    describe("of several", function()
+      for file, expected in pairs(data.batches) do
+        it("finds them in " .. file, function()
+          local list = read("query_many", 200, data.text(file))
+
+          assert.equal(#expected, #list)
+        end)
+      end
+
+      it("wants an answer that is no failure", function()
+        local err = read_error("query_many", 500, '[{"id":"a","state":"pending"}]')
+
+        assert.equal("server", err.kind)
+        assert.equal("no", err.sent)
+      end)
+
+      it("takes an object that is no list for nonsense", function()
+        local err = read_error("query_many", 200, '{"hello":"world"}')
+
+        assert.equal("protocol", err.kind)
+        assert.matches("without a list", err.message)
+      end)
+
+      it("takes an error for one", function()
+        assert.equal("quota", read_error("query_many", 200,
+          '{"code":"quota_not_enough","message":"no","data":null}').kind)
+      end)
+    end)
+
+    describe("of an error", function()
+      for file, expected in pairs(data.errors) do
+        it("says what is wrong in " .. file, function()
+          local err = read_error("submit", expected.status, data.text(file))
+
+          assert.equal(expected.kind, err.kind)
+          assert.equal(expected.sent, err.sent)
+          assert.equal(expected.status, err.status)
+          assert.equal(expected.code, err.code)
+          assert.equal(expected.request_id, err.request_id)
+          assert.is_truthy(err.message:find(("the service answered %d: %s"):format(
+            expected.status, expected.message), 1, true))
+          assert.same(core.decode(data.text(file)), err.raw)
+        end)
+
+        it(("knows that a query cost nothing in %s"):format(file), function()
+          local err = read_error("query", expected.status, data.text(file))
+
+          assert.equal(expected.kind, err.kind)
+          assert.equal("no", err.sent)
+        end)
+      end
+
+      --- status -> kind, and whether a submit could have been taken
+      local statuses = {
+        [301] = { "protocol", "maybe" }, [302] = { "protocol", "maybe" }, [303] = { "protocol", "maybe" },
+        [304] = { "protocol", "maybe" }, [307] = { "protocol", "maybe" },
+        [400] = { "invalid", "no" }, [401] = { "auth", "no" }, [402] = { "quota", "no" },
+        [403] = { "quota", "no" }, [404] = { "invalid", "no" }, [405] = { "invalid", "no" },
+        [408] = { "server", "maybe" }, [413] = { "invalid", "no" }, [418] = { "invalid", "no" },
+        [422] = { "invalid", "no" }, [429] = { "rate_limit", "no" },
+        [500] = { "server", "maybe" }, [501] = { "server", "maybe" }, [502] = { "server", "maybe" },
+        [503] = { "server", "maybe" }, [504] = { "server", "maybe" }, [520] = { "server", "maybe" },
+        [524] = { "server", "maybe" }, [599] = { "server", "maybe" },
+      }
+      for status, expected in pairs(statuses) do
+        it(("takes %d as %s"):format(status, expected[1]), function()
+          for _, body in ipairs { "", "<html></html>", '{"error":{"message":"no"}}', "null", "[]" } do
+            local err = read_error("submit", status, body)
+
+            assert.equal(expected[1], err.kind)
+            assert.equal(expected[2], err.sent)
+            assert.equal(status, err.status)
+            assert.equal(expected[2], read_error("extend", status, body).sent)
+            assert.equal("no", read_error("query", status, body).sent)
+            assert.equal("no", read_error("query_many", status, body).sent)
+          end
+        end)
+      end
+
+      local codes = {
+        { 401, "insufficient_quota", "quota" }, { 401, "quota_not_enough", "quota" },
+        { 429, "insufficient_quota", "quota" }, { 403, "invalid_api_key", "auth" },
+        { 400, "content_filter", "moderation" }, { 400, "content_moderated", "moderation" },
+        { 200, "quota_not_enough", "quota" }, { 201, "fail_to_fetch_task", "server" },
+        { 400, "fail_to_fetch_task", "invalid" }, { 400, "task_not_exist", "invalid" },
+      }
+      for _, case in ipairs(codes) do
+        it(("takes %d with %s as %s"):format(case[1], case[2], case[3]), function()
+          local openai = core.encode { error = { message = "no", code = case[2] } }
+          local task = core.encode { code = case[2], message = "no", data = core.null }
+
+          assert.equal(case[3], read_error("submit", case[1], openai).kind)
+          assert.equal(case[3], read_error("submit", case[1], task).kind)
+        end)
+      end
+
+      for _, body in ipairs { '{"error":{"message":"no"}}', '{"error":"no"}', '{"detail":"no"}',
+        '{"detail":{"reason":"no","code":1}}', '{"success":false,"message":"no"}',
+        '{"code":"fail_to_fetch_task","message":"no","data":null}', '{"code":1102,"message":"no","data":null}' } do
+        it(("takes a 200 with %s as an error that may have cost"):format(body), function()
+          local err = read_error("submit", 200, body)
+
+          assert.equal("yes", err.sent)
+          assert.is_truthy(err.message:find("the service answered 200: no", 1, true))
+          assert.equal("no", read_error("query", 200, body).sent)
+        end)
+      end
+
+      it("is an error though it has an id of its own", function()
+        local err = read_error("submit", 400, '{"id":"req-1","error":{"message":"no"}}')
+
+        assert.equal("invalid", err.kind)
+        assert.equal("no", err.sent)
+      end)
+
+      it("says where to look for the key, and for money", function()
+        assert.matches("LUMA_API_KEY", read_error("submit", 401, "{}").message, 1, true)
+        assert.matches("has nothing left", read_error("submit", 402, "{}").message, 1, true)
+      end)
+
+      it("says the message on one line", function()
+        local body = core.encode { error = { message = "one\r\n\ttwo \27[31mthree\0" } }
+
+        assert.equal("the service answered 400: one two [31mthree", read_error("submit", 400, body).message)
+      end)
+
+      it("cuts a message that goes on and on, between characters", function()
+        local message = read_error("submit", 400, core.encode { message = "x" .. ("视"):rep(5000) }).message
+
+        assert.is_true(#message < 600)
+        assert.is_nil(core.invalid_utf8(message))
+        assert.matches("…$", message)
+      end)
+    end)
+
+    describe("of the request's id", function()
+      it("takes it from the body first", function()
+        assert.equal("b", read_error("submit", 500, '{"request_id":"b"}', "X-Request-Id: h\r\n").request_id)
+      end)
+
+      it("takes it from the text next", function()
+        assert.equal("t", read_error("submit", 500, '{"message":"no (request id: t)"}', "X-Request-Id: h\r\n")
+          .request_id)
+      end)
+
+      it("takes it from either header", function()
+        assert.equal("h", read_error("submit", 500, "", "x-request-id: h\r\n").request_id)
+        assert.equal("o", read_error("submit", 500, "", "X-Oneapi-Request-Id: o\r\n").request_id)
+      end)
+
+      it("has none when there is none", function()
+        assert.is_nil(read_error("submit", 500, "{}").request_id)
+      end)
+    end)
+
+    describe("of Retry-After", function()
+      it("reads seconds", function()
+        assert.equal(7, read_error("query", 429, "{}", "Retry-After: 7\r\n").retry_after)
+      end)
+
+      it("reads a date", function()
+        local err = read_error("query", 503, "{}", "retry-after: Sun, 06 Nov 1994 08:50:07 GMT\r\n")
+
+        assert.equal(30, err.retry_after)
+      end)
+
+      it("has none from junk", function()
+        assert.is_nil(read_error("query", 429, "{}", "Retry-After: soon\r\n").retry_after)
+      end)
+
+      it("shows that a 503 took nothing", function()
+        assert.equal("no", read_error("submit", 503, "{}", "Retry-After: 7\r\n").sent)
+        assert.equal("no", read_error("submit", 503, "{}", "Retry-After: Sun, 06 Nov 1994 08:50:07 GMT\r\n").sent)
+        assert.equal("maybe", read_error("submit", 503, "{}", "Retry-After: soon\r\n").sent)
+        assert.equal("maybe", read_error("submit", 503, "{}").sent)
+      end)
+
+      it("shows nothing about another status", function()
+        for _, status in ipairs { 302, 408, 500, 502, 504 } do
+          assert.equal("maybe", read_error("submit", status, "{}", "Retry-After: 7\r\n").sent)
+        end
+      end)
+    end)
+
+    describe("of nonsense", function()
+      local bodies = {
+        ["nothing"] = "",
+        ["HTML"] = "<!DOCTYPE html><html><body>Welcome</body></html>",
+        ["JSON that broke off"] = '{"id":"4665a07c","state":"pend',
+        ["JSON and more"] = '{"id":"a","state":"pending"}garbage',
+        ["an empty object"] = "{}",
+        ["an empty array"] = "[]",
+        ["null"] = "null",
+        ["false"] = "false",
+        ["text"] = '"4665a07c"',
+        ["a number"] = "5",
+        ["another object"] = '{"hello":"world"}',
+        ["bytes"] = "\0\255\254\0",
+        ["an envelope without a task"] = '{"code":0,"message":"SUCCEED","data":{"created_at":1}}',
+      }
+      for name, body in pairs(bodies) do
+        it(("calls a 200 with %s a protocol error"):format(name), function()
+          for _, kind in ipairs { "submit", "extend" } do
+            local err = read_error(kind, 200, body)
+
+            assert.equal("protocol", err.kind)
+            assert.equal("yes", err.sent)
+            assert.equal(200, err.status)
+          end
+          local err = read_error("query", 200, body)
+          assert.equal("protocol", err.kind)
+          assert.equal("no", err.sent)
+        end)
+      end
+
+      it("keeps the whole text as raw when it is not JSON", function()
+        local body = '{"id":"4665a07c","state":"pend'
+
+        assert.equal(body, read_error("submit", 200, body).raw)
+        assert.equal("", read_error("submit", 201, "").raw)
+      end)
+
+      it("keeps the decoded body as raw when it is", function()
+        assert.same({ hello = "world" }, read_error("submit", 200, '{"hello":"world"}').raw)
+        assert.equal(false, read_error("submit", 200, "false").raw)
+        assert.equal(core.null, read_error("submit", 200, "null").raw)
+      end)
+
+      it("says what was missing", function()
+        assert.equal("the service answered 200 without JSON: an empty answer",
+          read_error("submit", 200, " \r\n").message)
+        assert.equal("the service answered 200 without an id: {}", read_error("submit", 200, "{}").message)
+      end)
+
+      it("shows the words of a page, on one line and in short", function()
+        local page = "<html><head><style>body { color: red }</style></head><body>\n<h1>502</h1>\n\n<p>Bad gateway"
+          .. "</p>" .. ("视频"):rep(500) .. "</body></html>"
+        local message = read_error("query", 502, page).message
+
+        assert.matches("^the service answered 502: 502 Bad gateway 视频", message)
+        assert.is_true(#message < 200)
+        assert.is_nil(message:find("[%c]"))
+        assert.is_nil(core.invalid_utf8(message))
+      end)
+    end)
+
+    describe("of a query for an id the service does not know", function()
+      for _, body in ipairs { '{"code":"success","message":"","data":null}', '{"code":"success","data":[]}' } do
+        it("says so for " .. body, function()
+          local err = read_error("query", 200, body)
+
+          assert.equal("invalid", err.kind)
+          assert.equal("4665a07c", err.id)
+          assert.equal(200, err.status)
+          assert.equal("no", err.sent)
+          assert.is_false(err.retryable)
+          assert.matches("^the service knows no generation 4665a07c", err.message)
+          assert.same(core.decode(body), err.raw)
+        end)
+      end
+
+      it("is not what a submit is told by the same answer", function()
+        local err = read_error("submit", 200, '{"code":"success","message":"","data":null}')
+
+        assert.equal("protocol", err.kind)
+        assert.equal("yes", err.sent)
+      end)
+
+      it("is nonsense for a service without lists", function()
+        local dialect = { read = relay.read, is_error = relay.is_error, read_error = relay.read_error }
+        local response = { status = 200, head = "", body = '{"code":"success","data":null}', sent = "yes" }
+        local result, err = call.read(dialect, REQUESTS.query, response, ORIGIN, NOW)
+
+        assert.is_nil(result)
+        assert.equal("protocol", err.kind)
+      end)
+    end)
+
+    describe("of no answer", function()
+      for _, sent in ipairs { "no", "maybe", "yes" } do
+        it(("keeps that a submit was sent: %s"):format(sent), function()
+          assert.equal(sent, read_failure("submit", { sent = sent }).sent)
+          assert.equal(sent, read_failure("extend", { sent = sent }).sent)
+        end)
+
+        it(("knows that a query costs nothing, sent: %s"):format(sent), function()
+          assert.equal("no", read_failure("query", { sent = sent }).sent)
+          assert.equal("no", read_failure("query_many", { sent = sent }).sent)
+        end)
+      end
+
+      it("keeps the kind and names the service", function()
+        for _, kind in ipairs { "network", "timeout", "protocol", "invalid", "io", "cancelled" } do
+          local err = read_failure("query", { kind = kind, message = "it broke" })
+
+          assert.equal(kind, err.kind)
+          assert.equal("https://relay.example: it broke", err.message)
+        end
+      end)
+
+      it("says where to look when a submit may have been taken", function()
+        assert.matches("look there before", read_failure("submit", { sent = "maybe" }).message, 1, true)
+        assert.matches("look there before", read_failure("submit", { sent = "yes" }).message, 1, true)
+        assert.equal("https://relay.example: could not connect", read_failure("submit", { sent = "no" }).message)
+        assert.equal("https://relay.example: could not connect", read_failure("query", { sent = "maybe" }).message)
+      end)
+
+      it("is not worth another try when the failure lasts", function()
+        assert.is_false(read_failure("query", { lasting = true }).retryable)
+        assert.is_true(read_failure("query", { lasting = false }).retryable)
+      end)
+
+      it("keeps what came of the answer", function()
+        local err = read_failure("submit", { sent = "yes", status = 200, head = "", body = '{"id":"4665' })
+
+        assert.equal("network", err.kind)
+        assert.equal(200, err.status)
+        assert.equal('{"id":"4665', err.raw)
+      end)
+    end)
+  end)
+end)

@@ -1,0 +1,160 @@
+local cli = require "luma.cli"
+local options = require "luma.sandbox.options"
+local support = require "spec.support.client"
+
+local function luma(...)
+  return support.run { "bin/luma", ... }
+end
+
+describe("luma.cli", function()
+  describe("parse()", function()
+    local rows = {
+      { "port", type = "integer" }, { "clip_size", type = "integer" }, { "key", type = "string" },
+      { "loop", type = "boolean" },
+    }
+
+    for name, case in pairs {
+      ["nothing"] = { {}, {} },
+      ["two words"] = { { "--port", "8080" }, { port = 8080 } },
+      ["one word"] = { { "--port=8080" }, { port = 8080 } },
+      ["a dash for an underline"] = { { "--clip-size=7" }, { clip_size = 7 } },
+      ["a value with ="] = { { "--key=a=b" }, { key = "a=b" } },
+      ["a value that looks like an option"] = { { "--key", "--port" }, { key = "--port" } },
+      ["yes and no"] = { { "--loop", "false" }, { loop = false } },
+      ["the last of two"] = { { "--port", "1", "--port=2" }, { port = 2 } },
+    } do
+      it("reads " .. name, function()
+        assert.same(case[2], cli.parse(rows, case[1], 1))
+      end)
+    end
+
+    for name, case in pairs {
+      ["an option that does not exist"] = { { "--prot", "1" }, "unknown option %-%-prot" },
+      ["a word that is no option"] = { { "8080" }, "unknown option 8080" },
+      ["an option with one dash"] = { { "-p", "1" }, "unknown option %-p" },
+      ["an option without a value"] = { { "--port" }, "%-%-port needs a value" },
+      ["a value of another type"] = { { "--port", "http" }, "%-%-port http: must be a integer" },
+      ["neither yes nor no"] = { { "--loop=maybe" }, "%-%-loop maybe: must be a boolean" },
+    } do
+      it("says what is wrong with " .. name, function()
+        local values, problem = cli.parse(rows, case[1], 1)
+
+        assert.is_nil(values)
+        assert.matches(case[2], problem)
+      end)
+    end
+
+    it("begins where it is told", function()
+      assert.same({ port = 1 }, cli.parse(rows, { "sandbox", "--port=1" }, 2))
+    end)
+  end)
+
+  describe("bin/luma", function()
+    for _, words in ipairs { {}, { "help" }, { "--help" } } do
+      it(("prints its help: %s"):format(words[1] or "no words"), function()
+        local result = luma(words[1])
+
+        assert.equal(0, result.code)
+        assert.matches("^Usage: luma ", result.out)
+        assert.equal("", result.err)
+      end)
+    end
+
+    for _, word in ipairs { "version", "--version" } do
+      it("prints its version: " .. word, function()
+        assert.same({ code = 0, out = "luma " .. require "luma.version" .. "\n", err = "" }, luma(word))
+      end)
+    end
+
+    it("refuses a command that does not exist", function()
+      local result = luma "sandbxo"
+
+      assert.equal(2, result.code)
+      assert.equal("", result.out)
+      assert.matches("^luma: unknown command sandbxo\nUsage: ", result.err)
+    end)
+  end)
+
+  describe("luma sandbox", function()
+    --- Starts it, and returns its first line and what `use` makes of it.
+    local function serve(words, use)
+      local path = support.path()
+      support.write(path, ([[
+        LUMA_SPEC_LUA=$1; shift
+        "$LUMA_SPEC_LUA" bin/luma sandbox "$@" &
+        echo $!
+        wait
+      ]]))
+      local command = ("sh %s '%s' %s 2>&1"):format(path, os.getenv "LUA" or arg[-1], words)
+      local pipe = assert(io.popen(command))
+      local pid = pipe:read "*l"
+      finally(function()
+        os.execute("kill " .. pid)
+        pipe:close()
+      end)
+      local lines = { pipe:read "*l", pipe:read "*l" }
+      return lines, use and use(lines[1]:match "http://%S+")
+    end
+
+    after_each(support.tidy)
+
+    it("says where it is and how to go there", function()
+      local lines = serve "--port 0"
+
+      local url = lines[1]:match "^luma sandbox at (http://127%.0%.0%.1:%d+)$"
+      assert.is_string(url)
+      assert.equal(("  export LUMA_BASE_URL=%s LUMA_API_KEY=sandbox"):format(url), lines[2])
+    end)
+
+    it("makes clips as it is told", function()
+      local _, generation = serve("--port=0 --polls 1 --words gateway", function(url)
+        return assert(support.connect(url):generate { user_prompt = "a paper boat" })
+      end)
+
+      assert.same({ "completed", "SUCCESS" }, { generation.state, generation.raw_state })
+    end)
+
+    it("takes the one key that it is told", function()
+      local _, err = serve("--port=0 --key other", function(url)
+        return select(2, support.connect(url):submit { user_prompt = "a paper boat" })
+      end)
+
+      assert.equal("auth", err.kind)
+    end)
+
+    it("lists its options", function()
+      local result = luma("sandbox", "--help")
+
+      assert.equal(0, result.code)
+      for _, row in ipairs(options.rows) do
+        assert.is_truthy(result.out:find("--" .. row[1]:gsub("_", "-"), 1, true), row[1])
+      end
+    end)
+
+    for name, case in pairs {
+      ["an option that does not exist"] = { { "--prot", "0" }, "unknown option --prot (luma sandbox --help" },
+      ["an option without a value"] = { { "--port" }, "--port needs a value" },
+      ["a value of another type"] = { { "--port", "http" }, "--port http: must be a integer" },
+      ["a value out of range"] = { { "--port", "70000" }, "port must be a whole number from 0 to 65535, not 70000" },
+      ["a value that is not offered"] = { { "--words", "klingon" }, "words must be one of lower, upper" },
+      ["a plan that is none"] = { { "--submit-fault", "boom" }, "submit_fault must be a plan" },
+      ["an address that others can reach"] = { { "--host", "0.0.0.0" }, "host must be a loopback address" },
+    } do
+      it("refuses " .. name, function()
+        local result = luma("sandbox", case[1][1], case[1][2])
+
+        assert.equal(2, result.code)
+        assert.equal("", result.out)
+        assert.equal("luma: ", result.err:sub(1, 6))
+        assert.is_truthy(result.err:find(case[2], 1, true), result.err)
+      end)
+    end
+
+    it("says when it cannot serve", function()
+      local result = luma("sandbox", "--clip", "/no/such/clip.mp4")
+
+      assert.equal(1, result.code)
+      assert.matches("^luma: cannot read the clip", result.err)
+    end)
+  end)
+end)

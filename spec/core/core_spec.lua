@@ -1,0 +1,381 @@
+local cjson = require "cjson"
+local core = require "luma.core"
+local support = require "spec.support.core"
+
+local LUA = os.getenv "LUA" or arg[-1]
+
+local function quoted(text)
+  return "'" .. text:gsub("'", "'\\''") .. "'"
+end
+
+-- Runs a program in a process of its own, whose default client is made from
+-- `environment`, and returns what it printed as JSON.
+local function run(environment, program)
+  local path = support.path() .. ".lua"
+  support.write(path, program)
+  local words = { "env -u LUMA_API_KEY -u LUMA_BASE_URL" }
+  for name, value in pairs(environment) do
+    table.insert(words, name .. "=" .. quoted(value))
+  end
+  table.insert(words, quoted(LUA))
+  table.insert(words, quoted(path))
+  local process = assert(io.popen(table.concat(words, " ") .. " 2>&1"))
+  local output = process:read("*a")
+  process:close()
+  os.remove(path)
+  return core.decode(output) or error(output)
+end
+
+-- The results of core.submit(params), `params` being the text of a table.
+local function submit(environment, params)
+  return run(environment, [[
+    local core = require "luma.core"
+    local answer, message, kind, sent = core.submit(]] .. params .. [[)
+    print(core.encode {
+      answer = answer, message = message, kind = kind, sent = sent,
+    })
+  ]])
+end
+
+describe("luma.core", function()
+  after_each(support.tidy)
+
+  describe("now()", function()
+    it("never steps back", function()
+      local before = core.now()
+      for _ = 1, 1000 do
+        local after = core.now()
+        assert.is_true(after >= before)
+        before = after
+      end
+    end)
+
+    it("counts seconds", function()
+      local client = support.connect("http://127.0.0.1:1")
+      local before = core.now()
+
+      support.finish(client, client:timer(0.02))
+
+      assert.is_true(core.now() >= before + 0.02)
+    end)
+  end)
+
+  describe("live()", function()
+    it("counts clients, and requests until they are taken", function()
+      local client = support.connect(support.dead_base())
+      local counts = { core.live() }
+
+      local id = client:request("/")
+      client:timer(60)
+      counts[2] = core.live()
+      support.finish(client, id)
+      counts[3] = core.live()
+      client:close()
+      client:take()
+      client:take()
+      counts[4] = core.live()
+
+      assert.same({ 1, 3, 2, 0 }, counts)
+    end)
+  end)
+
+  describe("invalid_utf8()", function()
+    local VALID = {
+      ["nothing"] = "",
+      ["ASCII with a zero byte"] = "a\0b\127",
+      ["two bytes"] = "\194\128\223\191",
+      ["three bytes"] = "\224\160\128\237\159\191\238\128\128\239\191\191",
+      ["four bytes"] = "\240\144\128\128\244\143\191\191",
+    }
+    local INVALID = {
+      ["a continuation byte alone"] = { "ab\128", 3 },
+      ["a sequence that is cut short"] = { "ab\226\130", 3 },
+      ["a sequence that goes on in ASCII"] = { "\226\130a", 1 },
+      ["two bytes for what takes one"] = { "a\192\128", 2 },
+      ["three bytes for what takes two"] = { "\224\159\191", 1 },
+      ["four bytes for what takes three"] = { "\240\143\191\191", 1 },
+      ["a surrogate"] = { "\237\160\128", 1 },
+      ["what lies above U+10FFFF"] = { "\244\144\128\128", 1 },
+      ["a byte that starts nothing"] = { "\245\128\128\128", 1 },
+      ["Latin-1"] = { "caf\233", 4 },
+    }
+
+    for name, text in pairs(VALID) do
+      it("finds nothing in " .. name, function()
+        assert.is_nil((core.invalid_utf8(text)))
+      end)
+    end
+
+    for name, case in pairs(INVALID) do
+      it("finds the place of " .. name, function()
+        assert.equal(case[2], core.invalid_utf8(case[1]))
+      end)
+    end
+
+    it("raises for what is no text", function()
+      assert.error_matches(function() core.invalid_utf8({}) end,
+        "string expected")
+    end)
+  end)
+
+  describe("encode()", function()
+    it("gives the JSON of a value", function()
+      local value = { prompt = "a \"boat\"\n\0", list = { 1, 2.5, false } }
+
+      assert.same(value, cjson.decode(core.encode(value)))
+    end)
+
+    it("writes null", function()
+      assert.equal('{"a":null}', core.encode { a = core.null })
+    end)
+
+    for name, value in pairs {
+      ["a function"] = { f = print },
+      ["NaN"] = { n = 0 / 0 },
+      ["infinity"] = { n = math.huge },
+      ["keys of two kinds"] = { [{}] = 1 },
+    } do
+      it("says why it cannot write " .. name, function()
+        local text, message = core.encode(value)
+
+        assert.is_nil(text)
+        assert.is_string(message)
+      end)
+    end
+
+    it("does not end on a table that holds itself", function()
+      local value = {}
+      value.value = value
+
+      local text, message = core.encode(value)
+
+      assert.is_nil(text)
+      assert.is_string(message)
+    end)
+
+    it("raises without a value", function()
+      assert.error_matches(function() core.encode() end, "value expected")
+    end)
+  end)
+
+  describe("decode()", function()
+    it("gives the value of JSON", function()
+      assert.same({ a = { 1, "x", true } },
+        core.decode '{"a":[1,"x",true]}')
+    end)
+
+    it("reads null as core.null", function()
+      assert.equal(core.null, core.decode('{"a":null}').a)
+    end)
+
+    for name, text in pairs {
+      ["nothing"] = "",
+      ["HTML"] = "<html></html>",
+      ["half an object"] = '{"a":',
+      ["bytes after the value"] = "{} {}",
+      ["NaN"] = '{"a":NaN}',
+      ["infinity"] = '{"a":-Infinity}',
+      ["a hexadecimal number"] = '{"a":0x10}',
+      ["endless nesting"] = ("["):rep(100000),
+    } do
+      it("says why it cannot read " .. name, function()
+        local value, message = core.decode(text)
+
+        assert.is_nil(value)
+        assert.is_string(message)
+      end)
+    end
+
+    it("raises for what is no text", function()
+      assert.error_matches(function() core.decode({}) end, "string expected")
+    end)
+  end)
+
+  describe("null", function()
+    it("is lua-cjson's", function()
+      assert.equal(cjson.null, core.null)
+    end)
+  end)
+
+  describe("the settings of lua-cjson", function()
+    after_each(function()
+      cjson.encode_number_precision(14)
+      cjson.decode_max_depth(1000)
+    end)
+
+    it("are the program's own where luma has others", function()
+      assert.is_truthy(cjson.decode_invalid_numbers())
+      assert.is_table(cjson.decode '{"a":NaN}')
+    end)
+
+    it("are luma's own where the program has others", function()
+      cjson.encode_number_precision(3)
+      cjson.decode_max_depth(1)
+
+      assert.same({ pi = { 3.14159 } },
+        core.decode(core.encode { pi = { 3.14159 } }))
+    end)
+  end)
+
+  describe("submit()", function()
+    it("posts the table as JSON, with the key", function()
+      local server = support.serve { { body = '{"id":"abc"}' } }
+
+      local result = submit(
+        { LUMA_API_KEY = "k-1", LUMA_BASE_URL = server.url },
+        '{ user_prompt = "a boat", loop = true }')
+
+      assert.same({ answer = { id = "abc" } }, result)
+      local seen = server:log()[1]
+      assert.same({ "POST", "/luma/generations" },
+        { seen.method, seen.path })
+      assert.same({ user_prompt = "a boat", loop = true },
+        core.decode(seen.body))
+      assert.equal("Bearer k-1", seen.headers.authorization)
+      assert.equal("application/json", seen.headers["content-type"])
+      assert.equal("application/json", seen.headers.accept)
+      assert.equal(1, server:count())
+    end)
+
+    it("keeps the connection for the next", function()
+      local server = support.serve()
+
+      run({ LUMA_API_KEY = "k", LUMA_BASE_URL = server.url }, [[
+        local core = require "luma.core"
+        for i = 1, 3 do assert(core.submit { i = i }) end
+        print "true"
+      ]])
+
+      assert.equal(3, server:count("POST"))
+      assert.equal(1, server:connections())
+    end)
+
+    it("takes a base that ends with a slash", function()
+      local server = support.serve()
+
+      submit({ LUMA_API_KEY = "k", LUMA_BASE_URL = server.url .. "/v1//" },
+        "{}")
+
+      assert.equal("/v1/luma/generations", server:log()[1].path)
+    end)
+
+    it("posts once when the connection dies before the answer", function()
+      local server = support.serve { {}, { at = "request", fault = "close" } }
+
+      local result = run(
+        { LUMA_API_KEY = "k", LUMA_BASE_URL = server.url }, [[
+          local core = require "luma.core"
+          assert(core.submit { n = 1 })
+          local _, _, kind, sent = core.submit { n = 2 }
+          print(core.encode { kind = kind, sent = sent })
+        ]])
+
+      assert.same({ kind = "network", sent = "maybe" }, result)
+      assert.equal(2, server:count("POST"))
+    end)
+
+    for name, key in pairs { ["no key"] = false, ["an empty key"] = "" } do
+      it("sends nothing with " .. name, function()
+        local server = support.serve()
+
+        local result = submit({
+          LUMA_API_KEY = key or nil, LUMA_BASE_URL = server.url,
+        }, "{}")
+
+        assert.same({
+          message = "no key: set the variable LUMA_API_KEY",
+          kind = "auth", sent = "no",
+        }, result)
+        assert.equal(0, server:connections())
+      end)
+    end
+
+    it("refuses a key that would add a header", function()
+      local server = support.serve()
+
+      local result = submit({
+        LUMA_API_KEY = "k\r\nX-More: 1", LUMA_BASE_URL = server.url,
+      }, "{}")
+
+      assert.same({ "auth", "no" }, { result.kind, result.sent })
+      assert.is_nil(result.message:find("X-More", 1, true))
+      assert.equal(0, server:connections())
+    end)
+
+    for _, base in ipairs {
+      "http://example.invalid", "http://127.0.0.1.example.invalid",
+      "http://localhost.example.invalid:80", "http://localhost:1@example.invalid",
+      "ftp://127.0.0.1", "127.0.0.1",
+    } do
+      it("does not give the key to " .. base, function()
+        local result = submit(
+          { LUMA_API_KEY = "k", LUMA_BASE_URL = base }, "{}")
+
+        assert.same({
+          message = "LUMA_BASE_URL must be https:// "
+            .. "(or http:// to this machine)",
+          kind = "invalid", sent = "no",
+        }, result)
+      end)
+    end
+
+    it("says what is no JSON before anything is sent", function()
+      local server = support.serve()
+
+      local result = submit(
+        { LUMA_API_KEY = "k", LUMA_BASE_URL = server.url },
+        "{ user_prompt = print }")
+
+      assert.same({ "invalid", "no" }, { result.kind, result.sent })
+      assert.is_truthy(result.message:find("function", 1, true))
+      assert.equal(0, server:connections())
+    end)
+
+    for _, case in ipairs {
+      { 307, "protocol", "maybe" }, { 400, "invalid", "no" },
+      { 401, "auth", "no" }, { 402, "quota", "no" }, { 403, "quota", "no" },
+      { 429, "rate_limit", "no" }, { 500, "server", "maybe" },
+      { 503, "server", "maybe" },
+    } do
+      it(("answers %s for status %d"):format(case[2], case[1]), function()
+        local server = support.serve { { status = case[1], body = "why" } }
+
+        local result = submit(
+          { LUMA_API_KEY = "k", LUMA_BASE_URL = server.url }, "{}")
+
+        assert.same({
+          message = ("HTTP status %d: why"):format(case[1]),
+          kind = case[2], sent = case[3],
+        }, result)
+      end)
+    end
+
+    it("shows an answer that is not JSON", function()
+      local server = support.serve { { body = "<html>" } }
+
+      local result = submit(
+        { LUMA_API_KEY = "k", LUMA_BASE_URL = server.url }, "{}")
+
+      assert.same({ "protocol", "yes" }, { result.kind, result.sent })
+      assert.is_truthy(result.message:find("<html>", 1, true))
+    end)
+
+    it("says that nothing was sent when nothing listens", function()
+      local result = submit(
+        { LUMA_API_KEY = "k", LUMA_BASE_URL = support.dead_base() }, "{}")
+
+      assert.same({ "network", "no" }, { result.kind, result.sent })
+    end)
+
+    it("raises for what is no table", function()
+      local result = run({ LUMA_API_KEY = "k" }, [[
+        local core = require "luma.core"
+        local ok, message = pcall(core.submit, "text")
+        print(core.encode { ok = ok, message = message })
+      ]])
+
+      assert.is_false(result.ok)
+      assert.is_truthy(result.message:find("table expected", 1, true))
+    end)
+  end)
+end)

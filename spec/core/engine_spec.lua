@@ -1,0 +1,587 @@
+local core = require "luma.core"
+local support = require "spec.support.core"
+
+local finish, finish_all = support.finish, support.finish_all
+
+local function cancelled(sent)
+  return { kind = "cancelled", message = "cancelled", lasting = true,
+    sent = sent }
+end
+
+-- Paths in the order in which a server saw them.
+local function paths(server)
+  local list = {}
+  for i, seen in ipairs(server:log()) do list[i] = seen.path end
+  return list
+end
+
+describe("luma.core, many exchanges,", function()
+  after_each(support.tidy)
+
+  describe("delays", function()
+    it("end in the order in which they are due", function()
+      local client = support.connect("http://127.0.0.1:1")
+      -- Between which times each is due, as both clocks can tell.
+      local earliest, latest = {}, {}
+      for i = 1, 200 do
+        local delay = (i * 73 % 200) / 2000
+        local before = core.now()
+        local id = client:timer(delay)
+        earliest[id], latest[id] = before + delay, core.now() + delay
+      end
+
+      local order = finish_all(client, 200).order
+
+      assert.equal(200, #order)
+      for i = 2, #order do
+        assert.is_true(earliest[order[i - 1]] <= latest[order[i]])
+      end
+    end)
+
+    it("are over before the request goes out", function()
+      local server = support.serve()
+      local client = support.connect(server)
+      local before = core.now()
+
+      local id = client:request("/", nil, 0, 0.05)
+      finish(client, id)
+
+      assert.is_true(core.now() >= before + 0.05)
+      assert.equal(1, server:count())
+    end)
+
+    it("hold a request back, and no other", function()
+      local server = support.serve()
+      local client = support.connect(server)
+
+      client:request("/later", nil, 0, 60)
+      finish(client, client:request("/now"))
+
+      assert.same({ "/now" }, paths(server))
+    end)
+
+    it("hold back a download too", function()
+      local server = support.serve()
+      local client = support.connect(server)
+
+      client:fetch(server.url, support.path(), 0, 60)
+      finish(client, client:request("/now"))
+
+      assert.same({ "/now" }, paths(server))
+    end)
+
+    it("are no part of the time an exchange may take", function()
+      local server = support.serve()
+      local client = support.connect(server)
+
+      local response = finish(client, client:request("/", nil, 1, 1.1))
+
+      assert.equal(200, response.status)
+    end)
+
+    it("of a timer end as a response that sent nothing", function()
+      local client = support.connect("http://127.0.0.1:1")
+
+      assert.same({ sent = "no" }, finish(client, client:timer(0.001)))
+    end)
+  end)
+
+  describe("max_transfers", function()
+    it("lets one after the other go, in order", function()
+      local server = support.serve()
+      local client = support.connect(server, { max_transfers = 1 })
+
+      for i = 1, 8 do client:request("/" .. i) end
+      local seen = finish_all(client, 8)
+
+      assert.same({ 1, 2, 3, 4, 5, 6, 7, 8 }, seen.order)
+      assert.same({ "/1", "/2", "/3", "/4", "/5", "/6", "/7", "/8" },
+        paths(server))
+      assert.equal(1, server:connections())
+    end)
+
+    for name, options in pairs { ["plain"] = {}, ["TLS"] = { tls = true } } do
+      it("lets none wait for another's answer below it: " .. name, function()
+        options.exchanges = { { fault = "stall" } }
+        local server = support.serve(options)
+        local client = support.connect(server, { max_transfers = 3 })
+
+        for i = 1, 5 do client:request("/" .. i, "{}") end
+        support.run_until(client, server, function()
+          return server:count() >= 3
+        end)
+
+        assert.equal(3, server:count())
+      end)
+    end
+
+    it("bounds the connections", function()
+      local server = support.serve { { wait = 0.01 } }
+      local client = support.connect(server, { max_transfers = 3 })
+
+      for i = 1, 12 do client:request("/" .. i, "{}") end
+      finish_all(client, 12)
+
+      assert.equal(12, server:count())
+      assert.equal(3, server:connections())
+    end)
+
+    it("is per host: one that stalls does not hold up another", function()
+      local slow = support.serve { { fault = "stall" } }
+      local quick = support.serve { { body = "clip" } }
+      local client = support.connect(slow, { max_transfers = 1 })
+      client:request("/1")
+      client:fetch(slow.url, support.path())
+
+      local response = finish(client,
+        client:fetch(quick.url, support.path()))
+
+      assert.is_nil(response.kind)
+    end)
+
+    it("holds for downloads from one host", function()
+      local server = support.serve { { body = "clip" } }
+      local client = support.connect(server, { max_transfers = 1 })
+
+      for i = 1, 4 do
+        client:fetch(server.url .. "/" .. i, support.path())
+      end
+      local seen = finish_all(client, 4)
+
+      assert.same({ 1, 2, 3, 4 }, seen.order)
+      assert.same({ "/1", "/2", "/3", "/4" }, paths(server))
+    end)
+
+    it("does not count a request's turn against its timeout", function()
+      local server = support.serve { { fault = "stall" }, {} }
+      local client = support.connect(server, { max_transfers = 1 })
+      local first = client:request("/1", nil, 1.5)
+      local second = client:request("/2", nil, 1.2)
+
+      local seen = finish_all(client, 2)
+
+      assert.equal("timeout", seen.responses[first].kind)
+      assert.equal(200, seen.responses[second].status)
+    end)
+
+    it("lets the next go when one fails", function()
+      local client = support.connect(support.dead_base(),
+        { max_transfers = 1 })
+
+      for i = 1, 5 do client:request("/" .. i) end
+      local seen = finish_all(client, 5)
+
+      assert.same({ 1, 2, 3, 4, 5 }, seen.order)
+      for _, response in pairs(seen.responses) do
+        assert.equal("network", response.kind)
+      end
+    end)
+
+    it("does not count a request that is held back", function()
+      local server = support.serve()
+      local client = support.connect(server, { max_transfers = 1 })
+
+      for _ = 1, 3 do client:request("/later", nil, 0, 60) end
+      local response = finish(client, client:request("/now"))
+
+      assert.equal(200, response.status)
+    end)
+  end)
+
+  describe("cancel()", function()
+    it("ends a request before anything was run", function()
+      local server = support.serve()
+      local client = support.connect(server)
+      local id = client:request("/", "{}")
+
+      client:cancel(id)
+
+      assert.same(cancelled "no", finish(client, id))
+      assert.equal(0, server:count())
+    end)
+
+    it("ends one that is held back", function()
+      local server = support.serve()
+      local client = support.connect(server)
+      local id = client:request("/", "{}", 0, 60)
+      client:run(0)
+
+      client:cancel(id)
+
+      assert.same(cancelled "no", finish(client, id))
+      assert.equal(0, server:connections())
+    end)
+
+    it("ends timers, and the others keep their order", function()
+      local client = support.connect("http://127.0.0.1:1")
+      local ids, kept = {}, {}
+      for i = 1, 40 do ids[i] = client:timer(0.2 + i / 1000) end
+      client:run(0)
+
+      for i, id in ipairs(ids) do
+        if i % 3 == 0 then client:cancel(id)
+        else table.insert(kept, id) end
+      end
+      local seen = finish_all(client, 40)
+
+      local order = {}
+      for _, id in ipairs(seen.order) do
+        if not seen.responses[id].kind then table.insert(order, id) end
+      end
+      assert.same(kept, order)
+    end)
+
+    it("ends one that waits for its turn, and keeps the queue", function()
+      local server = support.serve { { wait = 0.05 } }
+      local client = support.connect(server, { max_transfers = 1 })
+      for i = 1, 5 do client:request("/" .. i, "{}") end
+      client:run(0)
+
+      client:cancel(3)
+      client:cancel(5)
+      local seen = finish_all(client, 5)
+
+      assert.same(cancelled "no", seen.responses[3])
+      assert.same(cancelled "no", seen.responses[5])
+      assert.same({ "/1", "/2", "/4" }, paths(server))
+    end)
+
+    it("ends each, however soon it comes after the request", function()
+      local server = support.serve { { at = "request", fault = "stall" } }
+      local client = support.connect(server.url)
+      client:background()
+      local left = 0
+
+      for _ = 1, 300 do
+        client:cancel(client:request("/luma/generations", "{}", 5, 0, true))
+        left = left + 1
+      end
+      local kinds = {}
+      for _ = 1, 2000 do
+        client:run(0.01)
+        local id, response = client:take()
+        while id do
+          kinds[response.kind] = true
+          left = left - 1
+          id, response = client:take()
+        end
+        if left == 0 then break end
+      end
+
+      assert.same({ 0, { cancelled = true } }, { left, kinds })
+    end)
+
+    it("cuts off one that is under way, which stays in doubt", function()
+      local server = support.serve { { fault = "stall" } }
+      local client = support.connect(server)
+      local id = client:request("/", "{}")
+      support.run_until(client, server, function()
+        return server:count() == 1
+      end)
+
+      client:cancel(id)
+
+      assert.same(cancelled "maybe", finish(client, id))
+    end)
+
+    it("cuts off one whose answer has begun", function()
+      local server = support.serve { { at = "answer", fault = "stall" } }
+      local client = support.connect(server)
+      local path = support.path()
+      local id = client:fetch(server.url, path, 0, 0, true)
+      support.pump(client, function(seen) return #seen.notes > 0 end)
+
+      client:cancel(id)
+      local response = finish(client, id)
+
+      assert.same({ "cancelled", "yes", 200 },
+        { response.kind, response.sent, response.status })
+    end)
+
+    it("gives the place to the next", function()
+      local server = support.serve { { fault = "stall" }, {} }
+      local client = support.connect(server, { max_transfers = 1 })
+      local first, second = client:request("/1"), client:request("/2")
+      support.run_until(client, server, function()
+        return server:count() == 1
+      end)
+
+      client:cancel(first)
+
+      assert.equal(200, finish(client, second).status)
+    end)
+
+    it("does not take back what has ended", function()
+      local server = support.serve()
+      local client = support.connect(server)
+      local id = client:request("/")
+      local timer = client:timer(0)
+      client:run(0)
+
+      client:cancel(timer)
+      local seen = finish_all(client, 2)
+
+      assert.same({ sent = "no" }, seen.responses[timer])
+      assert.equal(200, seen.responses[id].status)
+    end)
+
+    it("of what was taken or never was does nothing", function()
+      local server = support.serve()
+      local client = support.connect(server)
+      local old = client:request("/")
+      finish(client, old)
+
+      client:cancel(old)
+      client:cancel(0)
+      client:cancel(1e9)
+      local id = client:request("/")
+
+      assert.equal(200, finish(client, id).status)
+      assert.is_nil((client:take()))
+    end)
+
+    it("does not wait behind a cancel of nothing", function()
+      local client = support.connect("http://127.0.0.1:1")
+      local id = client:timer(60)
+      client:run(0)
+
+      client:cancel(id)
+      client:cancel(0)
+      client:run(0)
+
+      assert.equal(id, (client:take()))
+    end)
+
+    it("may be said twice", function()
+      local client = support.connect("http://127.0.0.1:1")
+      local id = client:timer(60)
+
+      client:cancel(id)
+      client:cancel(id)
+      finish(client, id)
+      client:run(0)
+
+      assert.is_nil((client:take()))
+    end)
+
+    it("of very many is done in one go", function()
+      local client = support.connect("http://127.0.0.1:1")
+      for _ = 1, 1000 do client:cancel(client:timer(60)) end
+
+      client:run(0)
+
+      for _ = 1, 1000 do
+        local _, response = client:take()
+        assert.equal("cancelled", response.kind)
+      end
+      assert.is_nil((client:take()))
+    end)
+  end)
+
+  describe("every request", function()
+    it("ends once, whatever becomes of it", function()
+      local server = support.serve {
+        {}, { fault = "close" }, { status = 500 }, { fault = "reset" },
+        { at = "answer", fault = "close" }, { fault = "garbage" },
+        { keepalive = false }, {},
+      }
+      local client = support.connect(server, { max_transfers = 4 })
+      for i = 1, 10 do
+        client:request("/" .. i, "{}", 5, i % 3 / 100, i % 2 == 0)
+        client:request("/" .. i)
+        client:fetch(server.url, support.path(), 5, 0, true)
+        client:timer(i / 1000)
+        client:cancel(client:request("/cancelled", "{}", 0, i % 2))
+      end
+
+      local seen = finish_all(client, 50)
+      client:run(0)
+
+      assert.equal(50, #seen.order)
+      assert.is_nil((client:take()))
+      assert.equal(1, core.live())
+    end)
+  end)
+
+  describe("close()", function()
+    -- A client with requests wherever one can be: 1, 2 and 6 at the server, 3
+    -- to 5 waiting for their turn, 7 held back, 8 ended, 9 not yet looked at.
+    local function crowd()
+      local server = support.serve { { fault = "stall" } }
+      local client = support.connect(server, { max_transfers = 2 })
+      for i = 1, 5 do client:request("/" .. i, "{}") end
+      client:fetch(server.url, support.path(), 0, 0, true)
+      client:request("/held", "{}", 0, 60)
+      client:timer(0)
+      support.run_until(client, server, function()
+        return server:count() == 3
+      end)
+      client:request("/inbox", "{}")
+      client:cancel(1)
+      return client, server
+    end
+
+    it("ends requests wherever they are, each once", function()
+      local client = crowd()
+
+      client:close()
+      local seen = finish_all(client, 9)
+
+      for id, response in pairs(seen.responses) do
+        assert.equal(id ~= 8 and "cancelled" or nil, response.kind)
+      end
+      assert.same({ "maybe", "no", "no" }, {
+        seen.responses[2].sent, seen.responses[3].sent,
+        seen.responses[9].sent,
+      })
+      assert.is_nil((client:take()))
+      assert.equal(0, core.live())
+    end)
+
+    it("starts none that waits for its turn", function()
+      local client, server = crowd()
+
+      client:close()
+      server:stop()
+
+      assert.equal(3, server:count())
+    end)
+
+    it("is done for a client that nothing refers to", function()
+      crowd()
+
+      collectgarbage()
+      collectgarbage()
+
+      assert.equal(0, core.live())
+    end)
+
+    it("keeps the part of a download from its final name", function()
+      local path = support.path()
+      local server = support.serve { { at = "answer", fault = "stall" } }
+      local client = support.connect(server)
+      client:fetch(server.url, path, 0, 0, true)
+      support.pump(client, function(seen) return #seen.notes > 0 end)
+
+      client:close()
+
+      assert.is_nil(support.read(path))
+      assert.is_nil(support.read(path .. ".part"))
+    end)
+  end)
+
+  describe("progress", function()
+    it("is told of what is watched, and of nothing else", function()
+      local server = support.serve {
+        { at = "answer", fault = "stall", body = "abcdef" },
+      }
+      local client = support.connect(server)
+      client:fetch(server.url, support.path())
+      local id = client:fetch(server.url, support.path(), 0, 0, true)
+
+      local seen = support.pump(client, function(s) return #s.notes > 0 end)
+
+      assert.same({ { id, 3, 6 } }, seen.notes)
+    end)
+
+    it("has no total where the server names none", function()
+      local server = support.serve {
+        { at = "answer", fault = "stall", chunked = true, body = "abcdef" },
+      }
+      local client = support.connect(server)
+      local id = client:fetch(server.url, support.path(), 0, 0, true)
+
+      local seen = support.pump(client, function(s) return #s.notes > 0 end)
+
+      assert.same({ { id, 3 } }, seen.notes)
+    end)
+
+    it("only grows, and is not told once the request has ended", function()
+      local server = support.serve {
+        { at = "answer", fault = "dribble", pause = 0.002,
+          body = ("x"):rep(100) },
+      }
+      local client = support.connect(server)
+      local id = client:fetch(server.url, support.path(), 0, 0, true)
+
+      local last, ended = 0, false
+      for _ = 1, 1000 do
+        client:run(0.1)
+        local taken, response, received = client:take()
+        if response then
+          ended = true
+          assert.equal(100, response.received)
+          break
+        elseif taken then
+          assert.equal(id, taken)
+          assert.is_true(received > last and received <= 100)
+          last = received
+        end
+      end
+
+      assert.is_true(ended)
+      assert.is_true(last > 0)
+      client:run(0)
+      assert.is_nil((client:take()))
+    end)
+
+    it("goes on from what an earlier attempt left", function()
+      local path = support.path()
+      support.write(path .. ".part", "abc")
+      local server = support.serve { {
+        at = "answer", fault = "stall", status = 206, body = "defghi",
+        headers = { ["Content-Range"] = "bytes 3-8/9" },
+      } }
+      local client = support.connect(server)
+      local id = client:fetch(server.url, path, 0, 0, true, 3, '"v1"')
+
+      local seen = support.pump(client, function(s) return #s.notes > 0 end)
+
+      assert.same({ { id, 6, 9 } }, seen.notes)
+    end)
+  end)
+
+  describe("two clients", function()
+    it("know nothing of each other's requests", function()
+      local server = support.serve()
+      local a, b = support.connect(server), support.connect(server)
+      local id = a:timer(60)
+      b:timer(60)
+
+      b:cancel(id)
+      b:run(0)
+      a:run(0)
+
+      assert.equal(id, (b:take()))
+      assert.is_nil((a:take()))
+    end)
+
+    it("have their own keys and connections", function()
+      local server = support.serve()
+      local a = support.connect(server, { headers = { "A: 1" } })
+      local b = support.connect(server, { headers = { "B: 2" } })
+
+      finish(a, a:request("/a"))
+      finish(b, b:request("/b"))
+
+      local log = server:log()
+      assert.same({ "1", "2" }, { log[1].headers.a, log[2].headers.b })
+      assert.is_nil(log[1].headers.b)
+      assert.is_nil(log[2].headers.a)
+      assert.equal(2, server:connections())
+    end)
+
+    it("do not end together", function()
+      local server = support.serve()
+      local a, b = support.connect(server), support.connect(server)
+      a:request("/")
+      local id = b:request("/")
+      a:run(0)
+      b:run(0)
+
+      a:close()
+
+      assert.equal(200, finish(b, id).status)
+    end)
+  end)
+end)

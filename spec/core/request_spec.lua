@@ -1,0 +1,901 @@
+local support = require "spec.support.core"
+
+local finish = support.finish
+
+-- One POST to a server with this plan.
+local function post(plan, timeout, options)
+  local server = support.serve(plan)
+  local client = support.connect(server, options)
+  return finish(client, client:request("/x", "0123456789", timeout)), server
+end
+
+-- One GET to a server with this plan.
+local function get(plan, timeout, options)
+  local server = support.serve(plan)
+  local client = support.connect(server, options)
+  return finish(client, client:request("/x", nil, timeout)), server
+end
+
+local function failure_of(response)
+  return {
+    kind = response.kind, sent = response.sent, lasting = response.lasting,
+    status = response.status, message = response.message,
+  }
+end
+
+describe("luma.core, one exchange,", function()
+  after_each(support.tidy)
+
+  describe("a request", function()
+    it("goes to the base, with the client's headers", function()
+      local server = support.serve()
+      local client = support.connect(server.url .. "/v1", {
+        headers = { "Authorization: Bearer k", "X-More: 1", "Expect:" },
+        user_agent = "luma/spec",
+      })
+
+      finish(client, client:request("/luma/generations?a=b", "{}"))
+
+      local seen = server:log()[1]
+      assert.same({
+        "POST", "/v1/luma/generations?a=b", "Bearer k", "1", "luma/spec", nil,
+      }, {
+        seen.method, seen.path, seen.headers.authorization,
+        seen.headers["x-more"], seen.headers["user-agent"],
+        seen.headers.expect,
+      })
+    end)
+
+    it("is a GET without a body", function()
+      local _, server = get()
+
+      local seen = server:log()[1]
+      assert.equal("GET", seen.method)
+      assert.is_nil(seen.headers["content-length"])
+    end)
+
+    for name, body in pairs {
+      ["no bytes"] = "", ["a zero byte"] = "a\0b",
+      ["a line end"] = "\r\n\r\n", ["a megabyte"] = ("x"):rep(1e6),
+    } do
+      it("may have a body of " .. name, function()
+        local server = support.serve()
+        local client = support.connect(server)
+
+        local response = finish(client, client:request("/", body))
+
+        local seen = server:log()[1]
+        assert.equal(200, response.status)
+        assert.equal("POST", seen.method)
+        assert.equal(tostring(#body), seen.headers["content-length"])
+        assert.is_true(body == seen.body)
+      end)
+    end
+
+    it("may be a GET on a connection that had a POST", function()
+      local server = support.serve()
+      local client = support.connect(server, { max_transfers = 1 })
+
+      finish(client, client:request("/", "{}"))
+      finish(client, client:request("/"))
+      finish(client, client:request("/", "[]"))
+
+      local log = server:log()
+      assert.same({ "POST", "GET", "POST" },
+        { log[1].method, log[2].method, log[3].method })
+      assert.same({ "{}", "", "[]" },
+        { log[1].body, log[2].body, log[3].body })
+      assert.equal(1, server:connections())
+    end)
+
+  end)
+
+  describe("an answer", function()
+    it("has its status, its header lines and its body", function()
+      local response = get { {
+        status = 429, body = "a\0b", headers = { ["Retry-After"] = 2 },
+      } }
+
+      assert.same({
+        status = 429, sent = "yes", body = "a\0b",
+        head = "HTTP/1.1 429 Error\r\nContent-Length: 3\r\n"
+          .. "Content-Type: application/json\r\nRetry-After: 2\r\n\r\n",
+      }, response)
+    end)
+
+    it("has a status that prints as a whole number", function()
+      local response = get()
+
+      assert.equal("200", tostring(response.status))
+    end)
+
+    it("may have no body", function()
+      local response = get { { status = 204 } }
+
+      assert.same({ 204, "" }, { response.status, response.body })
+    end)
+
+    it("may come in chunks", function()
+      local response = get { { chunked = true, body = "abcdef" } }
+
+      assert.equal("abcdef", response.body)
+    end)
+
+    it("may be HTTP/1.0", function()
+      local response = get { { version = "1.0", body = "abc" } }
+
+      assert.equal("abc", response.body)
+    end)
+
+    for _, at in ipairs { "request", "line", "status", "answer" } do
+      it("may come byte by byte from stage " .. at, function()
+        local response = post {
+          { at = at, fault = "dribble", pause = 0, body = "abcdef" },
+        }
+
+        assert.same({ 200, "abcdef" }, { response.status, response.body })
+      end)
+    end
+
+    it("ends where Content-Length says", function()
+      local response = post { { fault = "long", body = "abc" } }
+
+      assert.equal("abc", response.body)
+      assert.is_nil(response.kind)
+    end)
+
+    it("is whole even if the connection ends with it", function()
+      for _, fault in ipairs { "close", "reset", "stall" } do
+        local response = post { { at = "idle", fault = fault, body = "abc" } }
+
+        assert.same({ 200, "abc" }, { response.status, response.body })
+        assert.is_nil(response.kind)
+      end
+    end)
+
+    it("is the one after 100 Continue", function()
+      local server = support.serve()
+      local client = support.connect(server, {
+        headers = { "Expect: 100-continue" },
+      })
+
+      local response = finish(client, client:request("/", "{}"))
+
+      assert.equal(200, response.status)
+      assert.equal("HTTP/1.1 200 OK", response.head:match("^[^\r]+"))
+      assert.equal("{}", server:log()[1].body)
+    end)
+
+    it("is none when only 100 Continue came", function()
+      local server = support.serve { { at = "body", fault = "close" } }
+      local client = support.connect(server, {
+        headers = { "Expect: 100-continue" },
+      })
+
+      local response = finish(client, client:request("/", "{}"))
+
+      assert.same({ "network", "maybe", false },
+        { response.kind, response.sent, response.lasting })
+    end)
+  end)
+
+  describe("a server that closes", function()
+    for _, at in ipairs { "accept", "headers", "body", "request", "line" } do
+      for name, send in pairs { GET = get, POST = post } do
+        it(("at stage %s leaves a %s in doubt"):format(at, name), function()
+          local response, server = send { { at = at, fault = "close" } }
+
+          assert.same({
+            kind = "network", sent = "maybe", lasting = false,
+            message = "the server closed the connection without an answer",
+          }, response)
+          assert.equal(1, server:connections())
+        end)
+      end
+    end
+
+    it("after the status line has answered", function()
+      local response = post { { at = "status", fault = "close" } }
+
+      assert.same({
+        kind = "network", sent = "yes", lasting = false, status = 200,
+        message = "the answer broke off",
+      }, failure_of(response))
+    end)
+
+    it("within the body has answered", function()
+      local response = post {
+        { at = "answer", fault = "close", status = 201, body = "abcdef" },
+      }
+
+      assert.same({
+        kind = "network", sent = "yes", lasting = false, status = 201,
+        message = "the answer broke off",
+      }, failure_of(response))
+      assert.equal("abc", response.body)
+    end)
+
+    it("short of its Content-Length has answered", function()
+      local response = post { { fault = "short", body = "abcdef" } }
+
+      assert.same({ "network", "yes", "abcdef" },
+        { response.kind, response.sent, response.body })
+    end)
+  end)
+
+  describe("a server that resets", function()
+    it("on accept has not answered", function()
+      local response = post { { at = "accept", fault = "reset" } }
+
+      assert.same({ "network", false }, { response.kind, response.lasting })
+      assert.not_equal("yes", response.sent)
+      assert.is_nil(response.status)
+    end)
+
+    for _, at in ipairs { "headers", "body", "request", "line" } do
+      it(("at stage %s leaves it in doubt"):format(at), function()
+        local response = post { { at = at, fault = "reset" } }
+
+        assert.same({ "network", "maybe", false },
+          { response.kind, response.sent, response.lasting })
+        assert.is_nil(response.status)
+      end)
+    end
+
+    for _, at in ipairs { "status", "answer" } do
+      it(("at stage %s has answered"):format(at), function()
+        local response = post { { at = at, fault = "reset" } }
+
+        assert.same({
+          kind = "network", sent = "yes", lasting = false, status = 200,
+          message = "the connection broke",
+        }, failure_of(response))
+      end)
+    end
+  end)
+
+  describe("a server that speaks no HTTP", function()
+    for _, at in ipairs { "accept", "headers", "body", "request", "line" } do
+      it(("at stage %s leaves it in doubt"):format(at), function()
+        local response = post { { at = at, fault = "garbage" } }
+
+        assert.same({
+          kind = "protocol", sent = "maybe", lasting = false,
+          message = "the answer is not HTTP",
+        }, response)
+      end)
+    end
+
+    it("after the status line has answered", function()
+      local response = post { { at = "status", fault = "garbage" } }
+
+      assert.equal("yes", response.sent)
+      assert.is_string(response.kind)
+    end)
+  end)
+
+  describe("a timeout", function()
+    for _, at in ipairs { "accept", "headers", "body", "request", "line" } do
+      it(("at stage %s leaves it in doubt"):format(at), function()
+        local response = post({ { at = at, fault = "stall" } }, 0.2)
+
+        assert.same({
+          kind = "timeout", sent = "maybe", lasting = false,
+          message = "no answer in time",
+        }, response)
+      end)
+    end
+
+    for _, at in ipairs { "status", "answer" } do
+      it(("at stage %s comes after an answer"):format(at), function()
+        local response = post({ { at = at, fault = "stall" } }, 0.2)
+
+        assert.same({
+          kind = "timeout", sent = "yes", lasting = false, status = 200,
+          message = "no answer in time",
+        }, failure_of(response))
+      end)
+    end
+
+    it("ends an answer that never stops coming", function()
+      local response = post(
+        { { at = "answer", fault = "dribble", body = ("x"):rep(1e6) } }, 0.3)
+
+      assert.equal("timeout", response.kind)
+    end)
+
+    it("of less than a millisecond is not endless", function()
+      local response = get({ { fault = "stall" } }, 1e-9)
+
+      assert.equal("timeout", response.kind)
+    end)
+
+    it("within the TLS handshake means that nothing was sent", function()
+      local response = post({
+        tls = true, exchanges = { { at = "tls", fault = "stall" } },
+      }, 0.3)
+
+      assert.same({
+        kind = "timeout", sent = "no", lasting = false,
+        message = "no answer in time",
+      }, response)
+    end)
+
+    it("of the connection counts the TLS handshake", function()
+      local response = post({
+        tls = true, exchanges = { { at = "tls", fault = "stall" } },
+      }, 0, { connect_timeout = 0.2 })
+
+      assert.same({ "timeout", "no" }, { response.kind, response.sent })
+    end)
+  end)
+
+  describe("a failure to connect", function()
+    it("names the reason", function()
+      local client = support.connect(support.dead_base())
+
+      local response = finish(client, client:request("/", "{}"))
+
+      assert.same({
+        kind = "network", sent = "no", lasting = false,
+        message = "could not connect: Connection refused",
+      }, response)
+    end)
+
+    it("is told from what an earlier request on the handle sent", function()
+      local server = support.serve { { keepalive = false } }
+      local client = support.connect(server, { max_transfers = 1 })
+      finish(client, client:request("/", "{}"))
+      server:stop()
+
+      local response = finish(client, client:request("/", "{}"))
+
+      assert.same({ "network", "no" }, { response.kind, response.sent })
+    end)
+
+    it("may be a name that cannot be looked up", function()
+      local client = support.connect("http://" .. ("a"):rep(64))
+
+      local response = finish(client, client:request("/", "{}"))
+
+      assert.same({
+        kind = "network", sent = "no", lasting = false,
+        message = "the host's name was not found",
+      }, response)
+    end)
+
+    it("may be a base that makes no sense", function()
+      local client = support.connect("http://127.0.0.1:99999")
+
+      local response = finish(client, client:request("/", "{}"))
+
+      assert.same({
+        kind = "invalid", sent = "no", lasting = true,
+        message = "the URL cannot be read",
+      }, response)
+    end)
+
+    it("may be a base that is not the web", function()
+      for _, base in ipairs { "file://", "ftp://127.0.0.1:1" } do
+        local client = support.connect(base)
+
+        local response = finish(client, client:request("/etc/hostname"))
+
+        assert.same({
+          kind = "protocol", sent = "no", lasting = true,
+          message = "the address, or one it redirects to, is not https",
+        }, response)
+      end
+    end)
+  end)
+
+  describe("TLS", function()
+    it("carries the exchange", function()
+      local response, server = post { tls = true }
+
+      assert.equal(200, response.status)
+      assert.equal(support.KEY:match(": (.*)"),
+        server:log()[1].headers.authorization)
+    end)
+
+    it("is refused with an authority that is not known", function()
+      local response, server =
+        post({ tls = true }, nil, { ca_file = false })
+
+      assert.same({
+        kind = "network", sent = "no", lasting = true,
+        message = "the server's certificate is not trusted",
+      }, response)
+      assert.equal(0, server:count())
+    end)
+
+    it("is refused without the file of authorities", function()
+      local response, server =
+        post({ tls = true }, nil, { ca_file = support.path() })
+
+      assert.same({
+        kind = "network", sent = "no", lasting = true,
+        message = "the file of trusted certificates cannot be read",
+      }, response)
+      assert.equal(0, server:count())
+    end)
+
+    for _, fault in ipairs { "close", "reset", "garbage" } do
+      it("that ends in the handshake sent nothing: " .. fault, function()
+        local response = post {
+          tls = true, exchanges = { { at = "tls", fault = fault } },
+        }
+
+        assert.same({
+          kind = "network", sent = "no", lasting = false,
+          message = "the TLS handshake failed",
+        }, response)
+      end)
+    end
+
+    it("survives a peer that is gone when the client closes", function()
+      local server = support.serve {
+        tls = true, exchanges = { { at = "idle", fault = "reset" } },
+      }
+      local client = support.connect(server)
+      finish(client, client:request("/"))
+      server:stop()
+
+      client:close()
+
+      assert.equal("luma.client (closed)", tostring(client))
+    end)
+  end)
+
+  describe("a proxy", function()
+    it("that is gone means that nothing was sent", function()
+      local client = support.connect("https://luma.invalid", {
+        proxy = support.dead_base(),
+      })
+
+      local response = finish(client, client:request("/", "{}"))
+
+      assert.same({ "network", "no" }, { response.kind, response.sent })
+    end)
+
+    it("is not given the key", function()
+      local proxy = support.serve { { status = 403 } }
+      local client = support.connect("https://luma.invalid", {
+        proxy = proxy.url,
+      })
+
+      local response = finish(client, client:request("/", "{}"))
+
+      assert.equal("network", response.kind)
+      local seen = proxy:log()[1]
+      assert.same({ "CONNECT", "luma.invalid:443" },
+        { seen.method, seen.path })
+      assert.is_nil(seen.headers.authorization)
+    end)
+
+    it("is not asked for this machine", function()
+      local response = post({}, nil, { proxy = support.dead_base() })
+
+      assert.equal(200, response.status)
+    end)
+  end)
+
+  describe("max_answer", function()
+    it("lets an answer of just that size through", function()
+      local body = ("x"):rep(1000)
+
+      local response = get({ { body = body } }, nil, { max_answer = 1000 })
+
+      assert.equal(body, response.body)
+    end)
+
+    for name, step in pairs {
+      ["one byte more"] = { body = ("x"):rep(1001) },
+      ["endless chunks"] = { fault = "flood", chunked = true },
+      ["an endless body"] = { fault = "flood" },
+    } do
+      it("ends the exchange at " .. name, function()
+        local response = post({ step }, nil, { max_answer = 1000 })
+
+        assert.same({
+          kind = "protocol", sent = "yes", lasting = true, status = 200,
+          message = "the answer is larger than allowed",
+        }, failure_of(response))
+        assert.is_true(#response.body <= 1000)
+      end)
+    end
+
+    it("is for the body alone: headers have a limit of their own", function()
+      local response = post { { at = "status", fault = "flood" } }
+
+      assert.same({
+        kind = "protocol", sent = "yes", lasting = true, status = 200,
+        message = "the answer's headers are larger than 64 KiB",
+      }, failure_of(response))
+      assert.is_true(#response.head <= 65536)
+    end)
+  end)
+
+  describe("keep-alive", function()
+    it("takes one connection for all that follow each other", function()
+      local server = support.serve()
+      local client = support.connect(server)
+
+      for _ = 1, 5 do finish(client, client:request("/", "{}")) end
+
+      assert.equal(5, server:count())
+      assert.equal(1, server:connections())
+    end)
+
+    it("holds over TLS", function()
+      local server = support.serve { tls = true }
+      local client = support.connect(server)
+
+      for _ = 1, 3 do finish(client, client:request("/", "{}")) end
+
+      assert.equal(1, server:connections())
+    end)
+
+    it("ends when the server says so", function()
+      local server = support.serve { { keepalive = false } }
+      local client = support.connect(server)
+
+      for _ = 1, 3 do finish(client, client:request("/", "{}")) end
+
+      assert.equal(3, server:count())
+      assert.equal(3, server:connections())
+    end)
+
+    it("ends with a failure, and the next request connects", function()
+      for _, fault in ipairs { "close", "reset", "garbage", "stall" } do
+        local server = support.serve { { at = "request", fault = fault }, {} }
+        local client = support.connect(server, { max_transfers = 1 })
+
+        finish(client, client:request("/1", "{}", 0.3))
+        local response = finish(client, client:request("/2", "{}"))
+
+        assert.equal(200, response.status)
+        assert.equal("{}", server:log()[2].body)
+        assert.equal(2, server:connections())
+      end
+    end)
+  end)
+
+  describe("a redirect", function()
+    for _, status in ipairs { 301, 302, 303, 307, 308 } do
+      it(("of status %d is not followed with the key"):format(status),
+        function()
+          local other = support.serve()
+
+          local response = post { {
+            fault = "redirect", status = status, location = other.url .. "/y",
+          } }
+
+          assert.same({ status, "yes" }, { response.status, response.sent })
+          assert.is_nil(response.kind)
+          assert.is_truthy(response.head:find("Location: ", 1, true))
+          assert.equal(0, other:connections())
+        end)
+    end
+  end)
+
+  describe("fetch()", function()
+    local BYTES = ("0123456789"):rep(100000)
+
+    -- One download from a server with this plan.
+    local function fetch(plan, path, offset, validator)
+      local server = support.serve(plan)
+      local client = support.connect(server)
+      local id = client:fetch(server.url .. "/clip", path, 30, 0, false,
+        offset, validator)
+      return finish(client, id), server
+    end
+
+    it("puts the body into the file", function()
+      local path = support.path()
+
+      local response = fetch({ { body = BYTES } }, path)
+
+      assert.same({
+        status = 200, sent = "yes", body = "",
+        received = #BYTES, total = #BYTES, head = response.head,
+      }, response)
+      assert.is_true(BYTES == support.read(path))
+      assert.is_nil(support.read(path .. ".part"))
+    end)
+
+    it("says nothing of the key, nor of anything else", function()
+      local _, server = fetch({ { body = "x" } }, support.path())
+
+      local headers = server:log()[1].headers
+      headers.host, headers.accept = nil, nil
+      assert.same({}, headers)
+    end)
+
+    it("does without Content-Length", function()
+      local path = support.path()
+
+      local response = fetch({ { body = "abcdef", chunked = true } }, path)
+
+      assert.is_nil(response.kind)
+      assert.equal(6, response.received)
+      assert.is_nil(response.total)
+      assert.equal("abcdef", support.read(path))
+    end)
+
+    it("is not held to max_answer", function()
+      local path, server = support.path(), support.serve { { body = BYTES } }
+      local client = support.connect(server, { max_answer = 10 })
+
+      local response = finish(client, client:fetch(server.url, path))
+
+      assert.is_nil(response.kind)
+      assert.is_true(BYTES == support.read(path))
+    end)
+
+    it("replaces a file, and not before the new one is whole", function()
+      local path = support.path()
+      support.write(path, "old")
+
+      local broken = fetch({ { fault = "short", body = "new" } }, path)
+      local between = support.read(path)
+      local whole = fetch({ { body = "new" } }, path)
+
+      assert.same({ "network", 3, 19 },
+        { broken.kind, broken.received, broken.total })
+      assert.equal("old", between)
+      assert.is_nil(whole.kind)
+      assert.equal("new", support.read(path))
+      assert.is_nil(support.read(path .. ".part"))
+    end)
+
+    for _, fault in ipairs { "close", "reset" } do
+      it("keeps what came before the connection broke: " .. fault, function()
+        local path = support.path()
+
+        local response = fetch(
+          { { at = "answer", fault = fault, body = "abcdef" } }, path)
+
+        assert.same({ "network", false, 3, 6 }, {
+          response.kind, response.lasting, response.received, response.total,
+        })
+        assert.equal("abc", support.read(path .. ".part"))
+        assert.is_nil(support.read(path))
+      end)
+    end
+
+    it("asks for the rest of the same file", function()
+      local path = support.path()
+      support.write(path .. ".part", "abc")
+
+      local response, server = fetch({ {
+        status = 206, body = "def",
+        headers = { ["Content-Range"] = "bytes 3-5/6" },
+      } }, path, 3, '"v1"')
+
+      local headers = server:log()[1].headers
+      assert.same({ "bytes=3-", '"v1"' },
+        { headers.range, headers["if-range"] })
+      assert.is_nil(response.kind)
+      assert.same({ 6, 6 }, { response.received, response.total })
+      assert.equal("abcdef", support.read(path))
+    end)
+
+    it("asks for the whole file without a validator", function()
+      local path = support.path()
+      support.write(path .. ".part", "abc")
+
+      local _, server = fetch({ { body = "new" } }, path, 3)
+
+      assert.is_nil(server:log()[1].headers.range)
+      assert.equal("new", support.read(path))
+    end)
+
+    it("starts over when the file is another by now", function()
+      local path = support.path()
+      support.write(path .. ".part", "abcdefgh")
+
+      local response = fetch({ { body = "new" } }, path, 8, '"v1"')
+
+      assert.equal(3, response.received)
+      assert.equal("new", support.read(path))
+    end)
+
+    it("does not join what does not belong together", function()
+      for _, range in ipairs { "bytes 2-4/6", "bytes */6", "3-5/6", "" } do
+        local path = support.path()
+        support.write(path .. ".part", "abc")
+
+        local response = fetch({ {
+          status = 206, body = "def", headers = { ["Content-Range"] = range },
+        } }, path, 3, '"v1"')
+
+        assert.same({
+          "protocol", false, "the server sent another part than asked for",
+        }, { response.kind, response.lasting, response.message })
+        assert.equal("abc", support.read(path .. ".part"))
+        assert.is_nil(support.read(path))
+      end
+    end)
+
+    it("does not join to a part that has shrunk", function()
+      local path = support.path()
+      support.write(path .. ".part", "ab")
+
+      local response = fetch({ {
+        status = 206, body = "def",
+        headers = { ["Content-Range"] = "bytes 3-5/6" },
+      } }, path, 3, '"v1"')
+
+      assert.same({ "protocol", 0 }, { response.kind, response.received })
+      assert.is_nil(support.read(path))
+    end)
+
+    it("does not take the first part for the whole", function()
+      local path = support.path()
+
+      local response = fetch({ {
+        status = 206, body = "abc",
+        headers = { ["Content-Range"] = "bytes 0-2/6" },
+      } }, path)
+
+      assert.same({
+        "network", "the download ended before the file was whole", 3, 6,
+      }, {
+        response.kind, response.message, response.received, response.total,
+      })
+      assert.is_nil(support.read(path))
+    end)
+
+    it("refuses an empty file", function()
+      local path = support.path()
+
+      local response = fetch({ { body = "" } }, path)
+
+      assert.same({ "protocol", "the server sent an empty file" },
+        { response.kind, response.message })
+      assert.is_nil(support.read(path))
+    end)
+
+    for _, status in ipairs { 204, 403, 404, 416, 500 } do
+      it("touches no file at status " .. status, function()
+        local path = support.path()
+        support.write(path, "old")
+
+        local response = fetch({ { status = status, body = "why" } }, path)
+
+        assert.is_nil(response.kind)
+        assert.equal(status, response.status)
+        assert.equal(status == 204 and "" or "why", response.body)
+        assert.equal("old", support.read(path))
+        assert.is_nil(support.read(path .. ".part"))
+      end)
+    end
+
+    it("follows redirects, without the key", function()
+      local path = support.path()
+      local other = support.serve { { body = "clip" } }
+
+      local response = fetch(
+        { { fault = "redirect", status = 302, location = other.url } }, path)
+
+      assert.equal(200, response.status)
+      assert.equal("HTTP/1.1 200 OK", response.head:match("^[^\r]+"))
+      assert.equal("clip", support.read(path))
+      assert.is_nil(other:log()[1].headers.authorization)
+    end)
+
+    it("follows no more than five redirects", function()
+      local path = support.path()
+
+      local response, server = fetch({ { fault = "redirect" } }, path)
+
+      assert.same({ "protocol", true, "more than five redirects" },
+        { response.kind, response.lasting, response.message })
+      assert.equal(6, server:count())
+      assert.is_nil(support.read(path))
+    end)
+
+    for _, location in ipairs { "file:///etc/hostname", "ftp://127.0.0.1/" } do
+      it("does not follow a redirect to " .. location, function()
+        local path = support.path()
+
+        local response = fetch(
+          { { fault = "redirect", location = location } }, path)
+
+        assert.same({ "protocol", true }, { response.kind, response.lasting })
+        assert.is_nil(support.read(path))
+      end)
+    end
+
+    it("stays with https where the base is https", function()
+      local plain = support.serve { { body = "x" } }
+      local secure = support.serve { tls = true, exchanges = {
+        { fault = "redirect", location = plain.url },
+      } }
+      local client = support.connect(secure)
+
+      for _, url in ipairs { plain.url, secure.url } do
+        local response = finish(client, client:fetch(url, support.path()))
+
+        assert.same({
+          "protocol", true,
+          "the address, or one it redirects to, is not https",
+        }, { response.kind, response.lasting, response.message })
+      end
+      assert.equal(0, plain:connections())
+    end)
+
+    it("says why it cannot write", function()
+      local path = support.path() .. "/none/clip.mp4"
+
+      local response = fetch({ { body = "x" } }, path)
+
+      assert.same({
+        "io", true, "cannot write the file: No such file or directory", 0,
+      }, {
+        response.kind, response.lasting, response.message, response.received,
+      })
+    end)
+
+    it("says why it cannot give the file its name", function()
+      local path = support.path()
+      assert.is_true((os.execute("mkdir '" .. path .. "'") or 1) ~= 1)
+
+      local response = fetch({ { body = "clip" } }, path)
+
+      assert.same({ "io", "cannot write the file: Is a directory" },
+        { response.kind, response.message })
+      assert.equal("clip", support.read(path .. ".part"))
+    end)
+
+    it("keeps two downloads to one name apart", function()
+      local path = support.path()
+      local server = support.serve {
+        { at = "answer", fault = "stall", body = "abcdef" }, { body = "x" },
+      }
+      local client = support.connect(server)
+      local first = client:fetch(server.url, path, 0, 0, true)
+      support.pump(client, function(seen) return #seen.notes > 0 end)
+
+      local response = finish(client, client:fetch(server.url, path))
+      client:cancel(first)
+      finish(client, first)
+
+      assert.same({ "io", "cannot write the file: Device or resource busy" },
+        { response.kind, response.message })
+      assert.is_nil(support.read(path))
+    end)
+
+    it("gives up when no byte comes", function()
+      local path = support.path()
+      local server = support.serve {
+        { at = "answer", fault = "stall", body = "abcdef" },
+      }
+      local client = support.connect(server)
+
+      local response = finish(client, client:fetch(server.url, path, 0.2))
+
+      assert.same({ "timeout", "yes", false, 3 }, {
+        response.kind, response.sent, response.lasting, response.received,
+      })
+      assert.equal("abc", support.read(path .. ".part"))
+    end)
+
+    it("removes the part when it is cancelled", function()
+      local path = support.path()
+      local server = support.serve {
+        { at = "answer", fault = "stall", body = "abcdef" },
+      }
+      local client = support.connect(server)
+      local id = client:fetch(server.url, path, 0, 0, true)
+      support.pump(client, function(seen) return #seen.notes > 0 end)
+
+      client:cancel(id)
+      local response = finish(client, id)
+
+      assert.same({ "cancelled", true }, { response.kind, response.lasting })
+      assert.is_nil(support.read(path .. ".part"))
+    end)
+  end)
+end)

@@ -1,0 +1,717 @@
+local core = require "luma.core"
+local data = require "spec.data.relay"
+local lfs = require "lfs"
+local options = require "luma.options"
+local relay = require "luma.dialects.relay"
+local schema = require "luma.schema"
+
+local null = core.null
+
+local function decoded(file)
+  return assert(core.decode(data.text(file)))
+end
+
+--- A generation without `raw`.
+local function plain(generation)
+  if not generation then return generation end
+  local copy = {}
+  for name, value in pairs(generation) do
+    if name ~= "raw" then copy[name] = value end
+  end
+  return copy
+end
+
+local function plain_list(list)
+  local copies = {}
+  for i, generation in ipairs(list) do copies[i] = plain(generation) end
+  return copies
+end
+
+--- What `read` makes of a flat task with these fields.
+local function read_flat(fields)
+  local body = { id = "a", state = "completed" }
+  for name, value in pairs(fields) do body[name] = value end
+  return relay.read(body, "a")
+end
+
+local function complain(body)
+  return relay.read_error(body, core.decode)
+end
+
+describe("luma.dialects.relay", function()
+  it("is at AnyAPI", function()
+    assert.equal("https://www.anyapi.vip", relay.base_url)
+  end)
+
+  describe("submit()", function()
+    it("posts the parameters as they are", function()
+      local params = { user_prompt = "a boat", extra_field = 1 }
+
+      assert.same({ kind = "submit", path = "/luma/generations", body = { user_prompt = "a boat", extra_field = 1 } },
+        relay.submit(params))
+    end)
+
+    it("sends the published example when a prompt is given", function()
+      local params = schema.params(options.params,
+        { user_prompt = "一阵风吹过树林,使女人的面纱微微飘动。" }, false)
+
+      assert.same(decoded "submit.request.json", relay.submit(params).body)
+    end)
+
+    it("sends what sister relays publish beside the defaults", function()
+      local params = schema.params(options.params, { user_prompt = "cat dance", aspect_ratio = "16:9" }, false)
+      local body = relay.submit(params).body
+
+      for name, value in pairs(decoded "submit.request.aspect-ratio.json") do
+        assert.equal(value, body[name])
+      end
+    end)
+  end)
+
+  describe("extend()", function()
+    it("posts to the clip that is continued", function()
+      assert.same({ kind = "extend", path = "/luma/generations/4665a07c-7641/extend", body = { user_prompt = "on" } },
+        relay.extend("4665a07c-7641", { user_prompt = "on" }))
+    end)
+
+    it("sends the published example", function()
+      local params = schema.params(options.extend, { user_prompt = "add cat", expand_prompt = true }, false)
+
+      assert.same(decoded "extend.request.json", relay.extend("a", params).body)
+    end)
+  end)
+
+  describe("query()", function()
+    it("asks for one and remembers which", function()
+      assert.same({ kind = "query", path = "/luma/generations/4665a07c-7641", id = "4665a07c-7641" },
+        relay.query("4665a07c-7641"))
+    end)
+
+    local hostile = {
+      ["../x"] = "..%2Fx",
+      ["../../users/me"] = "..%2F..%2Fusers%2Fme",
+      ["a/b?c#d"] = "a%2Fb%3Fc%23d",
+      ["a b"] = "a%20b",
+      ["a%2Fb"] = "a%252Fb",
+      ["a\\b"] = "a%5Cb",
+      ["a\r\nX: y"] = "a%0D%0AX%3A%20y",
+      ["a&b=c;d@e"] = "a%26b%3Dc%3Bd%40e",
+      ["a\0b"] = "a%00b",
+      ["视频"] = "%E8%A7%86%E9%A2%91",
+    }
+    for id, escaped in pairs(hostile) do
+      it(("keeps %s within one step of the path"):format(escaped), function()
+        assert.equal("/luma/generations/" .. escaped, relay.query(id).path)
+        assert.equal("/luma/generations/" .. escaped .. "/extend", relay.extend(id, {}).path)
+      end)
+    end
+
+    it("keeps an id that is nothing but dots within one step of the path", function()
+      assert.equal("/luma/generations/%2E%2E", relay.query("..").path)
+      assert.equal("/luma/generations/%2E", relay.query(".").path)
+      assert.equal("/luma/generations/%2E%2E/extend", relay.extend("..", {}).path)
+    end)
+
+    it("leaves an id as relays make them as it is", function()
+      for _, id in ipairs { "4665a07c-7641-4809-a133-10786201bb56", "luma_gen_abc123", "a.b~c" } do
+        assert.equal("/luma/generations/" .. id, relay.query(id).path)
+      end
+    end)
+  end)
+
+  describe("query_many()", function()
+    it("sends the published example", function()
+      local request = relay.query_many { "4665a07c-7641-4809-a133-10786201bb56" }
+
+      assert.equal("query_many", request.kind)
+      assert.equal("/luma/tasks", request.path)
+      assert.same(decoded "batch.request.json", request.body)
+    end)
+
+    it("keeps the order", function()
+      assert.same({ ids = { "c", "a", "b" } }, relay.query_many({ "c", "a", "b" }).body)
+    end)
+  end)
+
+  describe("the files of examples", function()
+    it("each have an expectation", function()
+      local known = {}
+      for _, kind in ipairs { "generations", "batches", "errors" } do
+        for file in pairs(data[kind]) do known[file] = true end
+      end
+      for _, file in ipairs(data.others) do known[file] = true end
+      local missing = {}
+      for _, folder in ipairs { "", "constructed/" } do
+        for name in lfs.dir("spec/data/relay/" .. folder) do
+          if name:find("%.json$") and not known[folder .. name] then missing[#missing + 1] = folder .. name end
+        end
+      end
+
+      assert.same({}, missing)
+    end)
+  end)
+
+  describe("read()", function()
+    for file, expected in pairs(data.generations) do
+      it("reads " .. file, function()
+        assert.same(expected, plain(relay.read(decoded(file))))
+      end)
+
+      it(("keeps the body of %s untouched"):format(file), function()
+        local body = decoded(file)
+
+        assert.equal(body, relay.read(body).raw)
+        assert.same(decoded(file), body)
+      end)
+    end
+
+    for file, list in pairs(data.batches) do
+      if list[1] then
+        it("reads one generation in " .. file, function()
+          assert.same(list[1], plain(relay.read(decoded(file), list[1].id)))
+        end)
+      else
+        it("finds none in " .. file, function()
+          assert.is_nil(relay.read(decoded(file), "a"))
+        end)
+      end
+    end
+
+    for file in pairs(data.errors) do
+      it("finds no generation in " .. file, function()
+        assert.is_nil(relay.read(decoded(file)))
+      end)
+    end
+
+    it("finds no generation in download-url.response.json", function()
+      assert.is_nil(relay.read(decoded "download-url.response.json"))
+    end)
+
+    for _, case in ipairs {
+      { "nothing", nil }, { "null", null }, { "text", "4665a07c" }, { "a number", 5 },
+      { "true", true }, { "an empty object", {} }, { "a list of numbers", { 1, 2 } }, { "a list of nulls", { null } },
+      { "an object of other fields", { hello = "world" } }, { "a state alone", { state = "pending" } },
+      { "an envelope of nulls", { code = null, data = null, id = null, task_id = null } },
+      { "an empty id", { id = "", state = "pending" } } } do
+      it("finds no generation in " .. case[1], function()
+        assert.is_nil(relay.read(case[2]))
+      end)
+    end
+
+    describe("of states", function()
+      local words = {
+        pending = { "pending", "queued", "NOT_START", "SUBMITTED", "QUEUED", "submitted", "Pending", "not_start" },
+        processing = { "processing", "dreaming", "IN_PROGRESS", "in_progress", "Processing", "DREAMING" },
+        completed = { "completed", "SUCCESS", "succeed", "COMPLETED", "Success" },
+        failed = { "failed", "FAILURE", "FAILED", "failure", "Failed" },
+        unknown = { "UNKNOWN", "unknown", "paused", "success!", "完成" },
+      }
+      for state, list in pairs(words) do
+        for _, word in ipairs(list) do
+          it(("takes a flat %s as %s"):format(word, state), function()
+            local generation = relay.read { id = "a", state = word }
+
+            assert.equal(state, generation.state)
+            assert.equal(word, generation.raw_state)
+          end)
+
+          it(("takes an item's %s as %s"):format(word, state), function()
+            local list_read = relay.read_many { code = "success", data = { { task_id = "a", status = word } } }
+
+            assert.equal(state, list_read[1].state)
+            assert.equal(word, list_read[1].raw_state)
+          end)
+
+          it(("takes a submit envelope's %s as %s"):format(word, state), function()
+            local generation = relay.read { code = 0, data = { task_id = "a", task_status = word } }
+
+            assert.equal(state, generation.state)
+            assert.equal(word, generation.raw_state)
+          end)
+        end
+      end
+
+      for _, case in ipairs { { "null", null }, { "empty", "" }, { "a number", 3 }, { "an object", {} } } do
+        it(("takes one that is %s as pending"):format(case[1]), function()
+          local generation = relay.read { task_id = "a", state = case[2] }
+
+          assert.equal("pending", generation.state)
+          assert.is_nil(generation.raw_state)
+        end)
+      end
+
+      local pairs_of = {
+        { "FAILURE", "processing", "failed", "FAILURE" },
+        { "FAILURE", "completed", "failed", "FAILURE" },
+        { "SUCCESS", "processing", "completed", "SUCCESS" },
+        { "IN_PROGRESS", "completed", "completed", "completed" },
+        { "IN_PROGRESS", "failed", "failed", "failed" },
+        { "QUEUED", "dreaming", "processing", "dreaming" },
+        { "IN_PROGRESS", null, "processing", "IN_PROGRESS" },
+        { null, "dreaming", "processing", "dreaming" },
+        { "UNKNOWN", "processing", "processing", "processing" },
+      }
+      for _, case in ipairs(pairs_of) do
+        local outer, inner, state, word = case[1], case[2], case[3], case[4]
+        it(("takes %s around %s as %s"):format(tostring(outer):gsub("userdata.*", "null"),
+          tostring(inner):gsub("userdata.*", "null"), state), function()
+          local task = { id = "a", state = inner }
+          local generation = relay.read { data = { { task_id = "a", status = outer, data = task } } }
+
+          assert.equal(state, generation.state)
+          assert.equal(word, generation.raw_state)
+        end)
+      end
+    end)
+
+    describe("of the clip's link", function()
+      local steps = {
+        { "video.download_url", { video = { download_url = "1" } } },
+        { "artifact.video.download_url", { artifact = { video = { download_url = "2" } } } },
+        { "video_raw.url", { video_raw = { url = "3" } } },
+        { "artifact.video_raw.url", { artifact = { video_raw = { url = "4" } } } },
+        { "video.url", { video = { url = "5" } } },
+        { "artifact.video.url", { artifact = { video = { url = "6" } } } },
+        { "assets.video", { assets = { video = "7" } } },
+      }
+      for i, step in ipairs(steps) do
+        it(("takes %s when it is alone"):format(step[1]), function()
+          assert.equal(tostring(i), read_flat(step[2]).video_url)
+        end)
+      end
+
+      --- A body in which the steps from `first` on have a link, and those
+      --- before have `blank` instead.
+      local function body_from(first, blank)
+        local function at(i) return i >= first and tostring(i) or blank end
+        return {
+          video = { download_url = at(1), url = at(5) },
+          artifact = { video = { download_url = at(2), url = at(6) }, video_raw = { url = at(4) } },
+          video_raw = { url = at(3) },
+          assets = { video = at(7) },
+        }
+      end
+      for i, step in ipairs(steps) do
+        it(("prefers %s to all after it"):format(step[1]), function()
+          assert.equal(tostring(i), read_flat(body_from(i, nil)).video_url)
+          assert.equal(tostring(i), read_flat(body_from(i, "")).video_url)
+          assert.equal(tostring(i), read_flat(body_from(i, null)).video_url)
+          assert.equal(tostring(i), read_flat(body_from(i, {})).video_url)
+        end)
+      end
+
+      it("is nothing when no place has one", function()
+        assert.is_nil(read_flat(body_from(8, "")).video_url)
+        assert.is_nil(read_flat({ video = "https://x/", video_raw = 5, artifact = true }).video_url)
+      end)
+    end)
+
+    it("takes the other pictures from three places and two", function()
+      local artifact = { thumbnail = { url = "u" } }
+
+      assert.equal("t", read_flat({ thumbnail = { url = "t" }, artifact = artifact }).thumbnail_url)
+      assert.equal("u", read_flat({ thumbnail = null, artifact = artifact }).thumbnail_url)
+      assert.equal("v", read_flat({ video = { thumbnail = "v" } }).thumbnail_url)
+      assert.equal("l", read_flat({ last_frame = { url = "l" } }).last_frame_url)
+      assert.equal("m", read_flat({ last_frame = null, artifact = { last_frame = { url = "m" } } }).last_frame_url)
+    end)
+
+    it("takes null for nothing in every place", function()
+      local body = { id = "a", state = "pending" }
+      for _, name in ipairs { "task_id", "status", "task_status", "video", "video_raw", "thumbnail", "last_frame",
+        "artifact", "assets", "request", "prompt", "model", "model_name", "created_at", "failure_reason",
+        "fail_reason", "progress", "estimate_wait_seconds", "data", "error", "detail", "code", "message",
+        "success" } do
+        body[name] = null
+      end
+
+      assert.same({ id = "a", state = "pending", raw_state = "pending" }, plain(relay.read(body)))
+    end)
+
+    it("takes null for nothing one level down", function()
+      local body = {
+        id = "a", state = "pending",
+        video = { url = null, download_url = null, width = null, height = null, thumbnail = null },
+        video_raw = { url = null, width = null, height = null, duration = null },
+        thumbnail = { url = null }, last_frame = { url = null }, request = { prompt = null },
+        artifact = { video = null, video_raw = null, thumbnail = null, last_frame = null, created_at = null },
+        assets = { video = null },
+      }
+
+      assert.same({ id = "a", state = "pending", raw_state = "pending" }, plain(relay.read(body)))
+    end)
+
+    describe("of ids", function()
+      it("writes a number as its digits", function()
+        assert.equal("13917", relay.read({ id = 13917.0, state = "pending" }).id)
+        assert.equal("13917", relay.read(core.decode '{"task_id":13917}').id)
+        assert.equal("9007199254740991", relay.read({ id = 9007199254740991, state = "pending" }).id)
+      end)
+
+      it("takes none from a number that is not exact", function()
+        for _, text in ipairs { "9007199254740993", "1e300", "1.5", "1e999" } do
+          assert.is_nil(relay.read(core.decode(('{"id":%s,"state":"pending"}'):format(text))), text)
+        end
+      end)
+
+      it("prefers the task's id to an item's row number", function()
+        assert.equal("t", relay.read({ id = 5, task_id = "t", status = "QUEUED" }).id)
+      end)
+
+      it("finds the task in an item in an envelope", function()
+        assert.same({ id = "t", state = "completed", raw_state = "SUCCESS", video_url = "u" }, plain(relay.read {
+          code = "success",
+          data = { id = 5, task_id = "t", status = "SUCCESS", data = { id = "t", video = { download_url = "u" } } },
+        }))
+      end)
+
+      it("finds one in the task alone", function()
+        assert.equal("t", relay.read({ data = { id = "t", state = "pending" } }).id)
+      end)
+
+      it("reads an id alone as pending", function()
+        assert.same({ id = "t", state = "pending" }, plain(relay.read { id = "t" }))
+      end)
+
+      it("takes a flat task as it is, whatever its data is", function()
+        for _, value in ipairs { {}, { kept = true }, { "x" }, { { id = "b", state = "failed" } }, null, "x" } do
+          local generation = relay.read { id = "a", state = "pending", data = value }
+
+          assert.same({ id = "a", state = "pending", raw_state = "pending" }, plain(generation))
+        end
+      end)
+
+      it("takes none from an error that has an id of its own", function()
+        assert.is_nil(relay.read { id = "req-1", error = { message = "no" } })
+        assert.is_nil(relay.read { id = "req-1", detail = "no" })
+        assert.is_nil(relay.read { id = 17, code = "fail_to_fetch_task", message = "no", data = null })
+        assert.is_nil(relay.read { code = "fail_to_fetch_task", message = "no", data = { id = "req-1" } })
+      end)
+
+      it("takes the task's id from beside an error", function()
+        assert.equal("t", relay.read({ task_id = "t", code = "fail_to_fetch_task", message = "201", data = null }).id)
+        assert.equal("t", relay.read({ id = "t", state = "pending", error = { message = "slow" } }).id)
+        assert.equal("t", relay.read({ code = 1, data = { task_id = "t" } }).id)
+      end)
+    end)
+
+    describe("of dates", function()
+      it("drops the zero time", function()
+        assert.is_nil(read_flat({ created_at = "0001-01-01T00:00:00Z" }).created_at)
+      end)
+
+      it("leaves a number to raw", function()
+        assert.is_nil(read_flat({ created_at = 1734874720139 }).created_at)
+      end)
+
+      it("prefers the task's to the item's", function()
+        local function item(inner)
+          return relay.read({ data = { { task_id = "a", status = "QUEUED", created_at = "2024-07-01T07:35:13.568Z",
+            data = { id = "a", created_at = inner } } } }).created_at
+        end
+
+        assert.equal("2024-07-01T07:35:13.498000Z", item("2024-07-01T07:35:13.498000Z"))
+        assert.equal("2024-07-01T07:35:13.568Z", item(nil))
+        assert.equal("2024-07-01T07:35:13.568Z", item(null))
+        assert.equal("2024-07-01T07:35:13.568Z", item("0001-01-01T00:00:00Z"))
+      end)
+    end)
+
+    describe("of progress", function()
+      for text, value in pairs { ["0%"] = 0, ["50%"] = 0.5, ["100%"] = 1, [" 7 %"] = 0.07, ["12.5%"] = 0.125,
+        ["250%"] = 1 } do
+        it(("reads %q"):format(text), function()
+          assert.equal(value, read_flat({ progress = text }).progress)
+        end)
+      end
+
+      for _, value in ipairs { "", "50", "half", "-5%", 50, 0.5, null } do
+        it(("takes nothing from %s"):format(tostring(value):gsub("userdata.*", "null")), function()
+          assert.is_nil(read_flat({ progress = value }).progress)
+        end)
+      end
+
+      it("prefers the gateway's", function()
+        local generation = relay.read { task_id = "a", progress = "40%", data = { progress = "10%" } }
+
+        assert.equal(0.4, generation.progress)
+      end)
+    end)
+
+    describe("of the rest", function()
+      it("reads prompt and model from either place", function()
+        assert.equal("p", read_flat({ prompt = "p", request = { prompt = "q" } }).prompt)
+        assert.equal("q", read_flat({ prompt = "", request = { prompt = "q" } }).prompt)
+        assert.equal("ray-v2", read_flat({ model = "ray-v2" }).model)
+        assert.equal("ray-v2", read_flat({ model_name = "ray-v2" }).model)
+      end)
+
+      it("reads the size from either rendition", function()
+        local generation = read_flat({ video = { width = 1360.0 }, video_raw = { width = 1, height = 752.0 } })
+
+        assert.equal(1360, generation.width)
+        assert.equal(752, generation.height)
+        assert.equal("1360x752", generation.width .. "x" .. generation.height)
+      end)
+
+      it("drops a size that is no whole number", function()
+        assert.is_nil(read_flat({ video = { width = 13.5, height = "752" } }).width)
+        assert.is_nil(read_flat({ video = { width = 13.5, height = "752" } }).height)
+      end)
+
+      it("reads how long the service expects it to take", function()
+        assert.equal(40, read_flat({ estimate_wait_seconds = 40 }).estimate)
+      end)
+    end)
+
+    describe("of a failure", function()
+      it("prefers the gateway's reason", function()
+        local generation = relay.read { data = { { task_id = "a", status = "FAILURE", fail_reason = "gave up",
+          data = { id = "a", failure_reason = "dark" } } } }
+
+        assert.equal("gave up", generation.failure_reason)
+      end)
+
+      it("takes the task's reason when the gateway's is empty", function()
+        local generation = relay.read { data = { { task_id = "a", status = "FAILURE", fail_reason = "",
+          data = { id = "a", failure_reason = "dark" } } } }
+
+        assert.equal("dark", generation.failure_reason)
+      end)
+
+      it("takes the message of what has no reason", function()
+        assert.equal("m", relay.read({ id = "a", state = "failed", message = "m" }).failure_reason)
+        assert.equal("e", relay.read({ id = "a", state = "failed", error = { message = "e" }, message = "m" })
+          .failure_reason)
+        assert.equal("m", relay.read({ code = 0, message = "m", data = { task_id = "a", task_status = "failed" } })
+          .failure_reason)
+      end)
+
+      it("takes no message for a reason when nothing failed", function()
+        assert.is_nil(relay.read({ code = 0, message = "SUCCEED", data = { task_id = "a", task_status = "succeed" } })
+          .failure_reason)
+      end)
+
+      it("has no reason when none is given", function()
+        assert.is_nil(relay.read({ id = "a", state = "failed", failure_reason = "" }).failure_reason)
+      end)
+    end)
+
+    describe("of a job with two clips", function()
+      local function clip(id, state, url)
+        return { id = id, state = state, video = url and { download_url = url } or null }
+      end
+
+      it("takes the first and lists both", function()
+        local body = { data = { clip("1", "completed", "https://x/1"), clip("2", "completed", "https://x/2") } }
+
+        assert.same({ id = "job", state = "completed", raw_state = "completed", video_url = "https://x/1",
+          outputs = { "https://x/1", "https://x/2" } }, plain(relay.read(body, "job")))
+        assert.equal(body, relay.read(body, "job").raw)
+      end)
+
+      it("is as far as the slower one", function()
+        local one = relay.read({ clip("1", "completed", "https://x/1"), clip("2", "processing") }, "job")
+        local two = relay.read({ clip("1", "processing"), clip("2", "completed", "https://x/2") }, "job")
+
+        assert.equal("processing", one.state)
+        assert.equal("processing", two.state)
+        assert.same({ "https://x/1" }, one.outputs)
+      end)
+
+      it("fails when one of them did", function()
+        assert.equal("failed", relay.read({ clip("1", "completed", "https://x/1"), clip("2", "failed") }, "job").state)
+      end)
+
+      it("keeps the clip's own id when no other was asked for", function()
+        assert.equal("1", relay.read({ clip("1", "pending"), clip("2", "pending") }).id)
+      end)
+
+      it("has no list when there is one", function()
+        assert.is_nil(relay.read({ data = { clip("1", "completed", "https://x/1") } }, "job").outputs)
+      end)
+    end)
+  end)
+
+  describe("read_many()", function()
+    for file, expected in pairs(data.batches) do
+      it("reads " .. file, function()
+        assert.same(expected, plain_list(relay.read_many(decoded(file))))
+      end)
+    end
+
+    it("keeps each item as raw", function()
+      local body = decoded "batch.response.envelope.in-progress.json"
+
+      assert.equal(body.data[1], relay.read_many(body)[1].raw)
+    end)
+
+    it("keeps the service's order", function()
+      local list = relay.read_many { { id = "b", state = "pending" }, { id = "a", state = "completed" } }
+
+      assert.same({ "b", "a" }, { list[1].id, list[2].id })
+    end)
+
+    it("leaves out what is no task", function()
+      local list = relay.read_many { null, 5, "x", { hello = 1 }, { id = "a", state = "pending" } }
+
+      assert.equal(1, #list)
+      assert.equal("a", list[1].id)
+    end)
+
+    for _, case in ipairs { { "an empty array", {} }, { "data that is null", { code = "success", data = null } },
+      { "no data", { code = "success", message = "" } }, { "empty data", { code = "success", data = {} } },
+      { "empty data without a code", { data = {} } } } do
+      it(("reads %s as an empty list"):format(case[1]), function()
+        assert.same({}, relay.read_many(case[2]))
+      end)
+    end
+
+    for _, case in ipairs { { "nothing", nil }, { "null", null }, { "text", "x" }, { "a number", 5 },
+      { "an object", { hello = 1 } }, { "one task", { id = "a", state = "pending" } },
+      { "data that is an object", { data = { hello = 1 } } }, { "a list of numbers", { 1, 2 } },
+      { "a list of other objects", { data = { { hello = 1 } } } }, { "data that is null alone", { data = null } } } do
+      it(("finds no list in %s"):format(case[1]), function()
+        assert.is_nil(relay.read_many(case[2]))
+      end)
+    end
+  end)
+
+  describe("is_error()", function()
+    for file in pairs(data.errors) do
+      it("knows " .. file, function()
+        assert.is_true(relay.is_error(decoded(file)))
+      end)
+    end
+
+    for _, case in ipairs {
+      { "an error that is text", { error = "no" } },
+      { "an error that is an object", { error = { message = "no" } } },
+      { "a list of details", { detail = { { msg = "field required" } } } },
+      { "success = false", { success = false, message = "no" } },
+      { "a code that is text", { code = "quota_not_enough" } },
+      { "a code that is a number without a task", { code = 1102, message = "no", data = null } },
+    } do
+      it("knows " .. case[1], function()
+        assert.is_true(relay.is_error(case[2]))
+      end)
+    end
+
+    for kind in pairs { generations = true, batches = true } do
+      for file in pairs(data[kind]) do
+        it("says no to " .. file, function()
+          assert.is_false(relay.is_error(decoded(file)))
+        end)
+      end
+    end
+
+    for _, case in ipairs {
+      { "nothing", nil }, { "null", null }, { "text", "error" }, { "an empty object", {} },
+      { "error = null", { error = null, detail = null, code = null, success = null } },
+      { "an empty error", { error = "", detail = "", code = "" } },
+      { "success = true", { success = true } },
+      { "code 0", { code = 0, message = "SUCCEED" } },
+      { "a code beside a task", { code = 1, data = { task_id = "a" } } },
+    } do
+      it("says no to " .. case[1], function()
+        assert.is_false(relay.is_error(case[2]))
+      end)
+    end
+  end)
+
+  describe("read_error()", function()
+    for file, expected in pairs(data.errors) do
+      it("reads " .. file, function()
+        assert.same({ message = expected.message, code = expected.code, request_id = expected.request_id },
+          complain(decoded(file)))
+      end)
+    end
+
+    it("reads the whole of the OpenAI style", function()
+      assert.same({ message = "no such model", code = "model_not_found", request_id = "r-1" }, complain {
+        error = { message = "no such model", code = "model_not_found", type = "invalid_request_error", param = null },
+        request_id = "r-1",
+      })
+    end)
+
+    it("reads a code that is a number", function()
+      assert.equal("404", complain({ error = { message = "no", code = 404.0 } }).code)
+    end)
+
+    it("takes the type when there is no code", function()
+      assert.equal("new_api_error", complain({ error = { message = "no", code = null, type = "new_api_error" } }).code)
+    end)
+
+    it("reads the task style", function()
+      assert.same({ message = "no", code = "task_not_exist" },
+        complain { code = "task_not_exist", message = "no", data = null })
+    end)
+
+    it("reads the detail that is text, and the one that is an object", function()
+      assert.same({ message = "no" }, complain { detail = "no" })
+      assert.same({ message = "no" }, complain { detail = { reason = "no", code = 1 } })
+    end)
+
+    it("reads the dashboard's style", function()
+      assert.same({ message = "no" }, complain { success = false, message = "no" })
+    end)
+
+    it("reads an error that is text", function()
+      assert.same({ message = "no" }, complain { error = "no" })
+    end)
+
+    it("reads the other shapes when error is null", function()
+      assert.same({ message = "no", code = "c" }, complain { error = null, message = "no", code = "c" })
+      assert.same({ message = "no" }, complain { error = null, message = null, detail = { reason = "no" } })
+    end)
+
+    for _, body in ipairs { {}, { error = {} }, { error = null }, { message = "", error = { message = "" } },
+      { detail = {} } } do
+      it("finds nothing in " .. core.encode(body), function()
+        assert.same({}, complain(body))
+      end)
+    end
+
+    it("finds nothing in what is no object", function()
+      assert.same({}, complain(nil))
+      assert.same({}, complain(null))
+      assert.same({}, complain("no"))
+    end)
+
+    describe("of JSON inside the message", function()
+      it("takes the message in it", function()
+        assert.equal("too dark", complain({ error = { message = '{"error":{"message":"too dark"}}' } }).message)
+        assert.equal("too dark", complain({ message = '  {"detail":{"reason":"too dark"}}' }).message)
+      end)
+
+      it("goes as deep as it is", function()
+        local inner = core.encode { detail = "too dark" }
+
+        assert.equal("too dark", complain({ message = core.encode { message = inner } }).message)
+      end)
+
+      it("keeps the text when there is no message in it", function()
+        for _, text in ipairs { '{"a":1}', "{broken", "{}", "{ (request id: r1)" } do
+          assert.equal(text, complain({ message = text }).message)
+        end
+      end)
+    end)
+
+    describe("of the request's id", function()
+      it("prefers the field", function()
+        assert.equal("r-1", complain({ request_id = "r-1", message = "no (request id: r-2)" }).request_id)
+      end)
+
+      it("finds it in the text", function()
+        assert.equal("r-2", complain({ message = "no (request id: r-2)" }).request_id)
+        assert.equal("r-2", complain({ message = "不行（request id: r-2）" }).request_id)
+        assert.equal("r-2", complain({ message = "request id:r-2, again" }).request_id)
+      end)
+
+      it("is nothing when it is null or empty", function()
+        assert.is_nil(complain({ request_id = null, message = "no" }).request_id)
+        assert.is_nil(complain({ request_id = "", message = "request id: " }).request_id)
+      end)
+    end)
+  end)
+end)

@@ -1,0 +1,98 @@
+local errors = require "luma.errors"
+
+describe("luma.errors", function()
+  describe("new()", function()
+    it("makes an error of which nothing was sent", function()
+      local err = errors.new("invalid", "loop must be true or false")
+
+      assert.equal("invalid", err.kind)
+      assert.equal("loop must be true or false", err.message)
+      assert.equal("no", err.sent)
+    end)
+
+    it("adds the fields it is given", function()
+      local err = errors.new("server", "busy", { sent = "maybe", status = 502, id = "a" })
+
+      assert.equal("maybe", err.sent)
+      assert.equal(502, err.status)
+      assert.equal("a", err.id)
+    end)
+
+    it("leaves the table of fields as it was", function()
+      local fields = { status = 502 }
+
+      errors.new("server", "busy", fields)
+
+      assert.same({ status = 502 }, fields)
+      assert.is_nil(getmetatable(fields))
+    end)
+
+    local kinds = {
+      invalid = false, auth = false, quota = false, rate_limit = true, moderation = false, server = true,
+      network = true, timeout = true, protocol = true, failed = false, cancelled = false, io = false,
+    }
+    for kind, retryable in pairs(kinds) do
+      it(("says of %s that trying again may %s"):format(kind, retryable and "help" or "not help"), function()
+        assert.equal(retryable, errors.new(kind, "x").retryable)
+      end)
+    end
+
+    it("lets a field say otherwise of trying again", function()
+      assert.is_false(errors.new("network", "x", { retryable = false }).retryable)
+    end)
+
+    for _, kind in ipairs { "nonsense", "Invalid", "" } do
+      it(("refuses %q, which is no kind"):format(kind), function()
+        assert.has_error(function() errors.new(kind, "x") end)
+      end)
+    end
+
+    it("refuses an error without a kind", function()
+      assert.has_error(function() errors.new(nil, "x") end)
+    end)
+  end)
+
+  describe("an error", function()
+    it("is its message as text", function()
+      assert.equal("no key", tostring(errors.new("auth", "no key")))
+    end)
+
+    it("is raised as it is", function()
+      local err = errors.new("auth", "no key")
+
+      local ok, raised = pcall(error, err)
+
+      assert.is_false(ok)
+      assert.equal(err, raised)
+    end)
+
+    -- The assert of Lua 5.1 takes no message but text.
+    if _VERSION ~= "Lua 5.1" or rawget(_G, "jit") then
+      it("is the last line of a script that ends by assert", function()
+        local script = [[assert(nil, require("luma.errors").new("auth", "no key"))]]
+        local process = io.popen(("%s -e '%s' 2>&1"):format(os.getenv "LUA" or "lua", script))
+        local printed = process:read("*a")
+        process:close()
+
+        assert.matches("^[^\n]*: no key\n", printed)
+      end)
+    end
+  end)
+
+  describe("is()", function()
+    it("knows an error", function()
+      assert.is_true(errors.is(errors.new("io", "x")))
+    end)
+
+    for name, value in pairs { text = "io", number = 1, boolean = false,
+      table = { kind = "io", message = "x", sent = "no" } } do
+      it("says no to a " .. name, function()
+        assert.is_false(errors.is(value))
+      end)
+    end
+
+    it("says no to nothing", function()
+      assert.is_false(errors.is(nil))
+    end)
+  end)
+end)

@@ -1,0 +1,89 @@
+local clip = require "luma.sandbox.clip"
+local support = require "spec.support.client"
+
+--- The examples: how many submits each makes, the files that it leaves, and a
+--- pattern of what it prints last.
+local EXAMPLES = {
+  chain = { submits = 2, files = { "door-1.mp4", "door-2.mp4" }, last = "door%-2%.mp4" },
+  client = { submits = 1, files = {}, last = "^luma%.client %(.*closed%)$" },
+  core = { submits = 1, files = {}, last = "pending$" },
+  errors = { submits = 1, files = { "boat.mp4" }, last = "boat%.mp4$" },
+  extend = { submits = 2, files = { "door.mp4" }, last = "^door%.mp4$" },
+  first = { submits = 1, files = { "boat.mp4" }, last = "^boat%.mp4$" },
+  generate = { submits = 1, files = { "luma.mp4" }, last = "^luma%.mp4$" },
+  many = { submits = 3, files = { "1.mp4", "2.mp4", "3.mp4" }, last = "^completed$" },
+  preview = { submits = 0, files = {}, last = "did you mean resolution%?$" },
+  resume = { submits = 1, files = { "boat.mp4" }, last = "^boat%.mp4$" },
+  saved = { submits = 1, files = { "boat.mp4" }, last = "^boat%.mp4$" },
+  spawn = { submits = 3, files = { "kite.mp4", "sea.mp4" }, last = "^kite%.mp4\tsea%.mp4$" },
+  start = { submits = 1, files = { "boat.mp4" }, last = "^completed\ttrue$" },
+  steps = { submits = 1, files = { "boat.mp4" } },
+}
+
+--- What makes a program look often, for examples leave that to the defaults.
+local QUICK = [[
+  for _, row in ipairs(require "luma.options".client) do
+    if row[1] == "poll_interval" or row[1] == "poll_max" then row.default = 0.01 end
+  end
+]]
+
+local function lines_of(command)
+  local pipe = assert(io.popen(command))
+  local lines = {}
+  for line in pipe:lines() do lines[#lines + 1] = line end
+  pipe:close()
+  return lines
+end
+
+local function quoted(text)
+  return "'" .. text:gsub("'", "'\\''") .. "'"
+end
+
+local has_ffmpeg = lines_of "command -v ffmpeg"[1] ~= nil
+local root = lines_of "pwd"[1]
+
+--- A whole and playable video, as far as this machine can tell.
+local function assert_video(path)
+  assert.is_true(clip.mp4 == support.read(path), path)
+  if has_ffmpeg then
+    assert.same({}, lines_of(("ffmpeg -v error -xerror -i %s -f null - </dev/null 2>&1"):format(quoted(path))))
+  end
+end
+
+describe("examples", function()
+  local server, folder
+
+  setup(function() server = support.sandbox() end)
+
+  teardown(function() server:stop() end)
+
+  before_each(function()
+    server:reset { seconds = 0 }
+    folder = support.path()
+    os.execute("mkdir " .. quoted(folder))
+  end)
+
+  after_each(function()
+    os.execute("rm -r " .. quoted(folder))
+    support.tidy()
+  end)
+
+  for _, path in ipairs(lines_of "ls examples/*.lua") do
+    local name = path:match "([^/]+)%.lua$"
+    local expected = EXAMPLES[name]
+
+    it(path .. " does what it is to", function()
+      assert.is_table(expected, "spec/examples_spec.lua does not know it")
+
+      local result = support.run({ "-e", QUICK, root .. "/" .. path },
+        { LUMA_BASE_URL = server.url, LUMA_API_KEY = "sandbox", CI = "true" }, ("cd %s &&"):format(quoted(folder)))
+
+      local files = lines_of("ls " .. quoted(folder))
+      assert.same({ 0, "" }, { result.code, result.err })
+      assert.equal(expected.submits, server:requests().submits)
+      assert.same(expected.files, files)
+      for _, file in ipairs(files) do assert_video(folder .. "/" .. file) end
+      if expected.last then assert.matches(expected.last, result.out:match "([^\n]*)\n$") end
+    end)
+  end
+end)

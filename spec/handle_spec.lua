@@ -1,0 +1,257 @@
+local errors = require "luma.errors"
+local fake = require "spec.support.fake"
+local handle = require "luma.handle"
+local loop = require "luma.loop"
+local token = require "luma.token"
+
+describe("luma.handle", function()
+  local wire, client, reports
+
+  before_each(function()
+    wire, reports = fake.core(), {}
+    client = {
+      core = wire,
+      source = loop.source(wire, false),
+      options = { background = false, dialect = "relay" },
+      base_url = "https://a.example",
+      report = function(message) reports[#reports + 1] = message end,
+    }
+  end)
+
+  --- Inside a job: waits for a request, whose number it adds to `asked`.
+  local asked
+  before_each(function() asked = {} end)
+
+  local function ask()
+    asked[#asked + 1] = wire:request "/"
+    return loop.await(client.source, asked[#asked]).body
+  end
+
+  local function answer(body)
+    wire:finish(asked[#asked], { body = body })
+    loop.update()
+  end
+
+  --- Tells who watches, as luma.job does.
+  local function tell(...)
+    loop.current().watch(...)
+  end
+
+  local function start(fn, fields)
+    return handle.new(client, fields or {}, fn)
+  end
+
+  describe("a job", function()
+    it("runs until it first waits, and ends with its last answer", function()
+      local job = start(function() return ask(), ask() end)
+
+      assert.same({ "running", false }, { job.state, job:done() })
+      answer "first"
+      assert.is_false(job:done())
+      answer "second"
+
+      assert.same({ "completed", true }, { job.state, job:done() })
+      assert.same({ "first", "second" }, { job:result() })
+    end)
+
+    it("has a time that stands still once it has ended", function()
+      local job = start(ask)
+      local before = job.elapsed
+
+      answer "x"
+
+      local elapsed = job.elapsed
+      assert.is_true(before >= 0 and elapsed >= before)
+      assert.equal(elapsed, job.elapsed)
+    end)
+
+    it("shows its state as text", function()
+      local job = start(ask)
+      assert.equal("luma.job (running)", tostring(job))
+
+      answer "x"
+
+      assert.equal("luma.job (completed)", tostring(job))
+    end)
+
+    it("keeps what it was told last", function()
+      local first, second = { id = "a" }, { id = "b" }
+      local job = start(function()
+        tell("pending", first)
+        ask()
+        tell("processing", second, 0.5)
+        ask()
+        tell("downloading", nil, 0.25)
+        ask()
+      end)
+
+      assert.same({ "pending", first }, { job.state, job.generation })
+      assert.is_nil(job.progress)
+      answer "x"
+      assert.same({ "processing", second, 0.5 }, { job.state, job.generation, job.progress })
+      answer "x"
+      assert.same({ "downloading", second, 0.25 }, { job.state, job.generation, job.progress })
+    end)
+
+    for _, state in ipairs { "completed", "failed" } do
+      it("is not over when its generation is " .. state, function()
+        local job = start(function()
+          tell("processing", { id = "a" })
+          tell(state, { id = "a" })
+          ask()
+        end)
+
+        assert.same({ "processing", false }, { job.state, job:done() })
+      end)
+    end
+
+    for kind, state in pairs { cancelled = "cancelled", network = "failed", timeout = "failed" } do
+      it(("is %s when it returns an error of kind %s"):format(state, kind), function()
+        local err = errors.new(kind, "a sentence")
+
+        local job = start(function() return nil, err end)
+
+        assert.same({ state, err }, { job.state, job.error })
+        assert.same({ nil, err }, { job:result() })
+      end)
+    end
+
+    it("is completed when it returns nil, or false, and no error of luma's", function()
+      for _, second in ipairs { "not today", { kind = "network" } } do
+        local job = start(function() return nil, second end)
+
+        assert.equal("completed", job.state)
+        assert.is_nil(job.error)
+      end
+    end)
+
+    it("is failed when it raises, and keeps an error of luma's", function()
+      local err = errors.new("quota", "a sentence")
+
+      assert.equal(err, start(function() error(err) end).error)
+      local raised = start(function() error("a mistake", 0) end)
+      assert.same({ "failed", "error", "a mistake" }, { raised.state, raised.error.kind, raised.error.message })
+      assert.matches("handle_spec", raised.error.traceback)
+    end)
+  end)
+
+  describe("on_done", function()
+    it("is called once, with the job, and not before the loop turns", function()
+      local calls = {}
+      local job = start(function() end, { on_done = function(...) calls[#calls + 1] = { ... } end })
+
+      assert.is_true(job:done())
+      assert.same({}, calls)
+      loop.update()
+      loop.update()
+
+      assert.equal(1, #calls)
+      assert.equal(job, calls[1][1])
+    end)
+
+    it("that fails is told of", function()
+      start(function() end, { on_done = function() error "a mistake" end })
+
+      loop.update()
+
+      assert.equal(1, #reports)
+      assert.matches("handle_spec.lua:%d+: a mistake\nstack traceback", reports[1])
+    end)
+  end)
+
+  describe("cancel()", function()
+    it("ends the request that the job waits for", function()
+      local job = start(function() return nil, errors.new("cancelled", ask() or "cut off") end)
+
+      assert.is_true(job:cancel())
+      assert.same({ asked[1] }, wire.cancelled)
+      assert.is_false(job:cancel())
+      loop.update()
+
+      assert.equal("cancelled", job.state)
+      assert.is_false(job:cancel())
+    end)
+  end)
+
+  describe("await()", function()
+    it("is woken by the end of the job, not by time", function()
+      local job = start(ask)
+      wire.on_run = function() if not job:done() then wire:finish(asked[1], { body = "x" }) end end
+
+      assert.equal("x", job:await(100))
+
+      local timer = #wire.sent
+      assert.equal(100, wire.sent[timer].seconds)
+      assert.same({ timer }, wire.cancelled)
+    end)
+
+    it("is told by the timer that it took too long", function()
+      local job = start(ask)
+      wire.on_run = function() wire:finish(#wire.sent, {}) end
+
+      local result, err = job:await(0.5)
+
+      assert.is_nil(result)
+      assert.same({ "timeout", "the job still runs after 0.5 s" }, { err.kind, err.message })
+      assert.is_false(job:done())
+    end)
+
+    it("waits ten minutes when nothing is said", function()
+      local job = start(ask)
+      wire.on_run = function() wire:finish(#wire.sent, {}) end
+
+      job:await()
+
+      assert.equal(600, wire.sent[#wire.sent].seconds)
+    end)
+
+    it("is for callbacks alone forbidden, not for a job that goes on while one blocks", function()
+      local other = start(ask)
+      local first = asked[1]
+      local job = start(function()
+        ask()
+        return other:await(1)
+      end)
+      loop.defer(error, function()
+        wire:finish(asked[2], {})
+        loop.run(function() -- as a call that blocks
+          while not job:done() do
+            if #wire.sent == 3 then wire:finish(first, { body = "well" }) end
+            loop.await(client.source, wire:timer(0))
+          end
+        end)
+      end)
+      wire.on_run = function()
+        for id, sent in ipairs(wire.sent) do
+          if sent.seconds == 0 and client.source.waiting[id] then wire:finish(id, {}) end
+        end
+      end
+
+      loop.update()
+
+      assert.same({ "completed", "well" }, { job.state, job:result() })
+    end)
+  end)
+
+  describe("token()", function()
+    it("is refused while there is no generation", function()
+      local text, err = start(ask):token()
+
+      assert.is_nil(text)
+      assert.equal("invalid", err.kind)
+    end)
+
+    it("says what to go on with, and where the clip goes", function()
+      local job = start(function() tell("pending", { id = "a" }) end, { path = "boat.mp4" })
+
+      assert.same({ dialect = "relay", base_url = "https://a.example", id = "a", path = "boat.mp4" },
+        (token.read(job:token())))
+    end)
+
+    it("knows from the beginning the id that the job was given", function()
+      local job = start(ask, { id = "a" })
+
+      assert.equal("a", token.read(job:token()).id)
+    end)
+  end)
+end)

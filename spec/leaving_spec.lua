@@ -1,0 +1,137 @@
+--- Cancelling, closing, collecting and ending, in the middle of what hangs for
+--- ten seconds or for ever: none waits for it. Each in a process of its own.
+local leaving = require "spec.support.leaving"
+local support = require "spec.support.client"
+
+local SOON = 2 -- seconds; what hangs takes 10 at least. bench/leaving.lua has the real figures
+
+local MOVERS = { thread = "on a thread of its own", caller = "on the caller's thread" }
+
+local function is_linux()
+  local file = io.open "/proc/self/status"
+  if file then file:close() end
+  return file ~= nil
+end
+
+if not is_linux() then return end -- it takes LD_PRELOAD and /proc
+
+describe("leaving", function()
+  local stage
+
+  setup(function() stage = leaving.open() end)
+
+  teardown(function() stage:close() end)
+
+  local function assert_soon(ran)
+    assert.equal("", ran.err)
+    assert.equal(0, ran.code)
+    assert.is_not_nil(next(ran.took))
+    local live = ran.took.live
+    ran.took.live = nil
+    for what, seconds in pairs(ran.took) do
+      assert.is_true(seconds < SOON, ("%s took %g s"):format(what, seconds))
+    end
+    assert.is_true(live == nil or live == 0, ("%g clients or requests are left"):format(live or 0))
+  end
+
+  for mover, where in pairs(MOVERS) do
+    describe("with everything " .. where, function()
+      for _, situation in ipairs(leaving.SITUATIONS) do
+        for _, way in ipairs(leaving.WAYS) do
+          if leaving.is_possible(situation, way, mover) then
+            it("by " .. way .. " waits for nothing in " .. situation[2], function()
+              assert_soon(stage:run(situation[1], way, mover))
+            end)
+          end
+        end
+      end
+    end)
+  end
+
+  -- ---- fork ----
+
+  --- Runs a program that has `fork`, a `client`, and `never`, a job that polls.
+  local function run_forking(mover, text)
+    return support.run({ "-e", ([[
+      package.cpath = "%s/?.so;" .. package.cpath
+      local fork, wait = require "fork", require "fork.wait"
+      local core = require "luma.core"
+      local luma = require "luma"
+      local client = luma.client { poll_interval = 0.01, background = %s }
+      local boat = { user_prompt = "a boat sandbox:polls=2" }
+      local never = client:start { user_prompt = "a boat sandbox:state=never" }
+      repeat luma.update() until never.generation
+      local function say(...)
+        print(...)
+        io.stdout:flush()
+      end
+    ]]):format(stage.folder, tostring(mover == "thread")) .. text },
+      { LUMA_API_KEY = "k", LUMA_BASE_URL = stage.server.url }, "timeout 20")
+  end
+
+  for mover, where in pairs(MOVERS) do
+    describe("fork, with everything " .. where, function()
+      setup(function()
+        local code = os.execute(("cc -shared -fPIC -o %s/fork.so spec/support/fork.c"):format(stage.folder))
+        assert(code == true or code == 0, "cannot compile spec/support/fork.c")
+      end)
+
+      it("leaves both with an engine that works", function()
+        stage.server:reset {}
+        local ran = run_forking(mover, [[
+          local child = fork()
+          if child == 0 then
+            local generation = assert(client:submit(boat))
+            say("child waits", assert(client:wait(generation, { timeout = 10 })).state)
+            say("child starts", assert(client:start(boat):await(10)).state)
+            say("child has", never.state, client:fd() ~= nil)
+            client:close()
+            say("child ends", never.state)
+            os.exit(0, true)
+          end
+          say("parent", assert(client:start(boat):await(10)).state, never.state)
+          client:close()
+          say("parent closes", never.state, core.live())
+          say("child's end", ("%d"):format(wait(child)))
+        ]])
+
+        assert.equal("", ran.err)
+        assert.equal(0, ran.code)
+        for _, line in ipairs {
+          "child waits\tcompleted", "child starts\tcompleted",
+          "child has\t%l+\t" .. tostring(mover == "thread"), "child ends",
+          "parent\tcompleted\t%l+", "parent closes\tcancelled\t0", "child's end\t0",
+        } do
+          assert.matches("\n" .. line, "\n" .. ran.out)
+        end
+        assert.equal(4, stage.server:requests().submits) -- never, two in the child, one in the parent
+      end)
+
+      it("lets a child end that never uses luma", function()
+        local ran = run_forking(mover, [[
+          local child = fork()
+          if child == 0 then os.exit(7) end
+          say(assert(client:generate(boat)).state, ("%d"):format(wait(child)))
+        ]])
+
+        assert.same({ "", 0, "completed\t7\n" }, { ran.err, ran.code, ran.out })
+      end)
+
+      it("lets a child collect and close what its parent uses", function()
+        local ran = run_forking(mover, [[
+          local child = fork()
+          if child == 0 then
+            client:close()
+            client, never = nil, nil
+            collectgarbage()
+            collectgarbage()
+            os.exit(0, true)
+          end
+          say(assert(client:start(boat):await(10)).state, ("%d"):format(wait(child)))
+        ]])
+
+        assert.same({ "", 0, "completed\t0\n" }, { ran.err, ran.code, ran.out })
+      end)
+    end)
+  end
+end)

@@ -1,0 +1,399 @@
+local fake = require "spec.support.fake"
+local loop = require "luma.loop"
+
+--- Where the errors of callbacks go that are not to happen.
+local function fail(message)
+  error(message)
+end
+
+local function pack(...)
+  return { n = select("#", ...), ... }
+end
+
+describe("luma.loop", function()
+  local wire, source
+
+  before_each(function()
+    wire = fake.core { { body = "first" }, { body = "second" }, { body = "third" } }
+    source = loop.source(wire, false)
+  end)
+
+  --- Inside a task: waits for a request, and returns what its answer says.
+  local function ask()
+    return loop.await(source, wire:request "/").body
+  end
+
+  describe("run()", function()
+    it("returns what the function returns, nothing and nil included", function()
+      assert.same({ n = 3, nil, 2, nil }, pack(loop.run(function() return nil, 2, nil end)))
+      assert.same({ n = 0 }, pack(loop.run(function() end)))
+    end)
+
+    it("gives it the arguments", function()
+      assert.same({ n = 4, 1, "b", nil, 4 }, pack(loop.run(function(...) return ... end, 1, "b", nil, 4)))
+    end)
+
+    it("turns until it has ended", function()
+      assert.same({ "first", "second" }, { loop.run(function() return ask(), ask() end) })
+      assert.is_true(wire.turns >= 1)
+    end)
+
+    it("simply calls it inside a task", function()
+      local outer, inner
+
+      loop.run(function()
+        outer = loop.current()
+        assert.equal("first", loop.run(function()
+          inner = loop.current()
+          return ask()
+        end))
+      end)
+
+      assert.is_not_nil(outer)
+      assert.equal(outer, inner)
+    end)
+
+    it("raises an error of the function with the place where it was raised", function()
+      local ok, message = pcall(loop.run, function()
+        ask()
+        error "a mistake"
+      end)
+
+      assert.is_false(ok)
+      assert.matches("loop_spec.lua:%d+: a mistake\nstack traceback:", message)
+    end)
+
+    it("raises when the task waits for what never comes", function()
+      local ok, message = pcall(loop.run, function() loop.park(function() end) end)
+
+      assert.is_false(ok)
+      assert.matches("waits for nothing", message)
+    end)
+  end)
+
+  describe("current()", function()
+    it("is nothing outside", function()
+      assert.is_nil(loop.current())
+    end)
+
+    it("is nothing in a coroutine of the program", function()
+      local seen
+
+      coroutine.wrap(function() seen = loop.current() end)()
+
+      assert.is_nil(seen)
+    end)
+
+    it("is nothing in a coroutine of the program inside a task", function()
+      local inside, nested, after
+
+      loop.run(function()
+        inside = loop.current()
+        coroutine.wrap(function() nested = loop.current() end)()
+        after = loop.current()
+      end)
+
+      assert.is_not_nil(inside)
+      assert.is_nil(nested)
+      assert.equal(inside, after)
+    end)
+
+    it("lets a coroutine of the program inside a task block as outside", function()
+      local order = {}
+
+      local result = loop.run(function()
+        local walk = coroutine.wrap(function()
+          coroutine.yield(loop.run(ask))
+          coroutine.yield(loop.run(ask))
+        end)
+        order[1] = walk()
+        order[2] = walk()
+        return ask()
+      end)
+
+      assert.same({ "first", "second" }, order)
+      assert.equal("third", result)
+    end)
+  end)
+
+  describe("await()", function()
+    it("gives each task the answer to its own request", function()
+      wire = fake.core()
+      source = loop.source(wire, false)
+      local results = {}
+      wire.on_run = function()
+        if wire.turns == 1 then wire:finish(2, { body = "to b" }) end
+        if wire.turns == 2 then wire:finish(1, { body = "to a" }) end
+      end
+
+      loop.run(loop.all, {
+        function() results.a = ask() end,
+        function() results.b = ask() end,
+      })
+
+      assert.same({ a = "to a", b = "to b" }, results)
+    end)
+
+    it("hears nothing of requests that are not its own", function()
+      wire = fake.core()
+      source = loop.source(wire, false)
+      wire:finish(99, { body = "for nobody" })
+      wire.on_run = function() wire:finish(1, { body = "mine" }) end
+
+      assert.equal("mine", loop.run(ask))
+    end)
+
+    it("hands progress to the one who waits", function()
+      wire = fake.core()
+      source = loop.source(wire, false)
+      local notes = {}
+      wire:note(1, 5, 10)
+      wire:note(1, 10, 10)
+      wire.on_run = function() wire:finish(1, { body = "done" }) end
+
+      loop.run(function()
+        loop.await(source, wire:request "/", function(received, total) notes[#notes + 1] = received .. "/" .. total end)
+      end)
+
+      assert.same({ "5/10", "10/10" }, notes)
+    end)
+
+    it("leaves nothing of the request behind", function()
+      loop.run(ask)
+
+      assert.equal(0, source.count)
+      assert.same({}, source.waiting)
+    end)
+  end)
+
+  describe("spawn()", function()
+    it("runs the task until it first waits", function()
+      local steps = {}
+
+      loop.run(function()
+        local task = loop.spawn(nil, nil, function(word)
+          steps[1] = word
+          ask()
+          steps[2] = "after"
+        end, "before")
+        assert.same({ "before" }, steps)
+        assert.is_false(task.done)
+        ask()
+      end)
+
+      assert.same({ "before", "after" }, steps)
+    end)
+
+    it("says once when it has ended, with what it returned", function()
+      local ended = {}
+
+      loop.run(function()
+        loop.spawn(function(task) ended[#ended + 1] = task end, nil, function() return ask(), nil, 3 end)
+        ask()
+      end)
+
+      assert.equal(1, #ended)
+      assert.is_true(ended[1].done)
+      assert.same({ n = 3, "first", nil, 3 }, ended[1].results)
+      assert.is_nil(ended[1].failure)
+    end)
+
+    it("says so of one that never waits, before it returns", function()
+      local ended = false
+
+      loop.spawn(function() ended = true end, nil, function() end)
+
+      assert.is_true(ended)
+    end)
+
+    it("says so of one that fails, with a traceback", function()
+      local failure
+
+      local task = loop.spawn(function(task) failure = task.failure end, nil, function() error "a mistake" end)
+
+      assert.is_true(task.done)
+      assert.is_nil(task.results)
+      assert.matches("loop_spec.lua:%d+: a mistake\nstack traceback:.*loop_spec.lua:%d+", failure)
+    end)
+
+    it("goes on when an error is no text", function()
+      local task = loop.spawn(nil, nil, function() error { 1 } end)
+
+      assert.matches("^table: ", task.failure)
+    end)
+  end)
+
+  describe("raise()", function()
+    it("raises the failure of a task", function()
+      assert.error_matches(function()
+        loop.spawn(loop.raise, nil, function() error "a mistake" end)
+      end, "a mistake")
+    end)
+
+    it("lets a task that ended well be", function()
+      assert.has_no.errors(function() loop.spawn(loop.raise, nil, function() end) end)
+    end)
+  end)
+
+  describe("park() and wake()", function()
+    it("hand over what the one who wakes says", function()
+      local heard
+
+      loop.run(function()
+        local sleeper = loop.spawn(nil, nil, function() heard = pack(loop.park(function() end)) end)
+        loop.wake(sleeper, "a", nil, "c")
+        assert.is_nil(heard)
+        ask()
+      end)
+
+      assert.same({ n = 3, "a", nil, "c" }, heard)
+    end)
+
+    it("let a task wake itself, one turn later", function()
+      assert.equal("up", loop.run(function()
+        loop.wake(loop.current(), "up")
+        return loop.park()
+      end))
+    end)
+
+    it("wake in the order of the calls", function()
+      local order = {}
+
+      loop.run(function()
+        local sleepers = {}
+        for i = 1, 3 do
+          sleepers[i] = loop.spawn(nil, nil, function() table.insert(order, (loop.park(function() end))) end)
+        end
+        loop.wake(sleepers[3], "c")
+        loop.wake(sleepers[1], "a")
+        loop.wake(sleepers[2], "b")
+        ask()
+      end)
+
+      assert.same({ "c", "a", "b" }, order)
+    end)
+  end)
+
+  describe("all()", function()
+    it("runs the functions at the same time", function()
+      local order = {}
+
+      loop.run(loop.all, {
+        function() order[#order + 1] = "a begins"; ask(); order[#order + 1] = "a ends" end,
+        function() order[#order + 1] = "b begins"; ask(); order[#order + 1] = "b ends" end,
+      })
+
+      assert.same({ "a begins", "b begins", "a ends", "b ends" }, order)
+    end)
+
+    it("is over at once with none", function()
+      loop.run(loop.all, {})
+
+      assert.equal(0, wire.turns)
+    end)
+
+    it("is over soon with those that never wait", function()
+      local count = 0
+
+      loop.run(loop.all, { function() count = count + 1 end, function() count = count + 1 end })
+
+      assert.equal(2, count)
+    end)
+
+    it("may stand inside another", function()
+      local count = 0
+      local function one() ask(); count = count + 1 end
+
+      loop.run(loop.all, { one, function() loop.all { one, one } end })
+
+      assert.equal(3, count)
+    end)
+
+    it("raises the first error once all have ended", function()
+      local ended = false
+
+      local ok, message = pcall(loop.run, loop.all, {
+        function() error "the first mistake" end,
+        function() ask(); ended = true end,
+        function() ask(); error "the second mistake" end,
+      })
+
+      assert.is_false(ok)
+      assert.matches("loop_spec.lua:%d+: the first mistake", message)
+      assert.is_true(ended)
+    end)
+
+    it("serves several sources", function()
+      local other = fake.core { { body = "theirs" } }
+      local theirs = loop.source(other, false)
+      local results = {}
+
+      loop.run(loop.all, {
+        function() results.mine = ask() end,
+        function() results.theirs = loop.await(theirs, other:request "/").body end,
+      })
+
+      assert.same({ mine = "first", theirs = "theirs" }, results)
+    end)
+  end)
+
+  describe("defer()", function()
+    it("calls back outside any task", function()
+      local inside, task = false, nil
+
+      loop.run(function()
+        loop.defer(fail, function() inside, task = true, loop.current() end)
+        assert.is_false(inside)
+        ask()
+      end)
+
+      assert.is_true(inside)
+      assert.is_nil(task)
+    end)
+
+    it("calls back before run() returns", function()
+      local heard
+
+      loop.run(function() loop.defer(fail, function(...) heard = pack(...) end, 1, nil, 3) end)
+
+      assert.same({ n = 3, 1, nil, 3 }, heard)
+    end)
+
+    it("calls back in order, those that are added meanwhile too", function()
+      local order = {}
+
+      loop.run(function()
+        loop.defer(fail, function()
+          order[#order + 1] = 1
+          loop.defer(fail, function() order[#order + 1] = 3 end)
+        end)
+        loop.defer(fail, function() order[#order + 1] = 2 end)
+      end)
+
+      assert.same({ 1, 2, 3 }, order)
+    end)
+
+    it("reports an error and goes on", function()
+      local report, after
+
+      loop.run(function()
+        loop.defer(function(message) report = message end, function() error "a mistake" end)
+        loop.defer(fail, function() after = true end)
+      end)
+
+      assert.matches("loop_spec.lua:%d+: a mistake\nstack traceback:", report)
+      assert.is_true(after)
+    end)
+
+    it("lets a callback make calls that block", function()
+      local body
+
+      loop.run(function()
+        loop.defer(fail, function() body = loop.run(ask) end)
+        ask()
+      end)
+
+      assert.equal("second", body)
+    end)
+  end)
+end)

@@ -1,0 +1,292 @@
+local core = require "luma.core"
+local loop = require "luma.loop"
+local poller = require "luma.poller"
+local support = require "spec.support.client"
+
+local function least() return 0 end
+
+local function most() return 1 end
+
+describe("luma.poller", function()
+  describe("pause()", function()
+    local policy = { poll_interval = 2, poll_max = 10 }
+
+    it("grows by half from look to look, up to the limit", function()
+      local pauses = {}
+      for looks = 0, 6 do pauses[looks + 1] = poller.pause(policy, looks, nil, 0, most) end
+
+      assert.same({ 2, 3, 4.5, 6.75, 10, 10, 10 }, pauses)
+    end)
+
+    it("leaves a quarter to chance", function()
+      assert.equal(1.5, poller.pause(policy, 0, nil, 0, least))
+      assert.equal(1.75, poller.pause(policy, 0, nil, 0, function() return 0.5 end))
+    end)
+
+    it("stays at the limit after any number of looks", function()
+      assert.equal(10, poller.pause(policy, 1e6, nil, 0, most))
+    end)
+
+    it("is half of what the service expects", function()
+      assert.equal(4, poller.pause(policy, 5, { estimate = 8 }, 0, most))
+    end)
+
+    it("is half of what the progress lets expect", function()
+      assert.equal(3, poller.pause(policy, 5, { progress = 0.75 }, 18, most))
+    end)
+
+    for name, generation in pairs {
+      ["far too much"] = { estimate = 1e9 }, ["hardly begun"] = { progress = 0.001 },
+    } do
+      it("is the limit when it expects " .. name, function()
+        assert.equal(10, poller.pause(policy, 0, generation, 60, most))
+      end)
+    end
+
+    it("is the first pause when it expects next to nothing", function()
+      assert.equal(2, poller.pause(policy, 5, { estimate = 0.1 }, 0, most))
+    end)
+
+    for name, generation in pairs {
+      ["no estimate"] = {}, ["an estimate of 0"] = { estimate = 0 }, ["an estimate below 0"] = { estimate = -5 },
+      ["a progress of 0"] = { progress = 0 }, ["a progress of 1"] = { progress = 1 },
+    } do
+      it("makes nothing of " .. name, function()
+        assert.equal(3, poller.pause(policy, 1, generation, 60, most))
+      end)
+    end
+  end)
+
+  describe("a client with many that wait", function()
+    local server, client
+
+    setup(function() server = support.sandbox() end)
+
+    teardown(function() server:stop() end)
+
+    before_each(function()
+      server:reset { polls = 1 }
+      client = support.connect(server, { poll_interval = 0.1, poll_max = 0.1 })
+    end)
+
+    after_each(function()
+      client = nil
+      support.tidy()
+    end)
+
+    --- What the service is asked for by then.
+    local function count()
+      return support.count(server, "POST", "^/luma/tasks"), support.count(server, "GET", "^/luma/generations")
+    end
+
+    local function submit_many(n, directives)
+      local list = {}
+      for i = 1, n do
+        list[i] = assert(client:submit { user_prompt = ("boat %d %s"):format(i, directives or "") })
+      end
+      return list
+    end
+
+    local function ids_of(generations)
+      local ids = {}
+      for i, generation in ipairs(generations) do ids[i] = generation.id end
+      return ids
+    end
+
+    --- Waits for all at the same time: results and errors by place.
+    local function wait_for_all(targets, opts)
+      local results, problems, functions = {}, {}, {}
+      for i, target in ipairs(targets) do
+        functions[i] = function() results[i], problems[i] = client:wait(target, opts) end
+      end
+      loop.run(loop.all, functions)
+      return results, problems
+    end
+
+    local function assert_all_completed(targets, results)
+      for i, target in ipairs(targets) do
+        assert.same({ target.id or target, "completed" }, { results[i].id, results[i].state })
+      end
+    end
+
+    local ROUNDS = 6
+
+    --- Sees 100 generations through and prints what that took.
+    local function see_through(what, targets)
+      client.options.poll_interval, client.options.poll_max = 0.2, 0.2
+      local results = wait_for_all(targets)
+      local tasks, gets = count()
+      print(("\n%d pending generations, %s: %d batch and %d single queries in %d rounds"):format(
+        #targets, what, tasks, gets, ROUNDS))
+      assert_all_completed(targets, results)
+      return tasks, gets
+    end
+
+    it("asks for a hundred in two requests a round", function()
+      local targets = submit_many(100, "sandbox:polls=" .. ROUNDS)
+
+      local tasks, gets = see_through("equal pauses", targets)
+
+      assert.is_true(tasks >= 2 * ROUNDS and tasks <= 3 * ROUNDS, tasks)
+      assert.equal(0, gets)
+    end)
+
+    it("asks for a hundred in few requests though chance has its part in each pause", function()
+      client.random = math.random
+      local targets = submit_many(100, "sandbox:polls=" .. ROUNDS)
+
+      local tasks, gets = see_through("pauses left to chance", targets)
+
+      assert.is_true(tasks >= 2 * ROUNDS and tasks <= 3 * ROUNDS, tasks)
+      assert.is_true(gets <= ROUNDS, gets)
+    end)
+
+    it("asks for a hundred of which it has nothing but the ids in two requests a round", function()
+      local targets = ids_of(submit_many(100, "sandbox:polls=" .. ROUNDS))
+
+      local tasks, gets = see_through("known by their ids", targets)
+
+      assert.is_true(tasks >= 2 * ROUNDS and tasks <= 3 * ROUNDS, tasks)
+      assert.equal(0, gets)
+    end)
+
+    it("asks for no more than fifty at once", function()
+      wait_for_all(ids_of(submit_many(60)))
+
+      local sizes = {}
+      for _, seen in ipairs(support.log(server)) do
+        if seen.path == "/luma/tasks" then sizes[#sizes + 1] = #core.decode(seen.body).ids end
+      end
+      table.sort(sizes)
+      assert.same({ 10, 50 }, sizes)
+    end)
+
+    it("asks for one alone by its own address", function()
+      local targets = submit_many(1)
+
+      assert_all_completed(targets, wait_for_all(targets))
+      assert.same({ 0, 1 }, { count() })
+    end)
+
+    it("is told by which generation each answer is, not by its place", function()
+      local targets = submit_many(10, "sandbox:batch_order=reversed")
+
+      assert_all_completed(targets, wait_for_all(targets))
+      assert.same({ 1, 0 }, { count() })
+    end)
+
+    it("understands the gateway's envelope", function()
+      local targets = submit_many(10, "sandbox:batch_shape=envelope")
+
+      assert_all_completed(targets, wait_for_all(targets))
+      assert.same({ 1, 0 }, { count() })
+    end)
+
+    for _, shape in ipairs { "missing", "html", "object" } do
+      it(("asks one by one where the batch query is %s, and does not try it again"):format(shape), function()
+        local targets = submit_many(10, "sandbox:polls=2 sandbox:batch_shape=" .. shape)
+
+        assert_all_completed(targets, wait_for_all(targets, { retries = 0 }))
+        assert.same({ 1, 20 }, { count() })
+      end)
+    end
+
+    for _, status in ipairs { 400, 404, 501 } do
+      it(("asks one by one where the batch query is answered %d"):format(status), function()
+        local targets = submit_many(3, "sandbox:batch_fault=" .. status)
+
+        assert_all_completed(targets, wait_for_all(targets, { retries = 0 }))
+        assert.same({ 1, 3 }, { count() })
+      end)
+    end
+
+    for _, fault in ipairs { "500x1", "503x1", "429x1", "dropx1", "cutx1" } do
+      it(("asks for several again after %s"):format(fault), function()
+        local targets = submit_many(3, "sandbox:batch_fault=" .. fault)
+
+        assert_all_completed(targets, wait_for_all(targets, { retries = 0 }))
+        assert.same({ 2, 0 }, { count() })
+      end)
+    end
+
+    it("tells each who waits of an error that will not pass", function()
+      local targets = submit_many(3, "sandbox:batch_fault=401")
+
+      local results, problems = wait_for_all(targets)
+
+      assert.same({}, results)
+      for i, target in ipairs(targets) do
+        assert.same({ "auth", target.id }, { problems[i].kind, problems[i].id })
+      end
+    end)
+
+    it("asks by itself for one that an answer leaves out", function()
+      local known = submit_many(2)
+
+      local results, problems = wait_for_all { known[1], "no-such-id", known[2] }
+
+      assert.equal("invalid", problems[2].kind)
+      assert.equal("no-such-id", problems[2].id)
+      assert.same({ known[1].id, known[2].id }, { results[1].id, results[3].id })
+    end)
+
+    it("tells each of its own failure", function()
+      local good, bad = submit_many(1)[1], submit_many(1, "sandbox:state=failed")[1]
+
+      local results, problems = wait_for_all { good, bad }
+
+      assert.equal(good.id, results[1].id)
+      assert.same({ "failed", bad.id }, { problems[2].kind, problems[2].id })
+    end)
+
+    it("serves two who wait for the same one", function()
+      local generation = submit_many(1)[1]
+
+      assert_all_completed({ generation, generation }, wait_for_all { generation, generation })
+    end)
+
+    it("does not let one wait for the pause of another", function()
+      local ended = {}
+      local patient, eager = submit_many(1)[1], submit_many(1)[1]
+
+      loop.run(loop.all, {
+        function()
+          assert(client:wait(patient, { timeout = 1, poll_interval = 100, poll_max = 100 }))
+          ended[#ended + 1] = "patient"
+        end,
+        function()
+          assert(client:wait(eager))
+          ended[#ended + 1] = "eager"
+        end,
+      })
+
+      assert.same({ "eager", "patient" }, ended)
+    end)
+
+    it("does not let one that cannot wait end the wait of another", function()
+      local targets = submit_many(2, "sandbox:batch_delay=0.6")
+      local results, problems = {}, {}
+
+      loop.run(loop.all, {
+        function() results[1], problems[1] = client:wait(targets[1].id, { timeout = 0.3 }) end,
+        function() results[2], problems[2] = client:wait(targets[2].id) end,
+      })
+
+      assert.equal("timeout", problems[1].kind)
+      assert.equal(targets[2].id, results[2].id)
+    end)
+
+    it("serves two clients at the same time", function()
+      local other = support.connect(server)
+      local mine, theirs = submit_many(1)[1], assert(other:submit { user_prompt = "b" })
+      local results = {}
+
+      loop.run(loop.all, {
+        function() results[1] = client:wait(mine) end,
+        function() results[2] = other:wait(theirs) end,
+      })
+
+      assert_all_completed({ mine, theirs }, results)
+    end)
+  end)
+end)

@@ -1,0 +1,129 @@
+--- What the specs of the Lua layer share: a sandbox, clients that do not wait
+--- long, programs in a process of their own, and nothing left when one ends.
+local client = require "luma.client"
+local core = require "spec.support.core"
+local sandbox = require "luma.sandbox"
+
+local support = {
+  serve = core.serve,
+  path = core.path,
+  read = core.read,
+  write = core.write,
+  dead_base = core.dead_base,
+}
+
+support.KEY = "sk-very-secret-key"
+support.NONE = {} -- in place of an option's value: not given at all
+
+local clients = {}
+
+local function nothing() end
+
+local function zero() return 0 end
+
+--- A client of a server, or of any base, that looks often and makes no pause
+--- between attempts; tidy() closes it.
+---@param server { url: string, ca_file?: string }|string
+---@param options? table further options
+---@return luma.Client
+function support.connect(server, options)
+  local all = {
+    api_key = support.KEY,
+    poll_interval = 0.002,
+    poll_max = 0.004,
+    request_timeout = 20,
+  }
+  if type(server) == "table" then
+    all.base_url, all.ca_file = server.url, server.ca_file
+  else
+    all.base_url = server
+  end
+  for name, value in pairs(options or {}) do
+    if value == support.NONE then value = nil end
+    all[name] = value
+  end
+  local made = assert(client.new(all, nothing, zero))
+  clients[#clients + 1] = made
+  return made
+end
+
+--- A sandbox whose generations are completed at the first look; to be stopped
+--- by the spec that starts it.
+---@param options? table
+---@return luma.SandboxServer
+function support.sandbox(options)
+  local server = assert(sandbox.start(options or { polls = 1 }))
+  return server
+end
+
+--- How many requests a sandbox or a fault server has received.
+---@param server table
+---@param method? string
+---@param pattern? string of the path
+---@return integer
+function support.count(server, method, pattern)
+  local n = 0
+  for _, seen in ipairs(support.log(server)) do
+    if (not method or seen.method == method) and (not pattern or seen.path:find(pattern)) then n = n + 1 end
+  end
+  return n
+end
+
+--- What a sandbox or a fault server has received, oldest first.
+---@return table[]
+function support.log(server)
+  return server.log and server:log() or server:requests().requests
+end
+
+--- How many submits or extensions a server has received.
+---@return integer
+function support.submits(server)
+  return support.count(server, "POST", "^/luma/generations")
+end
+
+local function quoted(text)
+  return "'" .. text:gsub("'", "'\\''") .. "'"
+end
+
+--- Runs a program of this Lua in a process of its own.
+---@param words string[] the program's file, or -e and its text, and arguments
+---@param environment? table<string, string> besides this process's, LUMA_* apart
+---@param prefix? string shell words before it
+---@return { code: integer, out: string, err: string }
+function support.run(words, environment, prefix)
+  local command = { prefix or "", "env -u LUMA_API_KEY -u LUMA_BASE_URL -u LUMA_DIALECT" }
+  for name, value in pairs(environment or {}) do command[#command + 1] = name .. "=" .. quoted(value) end
+  command[#command + 1] = quoted(os.getenv "LUA" or arg[-1])
+  for _, word in ipairs(words) do command[#command + 1] = quoted(word) end
+  local errors = os.tmpname()
+  local pipe = assert(io.popen(("%s </dev/null 2>%s; echo \"code $?\""):format(
+    table.concat(command, " "), quoted(errors))))
+  local text = pipe:read "*a"
+  pipe:close()
+  local out, code = text:match "^(.*)code (%d+)\n$"
+  local err = support.read(errors)
+  os.remove(errors)
+  return { code = tonumber(code), out = out, err = err }
+end
+
+--- What a function raises, with the place, or nil.
+---@return string?
+function support.raised(fn, ...)
+  local ok, message = pcall(fn, ...)
+  return not ok and tostring(message) or nil
+end
+
+--- Leaves the clients so far to the garbage collector.
+function support.forget()
+  clients = {}
+end
+
+--- For after_each: closes and ends what the spec began, and fails if a client
+--- or a request is left.
+function support.tidy()
+  for _, made in ipairs(clients) do made:close() end
+  support.forget()
+  core.tidy()
+end
+
+return support

@@ -1,0 +1,67 @@
+--- A core without a network, for specs of what stands on it: a table with the
+--- core's functions that notes what it is asked and answers as it is told.
+local fake = {}
+
+---@class fake.Core
+---@field sent table[] what was asked for, by id
+---@field turns integer calls of run
+local Core = {}
+Core.__index = Core
+
+--- A core that answers its requests in turn, the last answer for ever. With
+--- none it answers what finish() says.
+---@param responses? luma.Response[]
+---@return fake.Core
+function fake.core(responses)
+  return setmetatable({ sent = {}, ready = {}, responses = responses, turns = 0, cancelled = {} }, Core)
+end
+
+local function add(self, entry)
+  local id = #self.sent + 1
+  self.sent[id] = entry
+  if self.responses then self:finish(id, self.responses[id] or self.responses[#self.responses]) end
+  return id
+end
+
+function Core:request(path, body, timeout, delay, once)
+  return add(self, { path = path, body = body, timeout = timeout, delay = delay, once = once })
+end
+
+function Core:timer(seconds)
+  return add(self, { seconds = seconds })
+end
+
+function Core:cancel(id)
+  self.cancelled[#self.cancelled + 1] = id
+  self:finish(id, { kind = "cancelled", message = "cancelled", lasting = true, sent = "no" })
+end
+
+--- Has a request end with the next take().
+function Core:finish(id, response)
+  table.insert(self.ready, { id, response })
+end
+
+--- Has take() tell of a download's progress.
+function Core:note(id, received, total)
+  table.insert(self.ready, { id, nil, received, total })
+end
+
+--- Called in each turn of the loop, to be replaced.
+function Core.on_run() end
+
+function Core:run(seconds)
+  self.turns = self.turns + 1
+  assert(self.turns < 10000, "the loop turns and nothing happens")
+  self.on_run(seconds)
+end
+
+function Core:take()
+  local entry = table.remove(self.ready, 1)
+  if entry then return (table.unpack or unpack)(entry, 1, 4) end -- luacheck: ignore 143
+end
+
+function Core.background() end
+
+function Core.close() end
+
+return fake
