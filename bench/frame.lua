@@ -1,0 +1,451 @@
+--- What one call of luma.update() takes out of a frame, whatever the network,
+-- TLS, name lookups and the disk do meanwhile. See frame.md.
+--
+--     lua bench/frame.lua [quick|full]
+--
+-- Each case runs in a process of its own, against a server in another one, on
+-- loopback alone. Goals are marked as met or missed; the exit code tells
+-- whether all were met.
+
+local here = arg[0]:match("^(.*)/[^/]*$") or "."
+local JOBS = 1000
+local CLIP = 100e6 -- bytes
+local SMALL_CLIP = 1e6
+
+local unpack = table.unpack or unpack -- luacheck: ignore 143
+
+-- ---- goals, in microseconds ----
+
+local GOALS = {
+  idle = { { "wall", "median", 1 } },
+  pending = { { "wall", "median", 20 } },
+  background = { { "wall", "p999", 100 }, { "cpu", "max", 1000 } },
+  foreground = { { "cpu", "max", 1000 } },
+  first = { { "cpu", "max", 3000 } },
+  cancel = { { "wall", "max", 1000 } },
+}
+local MEMORY = 4096 -- bytes a pending job may hold
+local SAME = 1 -- microseconds that 1,000 pending jobs may add to an idle call
+
+local WORDS = { median = "median", p999 = "99.9 %", max = "maximum" }
+
+-- ---- in the process of a case ----
+
+local clock, luma, place -- the last: where the server is, and what to write to
+local hz, background
+
+local function say(kind, ...)
+  io.stdout:write(kind, "\t", table.concat({ ... }, "\t"), "\n")
+  io.stdout:flush()
+end
+
+--- Frames with a call of `fn` in each, until `until_true` says so or the time
+--- is over; it runs after the call, as the rest of a game's frame would.
+local function play(seconds, until_true, fn)
+  local at = clock.now()
+  local finish = at + seconds
+  repeat
+    at = math.max(at + 1 / hz, clock.now())
+    clock.sleep_until(at)
+    clock.measure(1, fn or luma.update)
+    if until_true and until_true() then return true end
+  until at > finish
+  return until_true == nil
+end
+
+--- Frames until it is so.
+local function play_until(until_true)
+  assert(play(120, until_true), "it does not come to that")
+end
+
+--- What the samples since the last report say. `of` are names of GOALS.
+local function report(name, of, series)
+  say("row", name, of, clock.take(series or 1))
+end
+
+local function connect(options)
+  local all = { api_key = "bench", background = background }
+  for name, value in pairs(options) do all[name] = value end
+  return luma.client(all)
+end
+
+local function plain() return ("http://127.0.0.1:%d"):format(place.plain) end
+
+local function secure() return ("https://127.0.0.1:%d"):format(place.secure) end
+
+local function check(job)
+  if job.error then error(tostring(job.error), 0) end
+end
+
+local function goals(name)
+  local mode = background and "background" or "foreground"
+  return name and name .. "," .. mode or mode
+end
+
+--- Plays while `begin`, which returns a job, is called anew as soon as the
+--- job has ended, but not more often than each `pause` seconds.
+local function play_jobs(seconds, begin, pause)
+  local job, due = begin(), clock.now() + pause
+  play(seconds, function()
+    if not job:done() or clock.now() < due then return false end
+    check(job)
+    job, due = begin(), clock.now() + pause
+  end)
+  return job
+end
+
+local cases = {}
+
+function cases.idle(seconds)
+  local client = connect { base_url = plain() }
+  local job = client:spawn(client.get, client, "first")
+  play_until(function() return job:done() end)
+  check(job)
+  clock.take(1)
+  play(seconds)
+  report("nothing happens", goals "idle")
+  client:close()
+end
+
+local function count_pending(jobs)
+  local n = 0
+  for _, job in ipairs(jobs) do
+    check(job)
+    if job.generation then n = n + 1 end
+  end
+  return n
+end
+
+--- Bytes that Lua and malloc hold, the second without the first.
+local function memory()
+  collectgarbage()
+  collectgarbage()
+  local lua = collectgarbage("count") * 1024
+  -- LuaJIT does not take its memory from malloc.
+  return lua, rawget(_G, "jit") and clock.heap() or clock.heap() - lua
+end
+
+--- Connections and handles, as many as a client keeps, are there before the
+--- jobs are counted.
+local function warm_up(client)
+  local jobs = {}
+  for i = 1, 32 do jobs[i] = client:spawn(client.get, client, "first") end
+  play_until(function()
+    for _, job in ipairs(jobs) do
+      if not job:done() then return false end
+    end
+    return true
+  end)
+end
+
+local function wait_for(n)
+  return function(seconds)
+    local client = connect { base_url = plain() }
+    warm_up(client)
+    local lua, c = memory()
+    local jobs = {}
+    for i = 1, n do
+      jobs[i] = assert(client:start({ user_prompt = "boat " .. i }, { path = ("%s.%d.mp4"):format(place.file, i) }))
+    end
+    clock.take(1)
+    play_until(function() return jobs[n].generation and count_pending(jobs) == n end)
+    if n > 1 then report("1,000 jobs begin", goals()) end
+    local submitted = {}
+    for i, job in ipairs(jobs) do submitted[i] = job.generation end
+    local looked = 0
+    play_until(function()
+      while looked < n and jobs[looked + 1].generation ~= submitted[looked + 1] do looked = looked + 1 end
+      return looked == n
+    end)
+    if n > 1 then report("1,000 jobs are first looked at", goals()) end
+    submitted = nil -- luacheck: ignore 311
+    play(1.5 * seconds) -- the second look is the last at which much is new
+    local lua_now, c_now = memory()
+    clock.take(1)
+    play(seconds)
+    count_pending(jobs)
+    if n == 1 then return report("one job is pending", goals()) end
+    report("1,000 jobs are pending", goals(background and "pending" or "same"))
+    say("memory", (lua_now - lua) / n, (c_now - c) / n)
+    client:close()
+  end
+end
+
+cases.one, cases.pending = wait_for(1), wait_for(JOBS)
+
+local function shake_hands(name, ca)
+  return function(seconds)
+    local client = connect { base_url = secure(), ca_file = place[ca] }
+    local function begin() return client:spawn(client.get, client, "first") end
+    local job = begin()
+    play_until(function() return job:done() end)
+    check(job)
+    report(("the first TLS handshake, %s"):format(name), background and goals() or "first")
+    play_jobs(seconds, begin, 0.05)
+    report(("more handshakes, %s"):format(name), goals())
+    client:close()
+  end
+end
+
+cases.tls, cases.system = shake_hands("own CA", "ca"), shake_hands("system's CAs", "bundle")
+
+local function fetch(name, base, size)
+  return function(seconds)
+    local client = connect { base_url = base(), ca_file = place.ca }
+    local url = ("%s/clip/%d"):format(base(), size)
+    play_jobs(seconds, function()
+      return client:spawn(function()
+        assert(client:download(url, place.file))
+      end)
+    end, 0)
+    report(name, goals())
+    client:close()
+  end
+end
+
+cases.download = fetch("100 MB are fetched", plain, CLIP)
+cases.secure = fetch("100 MB are fetched, TLS", secure, CLIP)
+cases.disk = fetch("the disk is slow", plain, SMALL_CLIP)
+
+function cases.lookup(seconds)
+  local client = connect { base_url = "https://dead.invalid" }
+  local finish = clock.now() + seconds
+  repeat
+    local job = client:spawn(client.get, client, "first")
+    play(math.max(0.1, seconds / 10))
+    if job:done() then error("the lookup did not hang: " .. tostring(job.error), 0) end
+    clock.measure(2, job.cancel, job)
+    play_until(function() return job:done() end)
+    if job.state ~= "cancelled" then error("not cancelled: " .. tostring(job.error), 0) end
+  until clock.now() > finish
+  report("a name lookup hangs", goals())
+  report("cancel() meanwhile", goals "cancel", 2)
+  client:close()
+end
+
+--- What measuring costs by itself, in frames like these.
+local function calibrate()
+  play(0.5, nil, function() end)
+  say("cost", clock.take(1))
+end
+
+local function run_case(name, seconds)
+  calibrate()
+  cases[name](seconds)
+end
+
+-- ---- in the process that starts the others ----
+
+local function quoted(text)
+  return "'" .. tostring(text):gsub("'", "'\\''") .. "'"
+end
+
+local function run(command)
+  local pipe = assert(io.popen(command .. " 2>&1; echo \"code $?\""))
+  local text = pipe:read("*a")
+  pipe:close()
+  local out, code = text:match("^(.*)code (%d+)\n$")
+  return tonumber(code) == 0, out
+end
+
+local function read_file(path)
+  local file = io.open(path, "rb")
+  if not file then return nil end
+  local text = file:read("*a")
+  file:close()
+  return text
+end
+
+--- A C file as a shared library. Lua's functions come from the host.
+local function compile(folder, name, flags)
+  local output = ("%s/%s.so"):format(folder, name)
+  local ok, out = run(("${CC:-cc} -shared -fPIC -O2 -Wall -o %s %s/support/%s.c %s -ldl"):format(
+    quoted(output), quoted(here), name, flags or ""))
+  if not ok then error("cannot compile " .. name .. ".c:\n" .. out, 0) end
+  return output
+end
+
+--- Where lua.h is; one for 5.1 serves LuaJIT too.
+local function lua_flags()
+  local version = _VERSION:match("%d%.%d")
+  for _, name in ipairs { "lua" .. version, "lua-" .. version, "lua" .. version:gsub("%.", "") } do
+    local ok, out = run("pkg-config --cflags " .. name)
+    if ok then return (out:gsub("\n", " ")) end
+  end
+  return ""
+end
+
+local function load_clock(path)
+  return assert(package.loadlib(path, "luaopen_frame_clock"))()
+end
+
+local CA_FILES = {
+  "/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/cert.pem",
+}
+
+--- The authorities of this system and the server's own, in one file.
+local function write_bundle(path, ca)
+  for _, name in ipairs(CA_FILES) do
+    local text = read_file(name)
+    if text then
+      local file = assert(io.open(path, "wb"))
+      file:write(text, "\n", read_file(ca))
+      file:close()
+      return path
+    end
+  end
+end
+
+--- Starts the server, which ends when the pipe is closed, and notes where it is.
+local function start_server(folder, lua)
+  local found = {
+    clock = folder .. "/clock.so", file = folder .. "/clip.mp4", ca = folder .. "/ca.pem",
+  }
+  local ready = folder .. "/ready"
+  found.pipe = assert(io.popen(("%s %s/support/server.lua %s %s"):format(
+    lua, quoted(here), quoted(ready), quoted(found.ca)), "w"))
+  for _ = 1, 100 do
+    local ports = read_file(ready)
+    if ports then
+      found.plain, found.secure = ports:match("(%d+) (%d+)")
+      found.bundle = write_bundle(folder .. "/bundle.pem", found.ca)
+      return found
+    end
+    clock.sleep_until(clock.now() + 0.05)
+  end
+  error("the server does not start", 0)
+end
+
+-- ---- the table ----
+
+local missed = 0
+
+local function judge(condition, text)
+  if not condition then missed = missed + 1 end
+  return (condition and "met: " or "MISSED: ") .. text
+end
+
+--- The verdict on each goal of a row.
+local function verdicts(row, idle)
+  local list = {}
+  for name in row.goals:gmatch("[^,]+") do
+    for _, goal in ipairs(GOALS[name] or {}) do
+      local clock_name, rank, limit = unpack(goal)
+      list[#list + 1] = judge(row[clock_name][rank] <= limit,
+        ("%s %s <= %g"):format(clock_name, WORDS[rank], limit))
+    end
+    if name == "same" and idle then
+      list[#list + 1] = judge(row.wall.median <= idle.wall.median + SAME,
+        ("wall median <= %g more than idle"):format(SAME))
+    end
+  end
+  return table.concat(list, "; ")
+end
+
+local function print_head()
+  print(("%-38s %4s %6s  %8s %8s %9s  %8s %8s %9s  %s"):format("one update() while ...", "Hz", "calls",
+    "wall 50%", "99.9%", "max", "cpu 50%", "99.9%", "max", "goals, in microseconds"))
+end
+
+local function print_row(row, rate, idle)
+  print(("%-38s %4d %6d  %8.1f %8.1f %9.1f  %8.1f %8.1f %9.1f  %s"):format(row.name, rate, row.n,
+    row.wall.median, row.wall.p999, row.wall.max, row.cpu.median, row.cpu.p999, row.cpu.max,
+    verdicts(row, idle)))
+end
+
+local function split(line)
+  local words = {}
+  for word in line:gmatch("[^\t]+") do words[#words + 1] = word end
+  return words
+end
+
+--- Three seconds as microseconds, less what measuring costs.
+local function ranks(words, first, less)
+  local function us(i) return math.max(0, tonumber(words[i]) * 1e6 - less) end
+  return { median = us(first), p999 = us(first + 1), max = us(first + 2) }
+end
+
+local PRELOADS = { lookup = "slow_lookup", disk = "slow_disk" }
+local ORDER = { "idle", "one", "pending", "tls", "system", "download", "secure", "lookup", "disk" }
+
+--- Runs a case in a process of its own and prints its rows.
+local function show(found, lua, name, rate, mode, seconds, idle)
+  local preload = PRELOADS[name]
+  local ok, out = run(("%s %s %s/frame.lua --case %s %d %s %g %s %d %d %s %s %s"):format(
+    preload and "LD_PRELOAD=" .. quoted(("%s/%s.so"):format(found.folder, preload)) or "", lua, quoted(here),
+    name, rate, mode, seconds, quoted(found.clock), found.plain, found.secure, quoted(found.file),
+    quoted(found.ca), quoted(found.bundle or "")))
+  if not ok then error(("case %s failed:\n%s"):format(name, out), 0) end
+  local cost, first
+  for line in out:gmatch("[^\n]+") do
+    local words = split(line)
+    if words[1] == "cost" then
+      cost = { wall = tonumber(words[3]) * 1e6, cpu = tonumber(words[6]) * 1e6 }
+    elseif words[1] == "memory" then
+      print(("    memory per pending job: %.0f bytes in Lua, %.0f in C"):format(
+        tonumber(words[2]), tonumber(words[3])) .. "  "
+        .. judge(words[2] + words[3] <= MEMORY, ("<= %d"):format(MEMORY)))
+    else
+      local row = {
+        name = words[2], goals = words[3], n = tonumber(words[4]),
+        wall = ranks(words, 5, cost.wall), cpu = ranks(words, 8, cost.cpu),
+      }
+      first = first or row
+      print_row(row, rate, idle)
+    end
+  end
+  return first, cost
+end
+
+local function main(kind)
+  local seconds, rates = 10, { 60, 240 }
+  if kind == "quick" then seconds, rates = 1, { 240 } end
+  local lua = quoted(arg[-1])
+  local folder = os.tmpname()
+  os.remove(folder)
+  assert(run("mkdir -p " .. quoted(folder)))
+  clock = load_clock(compile(folder, "clock", lua_flags()))
+  compile(folder, "slow_lookup")
+  compile(folder, "slow_disk")
+  local found = start_server(folder, lua)
+  found.folder = folder
+  local ok, problem = pcall(function()
+    for _, mode in ipairs { "background", "foreground" } do
+      print(("\n%s, background = %s, microseconds"):format(_VERSION, tostring(mode == "background")))
+      print_head()
+      for _, rate in ipairs(rates) do
+        local idle
+        for _, name in ipairs(ORDER) do
+          if name ~= "system" or found.bundle then
+            local row, cost = show(found, lua, name, rate, mode, seconds, idle)
+            if name == "idle" then
+              idle = row
+              print(("    measuring costs %.2f wall, %.2f cpu, which is taken off"):format(cost.wall, cost.cpu))
+            end
+          end
+        end
+      end
+    end
+  end)
+  found.pipe:close()
+  run("rm -rf " .. quoted(folder))
+  if not ok then error(problem, 0) end
+  print(missed == 0 and "\nall goals met" or ("\n%d goals missed"):format(missed))
+  return missed == 0
+end
+
+if arg[1] == "--case" then
+  local _, name, rate, mode, seconds, clock_path = unpack(arg)
+  hz, background = tonumber(rate), mode == "background"
+  place = {
+    plain = tonumber(arg[7]), secure = tonumber(arg[8]), file = arg[9], ca = arg[10], bundle = arg[11],
+  }
+  clock = load_clock(clock_path)
+  luma = require "luma"
+  run_case(name, tonumber(seconds))
+elseif arg[1] == nil or arg[1] == "full" or arg[1] == "quick" then
+  os.exit(main(arg[1]) and 0 or 1)
+else
+  io.stderr:write("usage: lua bench/frame.lua [quick|full]\n")
+  os.exit(2)
+end
