@@ -126,7 +126,6 @@ local function fill(column, clients, look, rounds)
   for round = 1, rounds do
     for _, client in ipairs(clients) do
       if not client.peer or round <= PEER_ROUNDS then
-        client.is_here = true
         found[client.name] = found[client.name] or {}
         local list = found[client.name]
         list[#list + 1] = look(client)
@@ -163,7 +162,12 @@ end
 local function table_of(title, columns, clients)
   local rows = {}
   for _, client in ipairs(clients) do
-    if client.is_here then rows[#rows + 1] = client.name end
+    for _, column in ipairs(columns) do
+      if ratios[column][client.name] then
+        rows[#rows + 1] = client.name
+        break
+      end
+    end
   end
   report.table(title, columns, rows, function(name, column) return report.ratio(ratios[column][name]) end)
 end
@@ -244,7 +248,6 @@ local function crowd()
   for round = 1, quick and 1 or 5 do
     local commands = {}
     for i, client in ipairs(clients) do
-      client.is_here = true
       commands[2 * i - 1], commands[2 * i] = command(client, 1), command(client, 2)
     end
     local cpu = measure.side_by_side(commands)

@@ -20,8 +20,7 @@ static inline void many_start(Many *m, int argc, char **argv) {
   m->left = atol(argv[2]);
   for (long k = atol(argv[5]); k > 0 && m->left > 0; k--) {
     Answer *answer = calloc(1, sizeof *answer);
-    CURL *easy =
-        easy_new(argv[3], argv[4], list, body_of(argv[1]), answer);
+    CURL *easy = easy_new(argv[3], argv[4], list, body_of(argv[1]), answer);
     if (strncmp(argv[3], "https", 5) == 0)
       curl_easy_setopt(easy, CURLOPT_PIPEWAIT, 1L);
     curl_multi_add_handle(m->multi, easy);

@@ -34,7 +34,7 @@ typedef struct Conn {
 } Conn;
 
 static Conn *wheel[SLOTS];
-static long waiting; /* answers in the wheel */
+static long waiting;                   /* answers in the wheel */
 static char before[1024], after[1024]; /* the answer, around its id */
 static unsigned long made;
 static int epoll_fd;
