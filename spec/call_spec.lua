@@ -5,7 +5,7 @@ local errors = require "luma.errors"
 local relay = require "luma.dialects.relay"
 
 local ORIGIN = "https://relay.example"
-local NOW = 784111777 -- Sun, 06 Nov 1994 08:49:37 GMT
+local function clock() return 784111777 end -- Sun, 06 Nov 1994 08:49:37 GMT
 
 local REQUESTS = {
   submit = relay.submit { user_prompt = "a boat" },
@@ -18,7 +18,7 @@ local REQUESTS = {
 local function read(kind, status, body, lines)
   local head = ("HTTP/1.1 %d Something\r\n%s\r\n"):format(status, lines or "")
   local response = { status = status, head = head, body = body, sent = "yes" }
-  return call.read(relay, REQUESTS[kind], response, ORIGIN, NOW)
+  return call.read(relay, REQUESTS[kind], response, ORIGIN, clock)
 end
 
 --- The error that an answer is.
@@ -33,7 +33,7 @@ end
 local function read_failure(kind, fields)
   local response = { kind = "network", message = "could not connect", lasting = false, sent = "no" }
   for name, value in pairs(fields or {}) do response[name] = value end
-  local result, err = call.read(relay, REQUESTS[kind], response, ORIGIN, NOW)
+  local result, err = call.read(relay, REQUESTS[kind], response, ORIGIN, clock)
   assert.is_nil(result)
   assert.is_true(errors.is(err))
   return err
@@ -93,7 +93,7 @@ describe("luma.call", function()
 
       it("keeps what was paid for when the connection breaks after it", function()
         local generation = call.read(relay, REQUESTS.submit, { kind = "network", message = "the connection broke",
-          sent = "yes", status = 200, head = "", body = '{"id":"a","state":"pending"}' }, ORIGIN, NOW)
+          sent = "yes", status = 200, head = "", body = '{"id":"a","state":"pending"}' }, ORIGIN, clock)
 
         assert.equal("a", generation.id)
       end)
@@ -384,7 +384,7 @@ describe("luma.call", function()
       it("is nonsense for a service without lists", function()
         local dialect = { read = relay.read, is_error = relay.is_error, read_error = relay.read_error }
         local response = { status = 200, head = "", body = '{"code":"success","data":null}', sent = "yes" }
-        local result, err = call.read(dialect, REQUESTS.query, response, ORIGIN, NOW)
+        local result, err = call.read(dialect, REQUESTS.query, response, ORIGIN, clock)
 
         assert.is_nil(result)
         assert.equal("protocol", err.kind)

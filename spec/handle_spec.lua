@@ -34,7 +34,8 @@ describe("luma.handle", function()
 
   --- Tells who watches, as luma.job does.
   local function tell(...)
-    loop.current().watch(...)
+    local task = loop.current()
+    task.watch(task.owner, ...)
   end
 
   local function start(fn, fields)

@@ -274,6 +274,72 @@ describe("luma.loop", function()
     end)
   end)
 
+  describe("sleep()", function()
+    local function sleep(fn, what)
+      return loop.spawn(nil, nil, function() return loop.sleep(fn, function() end, what) end)
+    end
+
+    it("has a task go on with another function, told what it slept for and what the waker says", function()
+      local heard
+      local sleeper = sleep(function(...) heard = pack(...) return "done" end, "what")
+
+      loop.wake(sleeper, "a", nil, "c")
+      assert.same({ false, nil }, { sleeper.done, heard })
+      loop.step(0)
+
+      assert.same({ n = 4, "what", "a", nil, "c" }, heard)
+      assert.same({ true, { n = 1, "done" } }, { sleeper.done, sleeper.results })
+    end)
+
+    it("leaves a task without a coroutine", function()
+      local sleeper = sleep(function() end)
+
+      assert.is_nil(sleeper.co)
+      loop.wake(sleeper)
+      loop.step(0)
+    end)
+
+    it("may be done again and again, and wait in between", function()
+      local turns = 0
+      local function turn(what)
+        turns = turns + 1
+        if turns == 5 then return "over" end
+        ask()
+        loop.wake(loop.current())
+        return loop.sleep(turn, function() end, what)
+      end
+
+      local sleeper = sleep(turn)
+      loop.wake(sleeper)
+      for _ = 1, 20 do loop.step(0) end
+
+      assert.same({ 5, "over" }, { turns, sleeper.results[1] })
+    end)
+
+    it("tells who cancels what it slept for", function()
+      local told
+      local sleeper = loop.spawn(nil, nil, function()
+        return loop.sleep(function() end, function(what) told = what end, "what")
+      end)
+
+      loop.cancel(sleeper)
+
+      assert.equal("what", told)
+      loop.wake(sleeper)
+      loop.step(0)
+    end)
+
+    it("ends with the error of what the task goes on with", function()
+      local sleeper = sleep(function() error "a mistake" end)
+
+      loop.wake(sleeper)
+      loop.step(0)
+
+      assert.is_true(sleeper.done)
+      assert.matches("a mistake.*stack traceback", sleeper.failure)
+    end)
+  end)
+
   describe("all()", function()
     it("runs the functions at the same time", function()
       local order = {}

@@ -6,13 +6,22 @@
 
 #define MAX_HEADERS 64
 
-typedef struct Client {
+struct Client {
   Engine *engine; /* NULL before it was opened, and once collected */
   bool closed;    /* nothing more can be sent; what ended can be taken */
-} Client;
+  Request *taken; /* out of the engine, while a response is made of them */
+};
 
+/* Upvalue of all methods: the metatable. */
+#define METATABLE lua_upvalueindex(1)
+
+/* Sooner done than by the name of the type, which is for the message. */
 static Client *check_client(lua_State *L, int i) {
-  return luaL_checkudata(L, i, CLIENT_TYPE);
+  Client *c = lua_touserdata(L, i);
+  if (c == NULL || !lua_getmetatable(L, i) || !lua_rawequal(L, -1, METATABLE))
+    return luaL_checkudata(L, i, CLIENT_TYPE);
+  lua_pop(L, 1);
+  return c;
 }
 
 /* In a child of fork the parent's engine is left alone, and lost to it. */
@@ -22,17 +31,19 @@ static void replace_engine(lua_State *L, Client *c) {
   c->engine = own;
 }
 
-Engine *check_engine(lua_State *L, int i) {
-  Client *c = check_client(L, i);
+Engine *client_engine(lua_State *L, Client *c) {
   if (c->closed) luaL_error(L, "attempt to use a closed client");
   if (engine_is_foreign(c->engine)) replace_engine(L, c);
   return c->engine;
 }
 
+static Engine *check_engine(lua_State *L, int i) {
+  return client_engine(L, check_client(L, i));
+}
+
 /* The same, but of a closed client NULL, once there is nothing to take. */
-static Engine *check_rest(lua_State *L, int i) {
-  Client *c = check_client(L, i);
-  if (!c->closed) return check_engine(L, i);
+static Engine *rest_engine(lua_State *L, Client *c) {
+  if (!c->closed) return client_engine(L, c);
   Engine *e = c->engine;
   if (e && !engine_is_foreign(e) && !engine_is_empty(e)) return e;
   c->engine = NULL;
@@ -145,7 +156,7 @@ static int push_id(lua_State *L, long long id) {
   return 1;
 }
 
-/* client:request(path, body, timeout, delay, once) */
+/* client:request(path, body, timeout, delay, once, fingerprint) */
 static int l_client_request(lua_State *L) {
   Spec s = {0};
   Engine *e = check_engine(L, 1);
@@ -155,6 +166,8 @@ static int l_client_request(lua_State *L) {
   s.timeout = check_seconds(L, 4, 0);
   s.delay = check_seconds(L, 5, 0);
   s.once = lua_toboolean(L, 6);
+  s.compare = !lua_isnoneornil(L, 7);
+  s.earlier = s.compare ? luaL_checknumber(L, 7) : 0;
   luaL_argcheck(L, *s.path == '/', 2, "the path must begin with a slash");
   luaL_argcheck(L, !strchr(s.path, ' '), 2, "the path contains a space");
   return push_id(L, engine_send(e, &s));
@@ -202,7 +215,7 @@ static int l_client_cancel(lua_State *L) {
 
 /* client:run(seconds) -> whether there is something to take */
 static int l_client_run(lua_State *L) {
-  Engine *e = check_rest(L, 1);
+  Engine *e = rest_engine(L, check_client(L, 1));
   double seconds = check_seconds(L, 2, 0);
   lua_pushboolean(L, e && engine_run(e, seconds));
   return 1;
@@ -247,6 +260,11 @@ static void set_whole(lua_State *L, const char *name, long long value) {
   lua_setfield(L, -2, name);
 }
 
+static void set_number(lua_State *L, const char *name, double value) {
+  lua_pushnumber(L, (lua_Number)value);
+  lua_setfield(L, -2, name);
+}
+
 static void set_buffer(lua_State *L, const char *name, const Buffer *b) {
   lua_pushlstring(L, b->data ? b->data : "", b->len);
   lua_setfield(L, -2, name);
@@ -262,47 +280,49 @@ static void set_failure(lua_State *L, const Request *r) {
   lua_setfield(L, -2, "message");
 }
 
-/* The fields of luma.Response; see types/luma/core.lua. */
-static int fill_response(lua_State *L) {
+/* Pushes a luma.Response; see types/luma/core.lua. */
+static void push_response(lua_State *L, const Request *r) {
   static const char *const sent[] = {"no", "maybe", "yes"};
-  const Request *r = *(Request **)lua_touserdata(L, 1);
-  lua_createtable(L, 0, 8);
+  lua_createtable(L, 0, r->failure || r->file.path ? 8 : 4);
   set_string(L, "sent", sent[r->sent]);
   if (r->status) set_whole(L, "status", r->status);
   if (r->status) set_buffer(L, "head", &r->head);
-  if (r->status) set_buffer(L, "body", &r->answer);
+  if (r->print > 0) set_number(L, "fingerprint", r->print);
+  if (r->status && (r->print == 0 || r->print != r->earlier))
+    set_buffer(L, "body", &r->answer);
   if (r->failure) set_failure(L, r);
   if (r->file.path) set_whole(L, "received", r->file.size);
   if (r->file.path && r->total >= 0) set_whole(L, "total", r->total);
-  return 1;
 }
 
-bool take_event(lua_State *L, Engine *e, Event *event) {
+static void free_taken(Client *c, Request *r) {
+  Request **p = &c->taken;
+  while (*p != r) p = &(*p)->next;
+  *p = r->next;
+  request_free(r);
+}
+
+bool take_event(lua_State *L, Client *c, Event *event) {
+  Engine *e = rest_engine(L, c);
   luaL_checkstack(L, 4, NULL);
-  /* What may raise comes before the taking. */
-  lua_pushcfunction(L, fill_response);
-  Request **box = lua_newuserdatauv(L, sizeof *box, 0);
-  if (!engine_take(e, event)) {
-    lua_pop(L, 2);
-    return false;
-  }
-  if (event->ended == NULL) {
-    lua_pop(L, 2);
+  if (e == NULL || !engine_take(e, event)) return false;
+  Request *r = event->ended;
+  if (r == NULL) {
     lua_pushnil(L);
     return true;
   }
-  *box = event->ended;
-  int rc = lua_pcall(L, 1, 1, 0);
-  request_free(event->ended);
-  if (rc != 0) lua_error(L);
+  /* Without memory the next line raises; then it is freed with the client. */
+  r->next = c->taken;
+  c->taken = r;
+  push_response(L, r);
+  free_taken(c, r);
   return true;
 }
 
 /* client:take() -> id, response | id, nil, received, total | nothing */
 static int l_client_take(lua_State *L) {
   Event event;
-  Engine *e = check_rest(L, 1);
-  if (e == NULL || !take_event(L, e, &event)) return 0;
+  if (!take_event(L, check_client(L, 1), &event)) return 0;
   push_whole(L, event.id);
   lua_insert(L, -2);
   if (event.ended) return 2;
@@ -319,7 +339,7 @@ static int l_client_close(lua_State *L) {
   if (!c->closed && c->engine && !engine_is_foreign(c->engine))
     engine_stop(c->engine);
   c->closed = true;
-  check_rest(L, 1);
+  rest_engine(L, c);
   return 0;
 }
 
@@ -328,6 +348,7 @@ static int l_client_gc(lua_State *L) {
   Engine *e = c->engine;
   c->engine = NULL;
   c->closed = true; /* another finaliser may still use it */
+  while (c->taken) free_taken(c, c->taken);
   if (e && !engine_is_foreign(e)) engine_close(e);
   return 0;
 }
@@ -351,8 +372,11 @@ void client_register(lua_State *L) {
                                   {"__tostring", l_client_tostring},
                                   {NULL, NULL}};
   luaL_newmetatable(L, CLIENT_TYPE);
-  luaL_setfuncs(L, meta, 0);
-  luaL_newlib(L, methods);
+  lua_pushvalue(L, -1);
+  luaL_setfuncs(L, meta, 1);
+  lua_createtable(L, 0, sizeof methods / sizeof *methods - 1);
+  lua_pushvalue(L, -2);
+  luaL_setfuncs(L, methods, 1);
   lua_setfield(L, -2, "__index");
   lua_pop(L, 1);
 }

@@ -62,8 +62,6 @@ static bool push_headers(lua_State *L) {
   lua_rawseti(L, -2, 2);
   lua_pushliteral(L, "Accept: application/json");
   lua_rawseti(L, -2, 3);
-  lua_pushliteral(L, "Expect:"); /* libcurl would wait for a 100 */
-  lua_rawseti(L, -2, 4);
   return true;
 }
 
@@ -117,10 +115,10 @@ static const char *kind_of_status(long status) {
 
 /* Waits for a request and pushes its response. What else comes out belongs
    to a call that an error, as of memory, ended early. */
-static void push_answer(lua_State *L, Engine *e, long long id) {
+static void push_answer(lua_State *L, Client *c, long long id) {
   Event event;
   for (;;) {
-    if (!take_event(L, e, &event)) engine_run(e, 1.0);
+    if (!take_event(L, c, &event)) engine_run(client_engine(L, c), 1.0);
     else if (event.id == id) return;
     else lua_pop(L, 1);
   }
@@ -162,7 +160,8 @@ static int l_submit(lua_State *L) {
     if (problem) return fail(L, problem, "no");
     lua_replace(L, DEFAULT_CLIENT);
   }
-  Engine *e = check_engine(L, DEFAULT_CLIENT);
+  Client *c = lua_touserdata(L, DEFAULT_CLIENT);
+  Engine *e = client_engine(L, c);
   if (!json_call(L, ENCODE)) return fail(L, "invalid", "no");
   s.path = SUBMIT_PATH;
   s.body = lua_tolstring(L, -1, &s.body_len);
@@ -170,11 +169,93 @@ static int l_submit(lua_State *L) {
   s.once = true;
   long long id = engine_send(e, &s);
   if (id == 0) return luaL_error(L, "not enough memory");
-  push_answer(L, e, id);
+  push_answer(L, c, id);
   return read_answer(L);
 }
 
 /* ---- small things the Lua layer needs from C ---- */
+
+/* At the top is a name, or a list of names, one within the other: replaces it
+   by what the object at `i` has there. */
+static void follow(lua_State *L, int i) {
+  if (!lua_istable(L, -1)) {
+    lua_rawget(L, i);
+    return;
+  }
+  int path = lua_gettop(L), steps = (int)lua_rawlen(L, path);
+  lua_pushvalue(L, i);
+  for (int step = 1; step <= steps; step++) {
+    if (lua_istable(L, -1)) {
+      lua_rawgeti(L, path, step);
+      lua_rawget(L, -2);
+    } else {
+      lua_pushnil(L);
+    }
+    lua_remove(L, -2);
+  }
+  lua_remove(L, path);
+}
+
+/* core.fill(target, object, rows): sets the fields that rows begin with, where
+   they lack, each to the first text at one of the places the row names */
+static int l_fill(lua_State *L) {
+  for (int i = 1; i <= 3; i++) luaL_checktype(L, i, LUA_TTABLE);
+  lua_settop(L, 3);
+  int rows = (int)lua_rawlen(L, 3);
+  for (int row = 1; row <= rows; row++) {
+    lua_rawgeti(L, 3, row);
+    if (!lua_istable(L, 4)) return luaL_error(L, "a row is no table");
+    int places = (int)lua_rawlen(L, 4);
+    lua_rawgeti(L, 4, 1);
+    lua_pushvalue(L, 5);
+    lua_rawget(L, 1);
+    bool lacks = lua_isnil(L, 6);
+    for (int place = 2; lacks && place <= places; place++) {
+      lua_settop(L, 5);
+      lua_rawgeti(L, 4, place);
+      follow(L, 2);
+      if (lua_type(L, 6) != LUA_TSTRING || lua_rawlen(L, 6) == 0) continue;
+      lua_rawset(L, 1);
+      lacks = false;
+    }
+    lua_settop(L, 3);
+  }
+  return 0;
+}
+
+/* core.fingerprint(text, from, to) */
+static int l_fingerprint(lua_State *L) {
+  size_t n;
+  const char *text = luaL_checklstring(L, 1, &n);
+  lua_Integer from = luaL_optinteger(L, 2, 1);
+  lua_Integer to = luaL_optinteger(L, 3, (lua_Integer)n);
+  luaL_argcheck(L, from >= 1, 2, "out of range");
+  luaL_argcheck(L, to >= from - 1 && to <= (lua_Integer)n, 3, "out of range");
+  double print = fingerprint(text + from - 1, (size_t)(to - from + 1));
+  lua_pushnumber(L, (lua_Number)print);
+  return 1;
+}
+
+static int count_fields(lua_State *L, int i) {
+  int n = 0;
+  for (lua_pushnil(L); lua_next(L, i); n++) lua_pop(L, 1);
+  return n;
+}
+
+/* core.merge(first, second) -> a table with the fields of both; where both
+   have one, the second's */
+static int l_merge(lua_State *L) {
+  for (int i = 1; i <= 2; i++) luaL_checktype(L, i, LUA_TTABLE);
+  lua_settop(L, 2);
+  lua_createtable(L, 0, count_fields(L, 1) + count_fields(L, 2));
+  for (int i = 1; i <= 2; i++)
+    for (lua_pushnil(L); lua_next(L, i);) {
+      lua_pushvalue(L, -2);
+      lua_insert(L, -2);
+      lua_rawset(L, 3);
+    }
+  return 1;
+}
 
 /* core.now() -> seconds on a clock that never steps back */
 static int l_now(lua_State *L) {
@@ -254,6 +335,9 @@ int luaopen_luma_core(lua_State *L) {
                                        {"live", l_live},
                                        {"invalid_utf8", l_invalid_utf8},
                                        {"check_file", l_check_file},
+                                       {"fill", l_fill},
+                                       {"fingerprint", l_fingerprint},
+                                       {"merge", l_merge},
                                        {NULL, NULL}};
   static const luaL_Reg with_json[] = {
       {"encode", l_encode}, {"decode", l_decode}, {NULL, NULL}};

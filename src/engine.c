@@ -68,6 +68,7 @@ struct Engine {
   CURL **idle;    /* keyed easy handles at rest, up to max_transfers */
   int idle_count;
   int active;
+  bool secure;     /* TLS may be part of what moves */
   double turn_end; /* clock time from which on downloads pause; 0 for never */
   bool paused;     /* some did */
   Engine *next_thread; /* in the list of those with one */
@@ -169,17 +170,21 @@ static bool wire_open(Wire *w, const EngineOptions *o) {
   w->connect_ms = (long)(o->connect_timeout * 1000);
   w->max_answer = o->max_answer;
   w->http = strncmp(o->base, "http://", 7) == 0;
+  w->guarded = compat_tells_start();
   for (const char *const *h = o->headers; ok && *h; h++)
     ok = add_header(w, *h);
-  return ok && add_user_agent(w);
+  if (!ok || !add_user_agent(w)) return false;
+  w->more = curl_slist_append(NULL, "Expect:");
+  if (w->more) w->more->next = w->headers;
+  return w->more != NULL;
 }
 
 /* The key does not stay behind in freed memory. */
 static void wire_wipe(Wire *w) {
   for (struct curl_slist *h = w->headers; h; h = h->next)
     for (volatile char *p = h->data; *p; p++) *p = '\0';
-  curl_slist_free_all(w->headers);
-  w->headers = NULL;
+  curl_slist_free_all(w->more ? w->more : w->headers);
+  w->headers = w->more = NULL;
 }
 
 static void wire_close(Wire *w) {
@@ -466,40 +471,38 @@ static void make_due(Engine *e, Request *r) {
 
 /* ---- what engine_run does ---- */
 
-static void take_inbox(Engine *e) {
-  for (;;) {
-    lock_take(&e->lock);
-    Request *r = e->inbox.first;
-    if (r) list_remove(&e->inbox, r);
-    lock_give(&e->lock);
-    if (r == NULL) return;
-    list_add(&e->held, r);
-    if (r->start == 0) {
-      make_due(e, r);
-    } else if (!heap_add(e, r)) {
-      request_fail(r, &failure_memory);
-      put_out(e, r);
-    }
+static void take_in(Engine *e, Request *r) {
+  list_add(&e->held, r);
+  if (r->start == 0) {
+    make_due(e, r);
+  } else if (!heap_add(e, r)) {
+    request_fail(r, &failure_memory);
+    put_out(e, r);
   }
 }
 
-static Request *find_held(Engine *e, long long id) {
+static void cancel_held(Engine *e, long long id) {
   Request *r = e->held.first;
   while (r && r->id != id) r = r->next;
-  return r;
+  if (r) cut_off(e, r, &failure_cancelled);
 }
 
-static void take_cancels(Engine *e) {
-  for (;;) {
-    long long id = 0;
-    lock_take(&e->lock);
-    if (e->cancel_count > 0) id = e->cancels[--e->cancel_count];
-    lock_give(&e->lock);
-    if (id == 0) return;
-    take_inbox(e); /* it may have been handed in since the last look */
-    Request *r = find_held(e, id);
-    if (r) cut_off(e, r, &failure_cancelled);
+/* Takes over what the owner has handed in, and what it wants cancelled. */
+static void take_orders(Engine *e) {
+  lock_take(&e->lock);
+  Request *r = e->inbox.first;
+  long long *cancels = e->cancels;
+  size_t count = e->cancel_count;
+  e->inbox.first = e->inbox.last = NULL;
+  if (count > 0) e->cancels = NULL, e->cancel_count = e->cancel_room = 0;
+  lock_give(&e->lock);
+  while (r) {
+    Request *next = r->next;
+    take_in(e, r);
+    r = next;
   }
+  for (size_t i = 0; i < count; i++) cancel_held(e, cancels[i]);
+  if (count > 0) free(cancels);
 }
 
 static void start_due(Engine *e) {
@@ -540,8 +543,7 @@ static void unpause(Engine *e) {
 static void move(Engine *e) {
   lock_take(&e->gate);
   unpause(e);
-  take_inbox(e);
-  take_cancels(e);
+  take_orders(e);
   start_due(e);
   perform(e);
   lock_give(&e->gate);
@@ -566,7 +568,7 @@ static void wait_for_more(Engine *e, double most) {
 static void halt(Engine *e) {
   lock_take(&e->gate);
   e->max_transfers = 0;
-  take_inbox(e);
+  take_orders(e);
   while (e->held.first) cut_off(e, e->held.first, &failure_closed);
   while (e->idle_count > 0) curl_easy_cleanup(e->idle[--e->idle_count]);
   lock_take(&e->lock); /* from here on nobody wakes it */
@@ -662,14 +664,14 @@ static void move_until_news(Engine *e, double seconds) {
   SignalMask mask;
   double now = clock_now(), end = now + seconds;
   e->turn_end = seconds > 0 ? 0 : now + TURN;
-  sigpipe_block(&mask);
+  if (e->secure) sigpipe_block(&mask); /* without TLS libcurl sees to it */
   move(e);
   while (seconds > 0 && !has_news(e)) {
     wait_for_more(e, seconds);
     move(e);
     seconds = end - clock_now();
   }
-  sigpipe_restore(&mask);
+  if (e->secure) sigpipe_restore(&mask);
 }
 
 /* Whether the owner, who is the mover, would move nothing now. Under the
@@ -753,6 +755,7 @@ long long engine_send(Engine *e, const Spec *spec) {
   if (spec->delay > 0 || r->url == NULL) r->start = clock_now() + spec->delay;
   lock_take(&e->lock);
   long long id = r->id = ++e->last_id;
+  if (!r->keyed || !e->wire.http) e->secure = true;
   list_add(&e->inbox, r);
   wake(e);
   lock_give(&e->lock);

@@ -9,16 +9,18 @@
 
 #define CLIENT_TYPE "luma.client"
 
+typedef struct Client Client;
+
 /* Registers the client's metatable. Leaves the stack as it was. */
 void client_register(lua_State *L);
 /* core.client(options): pushes a new client. */
 int l_client_new(lua_State *L);
-/* The engine of the client at `i`, or an error that it is closed. */
-Engine *check_engine(lua_State *L, int i);
-/* Takes what comes out of the engine and pushes one value: the response of a
+/* Its engine, or an error that it is closed. */
+Engine *client_engine(lua_State *L, Client *c);
+/* Takes what comes out of its engine and pushes one value: the response of a
    request that ended (which is freed), or nil. False, and nothing is pushed,
    when there is nothing to take. */
-bool take_event(lua_State *L, Engine *e, Event *event);
+bool take_event(lua_State *L, Client *c, Event *event);
 
 /* Pushes the encode and decode functions of a private lua-cjson and its
    null; raises if lua-cjson cannot be found. */

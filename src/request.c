@@ -1,16 +1,24 @@
 /* See request.h. libcurl's callbacks live here; they touch their request and
-   nothing else. A body is always fed through on_read, without a seek
-   function: libcurl repeats a POST by itself when a kept connection dies
-   before the answer, and a body it cannot rewind is what stops it. */
+   nothing else. By itself libcurl repeats a POST when a kept connection dies
+   before the answer. on_start stops it: no body is begun a second time. For
+   a libcurl that does not call it, a body comes through on_read, without a
+   seek function, and what cannot be rewound is not repeated either. (It is
+   not always so because then it is written apart from the headers, which
+   costs a fifth more.) */
 #include "request.h"
 
 #include <ctype.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #define MAX_HEAD (64 * 1024)
 #define MAX_REDIRECTS 5L
+/* From a mebibyte on libcurl asks for a go-ahead, and may wait a second. A
+   header line against that costs a twentieth of a request, so only large ones
+   have it. */
+#define LARGE_BODY (512 * 1024)
 #define FILE_CHUNK (256 * 1024L)
 /* A close that crosses a submit on the wire leaves it in doubt. Servers close
    idle connections after 5 s (Node's default) or more. */
@@ -118,6 +126,18 @@ static char *copy(const char *s, size_t n) {
   return to;
 }
 
+double fingerprint(const char *text, size_t n) {
+  uint64_t sum = n, eight = 0;
+  for (;; text += sizeof eight, n -= sizeof eight) {
+    eight = 0;
+    memcpy(&eight, text, n < sizeof eight ? n : sizeof eight);
+    sum = (sum ^ eight) * UINT64_C(0x9E3779B97F4A7C15);
+    sum ^= sum >> 29;
+    if (n <= sizeof eight) break;
+  }
+  return (double)(sum >> 11) + 1;
+}
+
 /* The value of header `name` if this line is one, else NULL. */
 static const char *header_value(const char *line, size_t n, const char *name) {
   size_t len = strlen(name);
@@ -145,14 +165,13 @@ static size_t on_read(char *to, size_t size, size_t n, void *arg) {
   return take;
 }
 
-/* Before the request line is written. When a kept connection dies under the
-   header lines, with no byte of the body gone yet, libcurl would begin anew;
-   what costs money is on the wire once. */
+/* Before the request line is written, each time. What has a body is on the
+   wire once. */
 static int on_start(void *arg, char *to, char *from, int to_port,
                     int from_port) {
   Request *r = arg;
   (void)to, (void)from, (void)to_port, (void)from_port;
-  if (r->begun && (r->once || r->fed > 0)) { /* a body is read but once */
+  if (r->begun && r->body) {
     refuse(r, find_failure(CURLE_SEND_FAIL_REWIND), 0);
     return CURL_PREREQFUNC_ABORT;
   }
@@ -191,27 +210,34 @@ static bool is_page(const char *type) {
          strncmp(type, "application/json", 16) == 0;
 }
 
-/* libcurl's lines end without a zero, so what is read is a copy. */
+/* Reads what a line says of the file. libcurl's lines end without a zero, so
+   this is a copy, `n` bytes long. False if no clip can come. */
+static bool read_file_header(Request *r, const char *line, size_t n) {
+  const char *value = header_value(line, n, "content-length");
+  if (value && r->total < 0 && r->status == 200)
+    r->total = strtoll(value, NULL, 10);
+  value = header_value(line, n, "content-range");
+  if (value && r->status == 206) read_range(r, value);
+  value = header_value(line, n, "content-type");
+  return value == NULL || !is_page(value);
+}
+
 static size_t on_header(char *data, size_t size, size_t n, void *arg) {
   Request *r = arg;
   char line[128];
   size_t len = size * n, head = len < sizeof line ? len : sizeof line - 1;
-  memcpy(line, data, head);
-  line[head] = '\0';
-  if (strncmp(line, "HTTP/", 5) == 0) begin_answer(r, line);
+  bool first = len > 5 && memcmp(data, "HTTP/", 5) == 0;
+  if (first || r->to_file) {
+    memcpy(line, data, head);
+    line[head] = '\0';
+  }
+  if (first) begin_answer(r, line);
   if (len > r->head.max - r->head.len)
     return refuse(r, find_failure(CURLE_TOO_LARGE), 0);
   if (!buffer_add(&r->head, data, len)) return refuse(r, &failure_memory, 0);
-  if (*line == '\r' || *line == '\n') r->head_whole = true;
-  if (r->to_file) {
-    const char *value = header_value(line, head, "content-length");
-    if (value && r->total < 0 && r->status == 200)
-      r->total = strtoll(value, NULL, 10);
-    value = header_value(line, head, "content-type");
-    if (value && is_page(value)) return refuse(r, &not_a_file, 0);
-    value = header_value(line, head, "content-range");
-    if (value && r->status == 206) read_range(r, value);
-  }
+  if (*data == '\r' || *data == '\n') r->head_whole = true;
+  if (!first && r->to_file && !read_file_header(r, line, head))
+    return refuse(r, &not_a_file, 0);
   return len;
 }
 
@@ -257,6 +283,8 @@ Request *request_new(const Wire *wire, const Spec *spec) {
   r->keyed = spec->path != NULL;
   r->once = spec->once;
   r->watch = spec->watch;
+  r->compare = spec->compare;
+  r->earlier = spec->earlier;
   r->timeout_ms = round_up(spec->timeout * 1000);
   r->stall_s = round_up(spec->stall);
   r->offset = spec->offset;
@@ -333,9 +361,7 @@ bool easy_prepare(CURL *easy, const Wire *wire, bool keyed) {
   /* A connection under way may turn out to be HTTP/2 and have room for all.
      Without TLS that shows with its first answer: not worth the wait. */
   if (!wire->http) curl_easy_setopt(easy, CURLOPT_PIPEWAIT, 1L);
-  if (keyed) {
-    SET(CURLOPT_HTTPHEADER, wire->headers);
-  } else {
+  if (!keyed) {
     SET(CURLOPT_USERAGENT, wire->user_agent);
     SET(CURLOPT_FOLLOWLOCATION, 1L);
     SET(CURLOPT_MAXREDIRS, MAX_REDIRECTS);
@@ -404,6 +430,7 @@ bool request_begin(Request *r, CURL *easy, Wire *wire) {
     return false;
   }
   r->easy = easy;
+  r->guarded = wire->guarded;
   /* Until an answer begins. An HTTP/2 connection outlives the streams that
      time out on it; if it is dead, all that follow would. */
   curl_easy_setopt(easy, CURLOPT_FORBID_REUSE, 1L);
@@ -411,9 +438,13 @@ bool request_begin(Request *r, CURL *easy, Wire *wire) {
     curl_easy_setopt(easy, CURLOPT_POST, 1L);
     curl_easy_setopt(easy, CURLOPT_POSTFIELDSIZE_LARGE,
                      (curl_off_t)r->body_len);
+    if (wire->guarded) curl_easy_setopt(easy, CURLOPT_POSTFIELDS, r->body);
   } else {
     curl_easy_setopt(easy, CURLOPT_HTTPGET, 1L);
   }
+  if (r->keyed)
+    curl_easy_setopt(easy, CURLOPT_HTTPHEADER,
+                     r->body_len > LARGE_BODY ? wire->more : wire->headers);
   curl_easy_setopt(easy, CURLOPT_PREREQDATA, r);
   curl_easy_setopt(easy, CURLOPT_READDATA, r);
   curl_easy_setopt(easy, CURLOPT_HEADERDATA, r);
@@ -431,7 +462,7 @@ bool request_begin(Request *r, CURL *easy, Wire *wire) {
 static Sent how_far(Request *r) {
   long written = 0;
   /* To libcurl what was said to a proxy is written as well. */
-  if (!r->begun && compat_tells_start()) return SENT_NO;
+  if (!r->begun && r->guarded) return SENT_NO;
   if (r->status >= 200) return SENT_YES;
   curl_easy_getinfo(r->easy, CURLINFO_REQUEST_SIZE, &written);
   return written > 0 || r->fed > 0 ? SENT_MAYBE : SENT_NO;
@@ -494,6 +525,12 @@ void request_mask(Request *r, const Wire *wire) {
   buffer_mask(&r->answer, key);
 }
 
+/* The handle goes back to rest, where it must not know the body any more. */
+static void let_go(Request *r) {
+  if (r->body) curl_easy_setopt(r->easy, CURLOPT_POSTFIELDS, NULL);
+  r->easy = NULL;
+}
+
 void request_end(Request *r, CURLcode rc) {
   r->sent = how_far(r);
   rc = sharpen(r, rc);
@@ -504,13 +541,15 @@ void request_end(Request *r, CURLcode rc) {
       curl_easy_getinfo(r->easy, CURLINFO_OS_ERRNO, &os);
     r->os_error = (int)os;
   }
+  if (r->compare && r->failure == NULL && r->status == 200)
+    r->print = fingerprint(r->answer.data ? r->answer.data : "", r->answer.len);
   if (r->file.path) end_file(r);
-  r->easy = NULL;
+  let_go(r);
 }
 
 void request_fail(Request *r, const Failure *failure) {
   r->failure = failure;
   r->sent = r->easy ? how_far(r) : SENT_NO;
   if (r->file.path) file_close(&r->file, true);
-  r->easy = NULL;
+  if (r->easy) let_go(r);
 }

@@ -46,11 +46,13 @@ typedef struct Target {
 /* What all exchanges of one engine share. Owned by the engine. */
 typedef struct Wire {
   struct curl_slist *headers; /* of keyed exchanges alone: one is the key */
+  struct curl_slist *more;    /* one more for large bodies; leads to those */
   char *base; /* what a keyed path is appended to; no slash at the end */
   char *proxy, *ca_file, *user_agent; /* NULL: libcurl's default */
   long connect_ms;
   size_t max_answer;
-  bool http; /* plain http is allowed: the base is on loopback */
+  bool http;    /* plain http is allowed: the base is on loopback */
+  bool guarded; /* libcurl says when a request is about to be written */
   Target targets[MAX_TARGETS]; /* `target_count` of them; none goes again */
   int target_count;
 } Wire;
@@ -64,6 +66,8 @@ typedef struct Spec {
   double delay;   /* seconds to hold it back */
   double timeout; /* seconds the exchange may take, 0 for no limit */
   bool once;      /* costs money: only on a connection that is surely open */
+  bool compare;   /* with an earlier answer, which had this fingerprint */
+  double earlier; /* 0: there was none */
   /* The rest is for keyless ones. */
   const char *file;      /* where the answer's body goes */
   long long offset;      /* bytes of it that an earlier attempt left */
@@ -77,7 +81,8 @@ typedef struct Request {
   /* What to do; never changes. */
   long long id;
   char *url;
-  bool keyed, once, watch;
+  bool keyed, once, watch, compare;
+  double earlier;
   char *body;
   size_t body_len;
   long timeout_ms, stall_s;
@@ -104,6 +109,7 @@ typedef struct Request {
   CURL *easy;
   struct curl_slist *headers; /* keyless ones' own */
   size_t fed;                 /* bytes of the body handed to libcurl */
+  bool guarded;               /* as in Wire */
   bool begun;                 /* a connection was there to write it to */
 
   /* How it ended. */
@@ -114,11 +120,15 @@ typedef struct Request {
   Buffer head;     /* the header lines of the last answer */
   bool head_whole; /* up to the empty line that ends them */
   Buffer answer;   /* its body, unless that went to the file */
+  double print;    /* fingerprint of a good answer, if it was to be compared */
   long long total; /* size the file will have, or -1 */
   bool to_file;    /* the body of this answer belongs in the file */
   bool in_place;   /* and joins what the file already holds */
 } Request;
 
+/* A number from 1 to 2^53 that another text hardly has. Not for keeping
+   secrets, and another one in another process. */
+double fingerprint(const char *text, size_t n);
 /* Whether a keyed exchange has it; the name is in lower case. */
 bool has_header(const Wire *wire, const char *name);
 /* NULL when there is no memory. */

@@ -138,10 +138,9 @@ end
 ---@param request luma.Call
 ---@param response luma.Response
 ---@param origin string named in messages
----@param now number seconds since 1970
+---@param clock fun(): number seconds since 1970
 ---@return luma.Generation|luma.Generation[]|nil, luma.Error?
-function call.read(dialect, request, response, origin, now)
-  local paid = PAID[request.kind]
+function call.read(dialect, request, response, origin, clock)
   local body = response.body and core.decode(response.body)
   local many = request.kind == "query_many"
   local result
@@ -151,9 +150,10 @@ function call.read(dialect, request, response, origin, now)
   end
   -- An answer with an id is a generation, paid for, whatever else is wrong.
   if result and (not many or response.status < 300) then return result end
+  local paid = PAID[request.kind]
   if response.kind then return nil, transport_error(response, origin, paid) end
   if response.status >= 300 or dialect.is_error(body) then
-    return nil, answer_error(dialect, response, body, paid, now)
+    return nil, answer_error(dialect, response, body, paid, clock())
   end
   if is_absent(dialect, request, body) then return nil, absent(request, response, body) end
   return nil, nonsense(response, body, paid, body == nil and "JSON" or many and "a list" or "an id")
@@ -163,8 +163,7 @@ end
 
 --- Tells the client's log what came of one exchange. Prompts are cut and the
 --- key is not there to be shown.
-local function log(client, request, attempt, response, err, started)
-  if not client.options.log then return end
+local function log(client, request, attempt, response, err, seconds)
   local prompt = request.body and request.body.user_prompt
   loop.defer(client.report, client.options.log, {
     call = request.kind,
@@ -175,7 +174,7 @@ local function log(client, request, attempt, response, err, started)
     kind = err and err.kind,
     message = err and err.message,
     sent = PAID[request.kind] and (err and err.sent or "yes") or nil,
-    seconds = core.now() - started,
+    seconds = seconds,
     prompt = cut(prompt, 40),
   })
 end
@@ -185,37 +184,38 @@ end
 ---@param client luma.Client
 ---@param request luma.Call
 ---@param opts table filled options; `deadline` on the clock of core.now
----@param read? fun(text: string): any a quicker reader of a good answer; nil for what it cannot read
+---@param read? fun(response: luma.Response): any a quicker reader of a good answer; nil for what it
+--- cannot read
 ---@return any result, luma.Error? err
 function call.run(client, request, opts, read)
   local paid = PAID[request.kind]
-  local body, problem
-  if request.body then
+  local body = request.text
+  if request.body and not body then
+    local problem
     body, problem = core.encode(request.body)
     if not body then return nil, errors.new("invalid", "the request cannot be JSON: " .. problem) end
+    request.text = body
   end
   local pause, attempt = 0, 0
   while true do
-    local timeout = opts.request_timeout
-    if opts.deadline then
-      timeout = math.max(0.001, math.min(timeout, opts.deadline - core.now() - pause))
-    end
+    local timeout, deadline = opts.request_timeout, opts.deadline
+    if deadline then timeout = math.max(0.001, math.min(timeout, deadline - core.now() - pause)) end
     local refusal = loop.refusal(client)
     if refusal then return nil, refusal end
     local started = client.options.log and core.now() + pause
     local response = loop.await(client.source,
-      client.core:request(request.path, body, timeout, pause, paid))
+      client.core:request(request.path, body, timeout, pause, paid, request.print))
     local result, err
-    if read and response.status == 200 and not response.kind then result = read(response.body) end
+    if read and response.status == 200 and not response.kind then result = read(response) end
     if not result then
-      result, err = call.read(client.dialect, request, response, client.base_url, os.time())
+      result, err = call.read(client.dialect, request, response, client.base_url, os.time)
     end
     if paid and err and err.sent ~= "no" then err.retryable = false end -- it would pay again
     attempt = attempt + 1
-    log(client, request, attempt, response, err, started)
+    if started then log(client, request, attempt, response, err, core.now() - started) end
     if result then return result end
     pause = retry.is_safe(err, paid) and retry.delay(opts.policy, attempt, err, client.random)
-    if not pause or (opts.deadline and core.now() + pause >= opts.deadline) then
+    if not pause or (deadline and core.now() + pause >= deadline) then
       return nil, err
     end
   end

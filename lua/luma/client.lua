@@ -52,7 +52,6 @@ local function headers(key, further)
   local list = {
     "Content-Type: application/json",
     "Accept: application/json",
-    "Expect:", -- or libcurl may wait a second for a go-ahead
   }
   if key then list[#list + 1] = "Authorization: Bearer " .. key end
   for name, value in pairs(further or {}) do list[#list + 1] = name .. ": " .. value end
@@ -118,8 +117,8 @@ local function policy_of(retries)
   }
 end
 
---- What stands behind the options of each such call: the client's, and the
---- call's own defaults. They never change, so this is made once.
+--- What stands behind the options of each such call, as its metatable: the
+--- client's, and the call's own defaults. They never change, so this is made once.
 local function call_defaults(self, name)
   local rows = options.calls[name]
   local filled = schema.fill(rows, {})
@@ -131,15 +130,22 @@ local function call_defaults(self, name)
   return self.defaults[name]
 end
 
---- The options of one call: those given, over the client's.
+--- The options of one call: those given, over the client's. Without any they
+--- are the client's themselves, and not to be written to.
 local function call_options(self, name, given)
-  local opts = {}
-  if given ~= nil then
-    schema.options(name, options.calls[name], given) -- raises what is wrong
-    for field, value in pairs(given) do opts[field] = value end
-    if given.retries then opts.policy = policy_of(given.retries) end
-  end
-  return setmetatable(opts, self.defaults[name] or call_defaults(self, name))
+  local defaults = self.defaults[name] or call_defaults(self, name)
+  if given == nil then return defaults.__index end
+  schema.options(name, options.calls[name], given) -- raises what is wrong
+  local opts = setmetatable({}, defaults)
+  for field, value in pairs(given) do opts[field] = value end
+  if given.retries then opts.policy = policy_of(given.retries) end
+  return opts
+end
+
+--- The same for a call that writes into them.
+local function own_options(self, name, given)
+  if given == nil then given = {} end
+  return call_options(self, name, given)
 end
 
 local function misuse(name, what, value)
@@ -148,7 +154,7 @@ local function misuse(name, what, value)
 end
 
 local function check_table(name, params)
-  if type(params) ~= "table" or errors.is(params) then
+  if type(params) ~= "table" or params.retryable ~= nil and errors.is(params) then
     misuse(name, "a table of parameters", params)
   end
 end
@@ -256,7 +262,7 @@ end
 function Client:wait(target, opts)
   check_open(self, "wait")
   local id, err = check_id("wait", target)
-  opts = call_options(self, "wait", opts)
+  opts = own_options(self, "wait", opts)
   if not id then return nil, err end
   if not self.has_key then return nil, no_key() end
   return loop.run(job.wait, self, id, type(target) == "table" and target or nil, opts)
@@ -286,7 +292,7 @@ end
 function Client:generate(params, opts)
   check_open(self, "generate")
   check_table("generate", params)
-  opts = call_options(self, "generate", opts)
+  opts = own_options(self, "generate", opts)
   local checked, err = check_params(self, options.params, params, opts)
   if not checked then return nil, err end
   return loop.run(job.generate, self, checked, opts)
@@ -324,11 +330,12 @@ end
 function Client:start(params, opts)
   check_open(self, "start")
   check_table("start", params)
-  opts = call_options(self, "start", opts)
+  opts = own_options(self, "start", opts)
   local checked, err = check_params(self, options.params, params, opts)
   if not checked then return nil, err end
   err = opts.path and download.check_target(opts.path)
   if err then return nil, err end
+  opts.alone = true
   return handle.new(self, opts, job.generate, self, checked, opts)
 end
 
@@ -350,7 +357,7 @@ end
 function Client:resume(text, opts)
   check_open(self, "resume")
   if type(text) ~= "string" then misuse("resume", "a token", text) end
-  opts = call_options(self, "resume", opts)
+  opts = own_options(self, "resume", opts)
   local saved, problem = token.read(text)
   if saved and (saved.base_url ~= self.base_url or saved.dialect ~= self.options.dialect) then
     problem = ("the token is for %s (%s), this client for %s (%s)"):format(
@@ -363,8 +370,8 @@ function Client:resume(text, opts)
   if not self.has_key then return nil, no_key() end
   err = opts.path and download.check_target(opts.path)
   if err then return nil, err end
-  return handle.new(self, { on_done = opts.on_done, path = opts.path, id = id }, job.finish, self, id,
-    nil, opts)
+  opts.alone = true
+  return handle.new(self, { on_done = opts.on_done, path = opts.path, id = id }, job.finish, self, id, opts)
 end
 
 --- Once a frame: lets jobs go on and calls callbacks. Never waits.
@@ -406,9 +413,5 @@ function Client:__tostring()
   return ("luma.client (%s, %s key%s)"):format(self.base_url, self.has_key and "with" or "no",
     self.closed and ", closed" or "")
 end
-
---- The names of the calls, which `luma` offers on a default client too.
-client.CALLS = { "submit", "extend", "get", "get_many", "wait", "download", "generate", "preview",
-  "start", "spawn", "resume", "fd", "timeout" }
 
 return client

@@ -19,6 +19,7 @@ local AWAIT = 600 -- seconds, when none are given
 ---@field client luma.Client
 ---@field path? string where the clip goes
 ---@field id? string of the generation, where that was known from the beginning
+---@field awaited? table<integer, true> timers of those who await it
 ---@field task luma.Task
 local Job = { __name = "luma.Job" }
 
@@ -44,8 +45,8 @@ local function error_of(self, task)
   })
 end
 
-local function end_job(self, task)
-  local results = task.results
+local function end_job(task)
+  local self, results = task.owner, task.results
   self.ended = core.now()
   if task.failure then
     self.error = error_of(self, task)
@@ -54,8 +55,16 @@ local function end_job(self, task)
   end
   self.state = not self.error and "completed" or self.error.kind == "cancelled" and "cancelled"
     or "failed"
-  for id in pairs(self.awaited) do loop.cut_off(self.client.source, id) end
+  for id in pairs(self.awaited or {}) do loop.cut_off(self.client.source, id) end
   if self.on_done then loop.defer(self.client.report, self.on_done, self) end
+end
+
+--- Keeps what is seen of its generation.
+local function watch(self, state, generation, progress)
+  -- A generation that has ended is not the end of its job.
+  if state ~= "completed" and state ~= "failed" then self.state = state end
+  self.progress = progress
+  self.generation = generation or self.generation
 end
 
 --- Starts a job that runs `fn`.
@@ -67,22 +76,14 @@ function handle.new(client, fields, fn, ...)
   local self = setmetatable({
     state = "running",
     started = core.now(),
-    awaited = {}, -- timers of those who await it
     client = client,
     path = fields.path,
     id = fields.id,
     on_done = fields.on_done,
   }, Job)
-  local function watch(state, generation, progress)
-    -- A generation that has ended is not the end of its job.
-    if state ~= "completed" and state ~= "failed" then self.state = state end
-    self.progress = progress
-    self.generation = generation or self.generation
-  end
   local background = client.options.background
   if background then client.core:background() end
-  self.task = loop.spawn(function(task) end_job(self, task) end,
-    { watch = watch, is_job = true, background = background }, fn, ...)
+  self.task = loop.spawn(end_job, { owner = self, watch = watch, background = background }, fn, ...)
   return self
 end
 
@@ -105,6 +106,7 @@ local function sleep_until_done(self, seconds)
   if self.ended then return end
   local source = self.client.source
   local id = source.core:timer(seconds)
+  self.awaited = self.awaited or {}
   self.awaited[id] = true
   local response = loop.await(source, id)
   self.awaited[id] = nil

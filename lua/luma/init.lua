@@ -2,10 +2,11 @@
 ---
 ---     local luma = require "luma"
 ---     local generation = assert(luma.generate({ user_prompt = "a paper boat" }, { path = "boat.mp4" }))
-local client = require "luma.client"
 local core = require "luma.core"
-local errors = require "luma.errors"
-local loop = require "luma.loop"
+
+--- What a client can do and `luma` offers too, on a default client.
+local CALLS = { "submit", "extend", "get", "get_many", "wait", "download", "generate", "preview",
+  "start", "spawn", "resume", "fd", "timeout" }
 
 ---@class luma: luma.Client every call, on a client made from the environment
 local luma = {
@@ -14,35 +15,50 @@ local luma = {
   null = core.null,
 }
 
+-- The rest is read when it is first used: a program may never do so.
+local loop
+
+--- Once a frame: lets the jobs of all clients go on and calls callbacks.
+---@return integer moved jobs that went on
+local function update()
+  loop = loop or require "luma.loop"
+  if luma.update == update then luma.update = loop.update end -- a step less in each frame
+  return loop.update()
+end
+luma.update = update
+
+--- A new client, or what is wrong with the options.
+local function new_client(options)
+  return require("luma.client").new(options, os.getenv, math.random)
+end
+
 --- A client of its own: for another key, service or set of limits. Raises
 --- when an option is wrong.
 ---@param options? luma.ClientOptions
 ---@return luma.Client
 function luma.client(options)
+  local errors = require "luma.errors"
   if options ~= nil and type(options) ~= "table" then
     errors.misuse(("luma.client: expected a table of options, got a %s"):format(type(options)))
   end
-  local made, problem = client.new(options or {}, os.getenv, math.random)
+  local made, problem = new_client(options or {})
   if not made then errors.misuse("luma.client: " .. problem) end
   return made
 end
-
---- Once a frame: lets the jobs of all clients go on and calls callbacks.
-luma.update = loop.update
 
 local default
 
 --- The client of the calls below, made on first use.
 local function default_client()
   if not default then
-    local made, problem = client.new({}, os.getenv, math.random)
-    if not made then return nil, errors.new("invalid", problem) end
+    local made, problem = new_client {}
+    if not made then return nil, require("luma.errors").new("invalid", problem) end
     default = made
   end
   return default
 end
 
-for _, name in ipairs(client.CALLS) do
+for _, name in ipairs(CALLS) do
   luma[name] = function(...)
     local made, err = default_client()
     if not made then return nil, err end

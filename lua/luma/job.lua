@@ -14,24 +14,24 @@ local LAST_LOOK = 0.8 -- of what is left of a wait, when the next look would be 
 local GONE = { [403] = true, [404] = true, [410] = true } -- a link that has expired
 
 --- Has the job that this is part of know how far a generation is.
-local function note(generation)
-  local task = loop.current()
-  local watch = task and task.watch
-  if watch then watch(generation.state, generation, generation.progress) end
+local function note(task, generation)
+  local watch = task.watch
+  if watch then watch(task.owner, generation.state, generation, generation.progress) end
 end
 
 --- Tells who watches how far a generation is.
 local function tell(client, opts, generation)
-  note(generation)
+  note(loop.current(), generation)
   if opts.on_update then loop.defer(client.report, opts.on_update, generation) end
 end
 
 --- What tells who watches how far a download is, or nil if nobody does.
 local function teller(client, opts)
-  local watch, on_progress = loop.current().watch, opts.on_progress
+  local task, on_progress = loop.current(), opts.on_progress
+  local watch = task.watch
   if not (watch or on_progress) then return nil end
   return function(received, total)
-    if watch then watch("downloading", nil, total and total > 0 and received / total or nil) end
+    if watch then watch(task.owner, "downloading", nil, total and total > 0 and received / total or nil) end
     if on_progress then loop.defer(client.report, on_progress, received, total) end
   end
 end
@@ -39,8 +39,7 @@ end
 -- ---- what costs money ----
 
 --- The error of a limit of the client's own, or nil.
-local function over_limit(client)
-  local limits, used = client.options, client.used
+local function over_limit(limits, used)
   if limits.max_submits and used.submits >= limits.max_submits then
     return errors.new("quota", ("max_submits: this client has made its %d submits"):format(used.submits))
   end
@@ -53,31 +52,38 @@ end
 
 --- Notes a look at a generation, if it is one of the client's own.
 local function settle(client, generation)
-  local id, ended = generation.id, generation.state == "completed" or generation.state == "failed"
+  local id, state = generation.id, generation.state
   if not client.seen[id] then return end
-  client.seen[id] = not ended and core.now() or nil
-  if ended then client.used.inflight = client.used.inflight - 1 end
+  if state == "completed" or state == "failed" then
+    client.seen[id] = nil
+    client.used.inflight = client.used.inflight - 1
+  else
+    client.seen[id] = core.now()
+  end
 end
 
 --- Sends what is paid for, within the client's limits. What the service may
 --- have taken counts; what it certainly did not, does not.
 local function pay(client, request, opts)
-  local err = over_limit(client)
-  if err then return nil, err end
   local used = client.used
+  local err = over_limit(client.options, used)
+  if err then return nil, err end
+  local task = loop.current()
+  local paid = task and task.paid
+  if task then task.paid = true end -- in case this raises
   used.submits, used.inflight = used.submits + 1, used.inflight + 1
-  local task = loop.current() or {}
-  local paid = task.paid
-  task.paid = true -- in case this raises
   local generation
   generation, err = call.run(client, request, opts)
   if generation then
-    client.seen[generation.id] = core.now()
+    client.seen[generation.id] = 0
     settle(client, generation)
-    note(generation) -- so that the job can be saved at once
+    if task then note(task, generation) end -- so that the job can be saved at once
   else
     used.inflight = used.inflight - 1
-    if err.sent == "no" then used.submits, task.paid = used.submits - 1, paid end
+    if err.sent == "no" then
+      used.submits = used.submits - 1
+      if task then task.paid = paid end
+    end
   end
   return generation, err
 end
@@ -171,42 +177,72 @@ local function verdict(generation, err, own, without_link_for)
   return false
 end
 
+---@class luma.Wait: luma.Look what a wait goes by
+---@field client luma.Client
+---@field after fun(look: luma.Wait, generation?: luma.Generation, err?: luma.Error): any, any
+---@field own any whether this client submitted it, and saw it accepted
+---@field completed_at? number clock time at which it was first seen completed
+---@field last? boolean no further look fits in
+
+--- Seconds until the next look.
+local function pause_before(look, now)
+  local client, known, looks = look.client, look.known, look.looks
+  if not known and looks == 0 then return 0 end -- of what nothing is known it is due at once
+  local pause = poller.pause(look.opts, looks, known, now - look.start, client.random)
+  -- What this client has not seen for a while, or never, is due earlier.
+  return looks == 0 and math.max(0, pause - (now - (client.seen[look.id] or 0))) or pause
+end
+
 --- Looks at a generation until it is completed or failed, or the deadline has
 --- passed. A look that fails is not the end: the next one may succeed.
+---@param look luma.Wait
+---@param found? luma.Generation by the last look
+---@param err? luma.Error of it
+---@return any, any what `after` returns
+local function go_on(look, found, err)
+  local client, opts = look.client, look.opts
+  while true do
+    local now, known = core.now(), look.known
+    if found then
+      settle(client, found)
+      tell(client, opts, found)
+    end
+    if known and known.state == "completed" then look.completed_at = look.completed_at or now end
+    local over, result, final = verdict(known, err, look.own and client.seen[look.id],
+      now - (look.completed_at or now))
+    if final then final.id, final.generation, final.sent = look.id, final.generation or known, "yes" end
+    if over then return look:after(result, final) end
+    local left = opts.deadline - now
+    if look.last or left <= 0 then return look:after(nil, overdue(look.id, known, err, opts.timeout)) end
+    local pause = pause_before(look, now)
+    if pause >= left then pause, look.last = left * LAST_LOOK, true end
+    if look.wake then return poller.look(client, look, pause) end
+    found, err = poller.look(client, look, pause)
+  end
+end
+
+--- `opts` are the call's own: the deadline is written into them. `opts.alone`
+--- says that the task does nothing else; then it sleeps between looks.
+local function wait(client, id, known, opts, after)
+  local start = core.now()
+  opts.deadline = start + opts.timeout
+  return go_on {
+    client = client, id = id, known = known, opts = opts, start = start, looks = 0,
+    own = known and client.seen[id], after = after, wake = opts.alone and go_on,
+  }
+end
+
+local function waited(_, generation, err)
+  return generation, err
+end
+
 ---@param client luma.Client
 ---@param id string
 ---@param known? luma.Generation what is known of it
 ---@param opts table
 ---@return luma.Generation?, luma.Error?
 function job.wait(client, id, known, opts)
-  local start = core.now()
-  opts.deadline = start + opts.timeout
-  local generation, err, completed_at, last = known, nil, nil, false
-  local look = { id = id, opts = opts, start = start, looks = 0 }
-  while true do
-    local now = core.now()
-    if generation and generation.state == "completed" then completed_at = completed_at or now end
-    local over, result, final = verdict(generation, err, known and client.seen[id],
-      now - (completed_at or now))
-    if final then final.id, final.generation, final.sent = id, final.generation or generation, "yes" end
-    if over then return result, final end
-    local left = opts.deadline - now
-    if last or left <= 0 then return nil, overdue(id, generation, err, opts.timeout) end
-    local pause = 0 -- of what nothing is known the first look is due at once
-    if generation or look.looks > 0 then
-      pause = poller.pause(opts, look.looks, generation, now - start, client.random)
-      -- What this client has not seen for a while, or never, is due earlier.
-      if look.looks == 0 then pause = math.max(0, pause - (now - (client.seen[id] or 0))) end
-    end
-    if pause >= left then pause, last = left * LAST_LOOK, true end
-    local found
-    found, err = poller.look(client, look, pause)
-    if found then
-      generation = found
-      settle(client, generation)
-      tell(client, opts, found)
-    end
-  end
+  return wait(client, id, known, opts, waited)
 end
 
 -- ---- fetching ----
@@ -244,6 +280,27 @@ function job.download(client, target, path, opts)
   return with_generation(target, done, err)
 end
 
+--- Fetches the clip of what was waited for, if there is a path for it.
+local function finish(look, generation, err)
+  local client, opts = look.client, look.opts
+  if not generation or not opts.path then return generation, err end
+  opts.deadline = nil -- that was the wait's
+  local path
+  path, err = job.download(client, generation, opts.path, opts)
+  if not path then return nil, err end
+  generation.path = path
+  return generation
+end
+
+--- The same after a submit: the same call would pay again.
+local function finish_paid(look, generation, err)
+  generation, err = finish(look, generation, err)
+  if not err then return generation end
+  generation, err = with_generation(look.known, nil, err)
+  err.retryable = false
+  return generation, err
+end
+
 --- Submits, waits, and fetches the clip if there is a path for it.
 ---@param client luma.Client
 ---@param params table
@@ -256,27 +313,17 @@ function job.generate(client, params, opts)
   submitted, err = job.submit(client, params, opts)
   if not submitted then return nil, err end
   tell(client, opts, submitted)
-  local generation
-  generation, err = with_generation(submitted, job.finish(client, submitted.id, submitted, opts))
-  if err then err.retryable = false end -- the same call would pay again
-  return generation, err
+  return wait(client, submitted.id, submitted, opts, finish_paid) -- and what was sent is forgotten
 end
 
---- Waits for a generation, and fetches its clip if there is a path for it.
+--- Waits for a generation of which the id is known, and fetches its clip if
+--- there is a path for it.
 ---@param client luma.Client
 ---@param id string
----@param known? luma.Generation
 ---@param opts table
 ---@return luma.Generation?, luma.Error?
-function job.finish(client, id, known, opts)
-  local generation, path, err
-  generation, err = job.wait(client, id, known, opts)
-  if not generation or not opts.path then return generation, err end
-  opts.deadline = nil -- that was the wait's
-  path, err = job.download(client, generation, opts.path, opts)
-  if not path then return nil, err end
-  generation.path = path
-  return generation
+function job.finish(client, id, opts)
+  return wait(client, id, nil, opts, finish)
 end
 
 return job

@@ -12,18 +12,16 @@ local FRAME = 0.00005 -- seconds that update() may take up, but for the last thi
 
 ---@class luma.Source where responses come from: one client's core
 ---@field core luma.core.Client
----@field waiting table<integer, luma.Waiter> by request id
+---@field waiting table<integer, luma.Task|true|false> by request id: who waits for it, `true` for
+--- the caller itself
 ---@field count integer of them
+---@field answers table<integer, luma.Response> those for the caller
 ---@field background boolean jobs may have it run on a thread of its own
 ---@field closed? boolean its core takes no more
 
----@class luma.Waiter
----@field task? luma.Task nil when the caller itself waits
----@field response? luma.Response for that one
----@field on_note? fun(received: number, total?: number)
-
 ---@class luma.Task
----@field co thread
+---@field co? thread nil while it sleeps
+---@field sleeper? function what it goes on with then
 ---@field done boolean
 ---@field results? table what the function returned
 ---@field failure? string why it was cut off: an error, with a traceback
@@ -33,13 +31,15 @@ local FRAME = 0.00005 -- seconds that update() may take up, but for the last thi
 ---@field on_done? fun(task: luma.Task) called once, wherever it ended
 ---@field parent? luma.Task that it is a part of
 ---@field background boolean part of a job
----@field is_job boolean a job itself
+---@field owner? luma.Job the job it is
 ---@field paid? boolean it has sent what the service may have taken
 ---@field cancelled boolean
 ---@field source? luma.Source where the request is that it waits for
 ---@field request? integer
----@field on_cancel? fun() while parked: what wakes it up early
----@field watch? fun(state: string, generation?: luma.Generation, progress?: number)
+---@field on_note? fun(received: number, total?: number) hears of its progress
+---@field on_cancel? fun(what: any) while parked: what wakes it up early
+---@field parked_for? any what that is called with
+---@field watch? fun(job: luma.Job, state: string, generation?: luma.Generation, progress?: number)
 
 --- Coroutine -> its task. Values are weak too, for they refer to their keys,
 --- and before 5.2 that alone keeps an entry for ever.
@@ -52,16 +52,18 @@ local turn = 0 -- of update()
 local running -- the task that was resumed last and has not come back
 local moved = 0 -- jobs that went on in it
 local queued = false -- whether a queue may have entries: cheaper to look at than both
+local idle = true -- whether surely nothing is under way: cheaper to look at than all
 local inside = 0 -- tasks that were resumed and have not yielded since
 local turn_end -- clock time at which tasks rest; nil while a turn may take long
 local WAITING = {} -- what a task of ours yields
+local SLEEPING = {} -- what one returns that has not ended
 
 local unpack = table.unpack or unpack -- luacheck: ignore 143
 
 -- ---- queues ----
 
 local function push(queue, head, ...)
-  queued = true
+  queued, idle = true, false
   queue[queue.last + 1] = { head = head, n = select("#", ...), ... }
   queue.last = queue.last + 1 -- now that there was memory for it
 end
@@ -110,6 +112,7 @@ local function finish(task, ok, ...)
   inside = inside - 1
   local yielded = coroutine.status(task.co) ~= "dead"
   if yielded and ... == WAITING then return end
+  if ok and ... == SLEEPING then task.co = nil return end
   task.done = true
   if yielded then
     fail(task, "a job's function yielded, which only luma's calls may do in it: nobody would resume it")
@@ -132,10 +135,19 @@ local function go_on(task, ...)
   finish(task, come_back(outer, coroutine.resume(task.co, ...)))
 end
 
-local function resume(task, ...)
-  if task.is_job and task.turn ~= turn then task.turn, moved = turn, moved + 1 end
-  inside = inside + 1
+local function begin(task, fn, ...)
+  task.co = coroutine.create(fn)
+  tasks[task.co] = task
   go_on(task, ...)
+end
+
+local function resume(task, ...)
+  if task.owner and task.turn ~= turn then task.turn, moved = turn, moved + 1 end
+  inside = inside + 1
+  local sleeper = task.sleeper
+  if not sleeper then return go_on(task, ...) end
+  task.sleeper = nil
+  begin(task, sleeper, task.parked_for, ...)
 end
 
 --- Starts a task. It runs until it first waits before this returns.
@@ -145,12 +157,10 @@ end
 ---@return luma.Task
 function loop.spawn(on_done, fields, fn, ...)
   local above = loop.current()
-  local task = { co = coroutine.create(fn), done = false, on_done = on_done }
-  task.background = above ~= nil and above.background
+  local task = { done = false, on_done = on_done, background = above ~= nil and above.background }
   for name, value in pairs(fields or {}) do task[name] = value end
-  tasks[task.co] = task
-  inside = inside + 1
-  go_on(task, ...)
+  inside, idle = inside + 1, false
+  begin(task, fn, ...)
   return task
 end
 
@@ -161,11 +171,24 @@ function loop.raise(task)
 end
 
 --- Inside a task: yields until someone wakes it, and returns what they say.
----@param on_cancel fun() has it woken early
-function loop.park(on_cancel)
+---@param on_cancel fun(what: any) has it woken early
+---@param what? any
+function loop.park(on_cancel, what)
   local task = loop.current()
-  task.on_cancel = on_cancel
+  task.on_cancel, task.parked_for = on_cancel, what
   return coroutine.yield(WAITING)
+end
+
+--- The same as the last thing that a task does: to be returned by its function.
+--- It goes on with `fn`, called with `what` and what is said, and until then has
+--- no coroutine.
+---@param fn function
+---@param on_cancel fun(what: any)
+---@param what any
+function loop.sleep(fn, on_cancel, what)
+  local task = loop.current()
+  task.sleeper, task.on_cancel, task.parked_for = fn, on_cancel, what
+  return SLEEPING
 end
 
 --- Has a parked task go on when the loop turns. Whoever wakes it does so once.
@@ -213,7 +236,7 @@ function loop.cancel(task)
   elseif task.on_cancel then
     local on_cancel = task.on_cancel
     task.on_cancel = nil
-    on_cancel()
+    on_cancel(task.parked_for)
   end
 end
 
@@ -222,7 +245,7 @@ end
 ---@return luma.Error?
 function loop.refusal(client)
   if client.closed then return errors.new("cancelled", "the client was closed") end
-  local task = loop.current()
+  local task = running and loop.current()
   while task do
     if task.cancelled then return errors.new("cancelled", "the job was cancelled") end
     task = task.parent
@@ -242,13 +265,30 @@ end
 ---@param background boolean
 ---@return luma.Source
 function loop.source(client, background)
-  return { core = client, waiting = {}, count = 0, background = background }
+  return { core = client, waiting = {}, count = 0, answers = {}, background = background }
 end
 
---- Outside a task: turns the loop until the waiter has its response.
-local function pump(waiter)
-  repeat loop.step(SLICE) until waiter.response
-  return waiter.response
+--- Outside a task: turns the loop until the response is there.
+local function pump(answers, id)
+  repeat loop.step(SLICE) until answers[id]
+  local response = answers[id]
+  answers[id] = nil
+  return response
+end
+
+local deliver
+
+--- Outside a task, while nobody else waits for anything: there is nothing to
+--- turn, which is most of what such a call would cost here.
+local function wait_alone(source, id)
+  local client = source.core
+  while true do
+    if client:run(SLICE) then
+      local ended, response, received, total = client:take()
+      if ended == id then return response end
+      if ended then deliver(source, ended, response, received, total) end
+    end
+  end
 end
 
 --- Yields until the source delivers the request. Outside a task, in what
@@ -258,16 +298,18 @@ end
 ---@param on_note? fun(received: number, total?: number)
 ---@return luma.Response
 function loop.await(source, id, on_note)
-  local task = loop.current()
-  local waiter = { task = task, on_note = on_note }
-  if task and task.background and source.background then source.core:background() end
+  local task = running and loop.current()
+  if not (task or queued or busy[1]) then return wait_alone(source, id) end
+  if task then
+    if task.background and source.background then source.core:background() end
+    task.source, task.request, task.on_note = source, id, on_note
+  end
   -- What raises for want of memory is to change nothing else: room comes first.
-  if task then task.source, task.request = source, id end
-  source.waiting[id] = false
+  source.waiting[id], idle = false, false
   if source.count == 0 then busy[#busy + 1] = source end
-  source.waiting[id] = waiter
+  source.waiting[id] = task or true
   source.count = source.count + 1
-  if not task then return pump(waiter) end
+  if not task then return pump(source.answers, id) end
   return coroutine.yield(WAITING)
 end
 
@@ -281,17 +323,16 @@ local function leave(source, id)
   end
 end
 
-local function deliver(source, id, response, received, total)
-  local waiter = source.waiting[id]
-  if not waiter then source.waiting[id] = nil return end
+function deliver(source, id, response, received, total)
+  local task = source.waiting[id]
+  if not task then source.waiting[id] = nil return end
   if not response then
-    if waiter.on_note then waiter.on_note(received, total) end
+    if task ~= true and task.on_note then task.on_note(received, total) end
     return
   end
   leave(source, id)
-  local task = waiter.task
-  if not task then waiter.response = response return end
-  task.request = nil
+  if task == true then source.answers[id] = response return end
+  task.request, task.on_note = nil, nil
   resume(task, response)
 end
 
@@ -366,33 +407,46 @@ end
 ---@param seconds number
 ---@param budget? number
 function loop.step(seconds, budget)
-  if not (is_empty(woken) and is_empty(callbacks)) then seconds = 0 end
+  if queued then seconds = 0 end
   if busy[2] then seconds = math.min(seconds, SHARED_SLICE) end
   local i, stop = 1, nil
   while busy[i] do
     local source = busy[i]
-    if source.core:run(seconds) ~= false then
+    if source.core:run(seconds) then
       stop = stop or budget and core.now() + budget
       turn_end = stop
       drain(source, stop)
     end
     if busy[i] == source then i = i + 1 end
   end
-  queued = not (is_empty(woken) and is_empty(callbacks))
   if not queued then return end
   stop = stop or budget and core.now() + budget
   turn_end = stop
   if not is_empty(woken) then work_off(woken, resume, stop) end
   if not is_empty(callbacks) then work_off(callbacks, call_back, stop) end
   turn_end = nil
+  queued = loop.is_due()
+end
+
+--- Whether a turn would find something. Asked in each frame.
+local function has_news()
+  if queued then return true end
+  for i = 1, #busy do
+    if busy[i].core:run(0) then return true end
+  end
+  return false
 end
 
 --- One turn that never waits, for a program with a loop of its own.
 ---@return integer moved jobs that went on
 function loop.update()
+  if idle then return 0 end
   if depth > 0 then errors.misuse("luma.update: called inside a callback") end
   if inside > 0 and loop.current() then errors.misuse("luma.update: called inside a job") end
-  if not (queued or busy[1]) then return 0 end
+  if not has_news() then
+    idle = not busy[1] and inside == 0
+    return 0
+  end
   turn, moved = turn + 1, 0
   loop.step(0, FRAME)
   return moved
@@ -419,7 +473,7 @@ function loop.run(fn, ...)
 end
 
 local function after_callbacks(...)
-  if not is_empty(callbacks) then work_off(callbacks, call_back) end
+  if queued then work_off(callbacks, call_back) end
   return ...
 end
 
@@ -427,7 +481,7 @@ end
 --- task it blocks without being made one, which is what a call costs most.
 ---@param fn function
 function loop.call(fn, ...)
-  if loop.current() then return fn(...) end
+  if running and loop.current() then return fn(...) end
   return after_callbacks(fn(...))
 end
 

@@ -67,16 +67,16 @@ local function ask_each(client, ids, opts)
   return found
 end
 
---- The generation in one item of a list, around which are `head` and `tail`.
---- One that goes on and has not changed needs no reading.
-local function read_item(client, head, item, tail)
-  local items = client.poller.items
-  if items[item] then return items[item] end
-  local body = core.decode(head .. item .. tail)
+--- The generation in an item of a list, which stands in `text` from one place
+--- to another. One that goes on and has not changed needs no reading.
+local function read_item(client, text, from, to, head, tail)
+  local items, print = client.poller.items, core.fingerprint(text, from, to)
+  if items[print] then return items[print] end
+  local body = core.decode(head .. text:sub(from, to) .. tail)
   local list = body ~= nil and not client.dialect.is_error(body) and client.dialect.read_many(body)
   if not list or #list ~= 1 then return nil end
   local state = list[1].state
-  if state ~= "completed" and state ~= "failed" then items[item] = list[1] end
+  if state ~= "completed" and state ~= "failed" then items[print] = list[1] end
   return list[1]
 end
 
@@ -87,10 +87,10 @@ local function read_items(client, text)
   local from, tail = text:find("[", 1, true), text:sub(-TAIL):match(".*(%].*)$")
   if not from or not tail then return nil end
   local head, list, at = text:sub(1, from), {}, from + 1
-  local item, mark
+  local first, after, mark
   repeat
-    item, mark, at = text:match("^%s*(%b{})%s*([,%]])()", at)
-    local generation = item and read_item(client, head, item, tail)
+    first, after, mark, at = text:match("^%s*()%b{}()%s*([,%]])()", at)
+    local generation = first and read_item(client, text, first, after - 1, head, tail)
     if not generation then return nil end
     list[#list + 1] = generation
     loop.rest()
@@ -98,18 +98,17 @@ local function read_items(client, text)
   return at + #tail == #text + 2 and list or nil
 end
 
---- Inside a task: the generations of up to CHUNK ids, by id. An answer in
---- which nothing is may be all that a relay ever says: it is checked.
+--- Inside a task: the generations in the answer to `request`, which asks for up
+--- to CHUNK ids, by id. An answer in which nothing is may be all that a relay
+--- ever says: it is checked.
 ---@param client luma.Client
 ---@param ids string[]
 ---@param opts table
----@param read? fun(text: string): luma.Generation[]?
+---@param request luma.Call
+---@param read? fun(response: luma.Response): luma.Generation[]?
 ---@return table<string, luma.Generation>?, luma.Error?
-local function ask(client, ids, opts, read)
-  if #ids == 1 or client.lacks_batch or not client.dialect.query_many then
-    return ask_each(client, ids, opts)
-  end
-  local list, err = call.run(client, client.dialect.query_many(ids), opts, read)
+local function ask_together(client, ids, opts, request, read)
+  local list, err = call.run(client, request, opts, read)
   if list == SAME then return SAME end
   if list and list[1] then return by_id(list) end
   if err and not lacks_batch(err) then return nil, err end
@@ -117,6 +116,11 @@ local function ask(client, ids, opts, read)
   found, err = ask_each(client, ids, opts)
   if found and (not list or next(found)) then client.lacks_batch = true end
   return found, err
+end
+
+--- Whether these are to be asked for one by one.
+local function is_for_each(client, ids)
+  return #ids == 1 or client.lacks_batch or not client.dialect.query_many
 end
 
 --- Inside a task: generations in the order of `ids`, `false` where the service
@@ -130,7 +134,9 @@ function poller.get_many(client, ids, opts)
   for first = 1, #ids, CHUNK do
     local chunk = {}
     for i = first, math.min(first + CHUNK - 1, #ids) do chunk[#chunk + 1] = ids[i] end
-    local found, err = ask(client, chunk, opts)
+    local found, err
+    if is_for_each(client, chunk) then found, err = ask_each(client, chunk, opts)
+    else found, err = ask_together(client, chunk, opts, client.dialect.query_many(chunk)) end
     if not found then return nil, err end
     for i, id in ipairs(chunk) do results[first + i - 1] = found[id] or false end
   end
@@ -141,18 +147,21 @@ end
 
 ---@class luma.Look what one task waits for, again and again
 ---@field id string
+---@field known? luma.Generation as it was seen last
 ---@field opts table of its wait, with the deadline
 ---@field start number clock time at which the wait began
 ---@field looks integer that were made, those in its round aside
 ---@field round? luma.Round it is part of, when that may be repeated
 ---@field task? luma.Task nil once it was told
----@field known? luma.Generation that it was told last
+---@field wake? fun(look: luma.Look, generation?: luma.Generation, err?: luma.Error) what the task goes
+--- on with, if it has nothing else to do
 
 ---@class luma.Round looks that are made together
 ---@field looks luma.Look[]
 ---@field due number clock time
 ---@field made integer times that it was made and nothing had changed
----@field text? string the answer, if it may be repeated as it is
+---@field request? luma.Call that is sent each time, if it may be repeated as it is
+---@field print? number fingerprint of the answer to that
 
 -- The rounds to come are a heap: the one that is due first is the first.
 
@@ -217,8 +226,8 @@ end
 --- Wakes who waits, unless the wait was cancelled.
 local function tell(look, generation, err)
   local task = look.task
-  look.task, look.known = nil, generation
-  if look.round then look.round.text, look.round = nil, nil end
+  look.task, look.known = nil, generation or look.known
+  if look.round then look.round.request, look.round = nil, nil end
   if task then loop.wake(task, generation, err) end
 end
 
@@ -232,7 +241,7 @@ end
 local function repeat_round(client, round)
   local first, now = round.looks[1], core.now()
   local due = now + pause_of(client, first, first.looks + round.made + 1, now)
-  if not round.text or client.closed or due >= first.opts.deadline then return false end
+  if not round.request or client.closed or due >= first.opts.deadline then return false end
   round.made = round.made + 1
   schedule(client, round, due)
   return true
@@ -251,23 +260,23 @@ local function is_alike(a, b)
   return a.opts.poll_interval == b.opts.poll_interval and a.opts.poll_max == b.opts.poll_max
 end
 
---- Has those looked at again who were told nothing. `text` is the answer, if
---- the round is what it was.
-local function go_on(client, looks, due, text)
+--- Has those looked at again who were told nothing; as before, if `round` is
+--- what it was.
+local function go_on(client, looks, due, round)
   if not looks[1] then return end
   for _, look in ipairs(looks) do
-    if not look.task or not is_alike(look, looks[1]) then text = nil end
+    if not look.task or not is_alike(look, looks[1]) then round = nil end
     if client.closed then tell(look, nil, loop.refusal(client)) end
   end
   if client.closed then return end
-  local round = { looks = looks, text = text, made = 0 }
-  for _, look in ipairs(looks) do look.round = round end
-  schedule(client, round, due)
+  local next_round = { looks = looks, request = round and round.request, print = round and round.print, made = 0 }
+  for _, look in ipairs(looks) do look.round = next_round end
+  schedule(client, next_round, due)
 end
 
 --- Tells each who waits what was seen. One that a batch left out is asked for
 --- by itself: only that answer says why.
-local function tell_all(client, round, found, err, text)
+local function tell_all(client, round, found, err)
   local alone, again, due = {}, {}, math.huge
   local many = 2 * #round.looks >= CHUNK -- or it is not worth it
   for _, look in ipairs(round.looks) do
@@ -287,21 +296,28 @@ local function tell_all(client, round, found, err, text)
     end
     loop.rest()
   end
-  go_on(client, again, due, #again == #round.looks and text or nil)
+  go_on(client, again, due, #again == #round.looks and round or nil)
   loop.all(alone)
+end
+
+--- Inside a task: asks for all of a round.
+local function ask(client, round)
+  local ids, opts = {}, round.looks[1].opts
+  for i, look in ipairs(round.looks) do ids[i] = look.id end
+  if is_for_each(client, ids) then return {} end
+  local function read(response)
+    round.print = response.fingerprint
+    return response.body and read_items(client, response.body) or not response.body and SAME or nil
+  end
+  round.request = round.request or client.dialect.query_many(ids)
+  round.request.print = round.print or 0
+  return ask_together(client, ids, opts, round.request, read)
 end
 
 --- The task of one round.
 local function make(client, round)
-  local ids, text = {}, nil
-  for i, look in ipairs(round.looks) do ids[i] = look.id end
-  local function read(body)
-    text = body
-    return body == round.text and SAME or read_items(client, body)
-  end
-  local found, err = {}, nil
-  if #ids > 1 then found, err = ask(client, ids, round.looks[1].opts, read) end
-  if found ~= SAME or not repeat_round(client, round) then tell_all(client, round, found, err, text) end
+  local found, err = ask(client, round)
+  if found ~= SAME or not repeat_round(client, round) then tell_all(client, round, found, err) end
 end
 
 --- Inside a task: takes a round of what is due by then, of up to CHUNK looks.
@@ -309,7 +325,7 @@ end
 --- as the first of its looks can wait.
 local function take_due(rounds, by)
   local first = take(rounds)
-  if first.text then return first end
+  if first.request then return first end
   local looks, from = {}, first
   repeat
     for _, look in ipairs(from.looks) do
@@ -355,18 +371,23 @@ function drive(client)
   end
 end
 
+local function cancelled(look)
+  tell(look, nil, errors.new("cancelled", "the job was cancelled"))
+end
+
 --- Inside a task: the generation as it is after `pause` seconds, or later if
 --- by then nothing has changed.
 ---@param client luma.Client
 ---@param look luma.Look of this wait; the same each time
 ---@param pause number
----@return luma.Generation?, luma.Error?
+---@return luma.Generation?, luma.Error? -- to be returned where the look has a `wake`
 function poller.look(client, look, pause)
   local refusal = loop.refusal(client)
   if refusal then return nil, refusal end
   look.task = loop.current()
   schedule(client, { looks = { look }, made = 0 }, core.now() + pause)
-  return loop.park(function() tell(look, nil, errors.new("cancelled", "the job was cancelled")) end)
+  if look.wake then return loop.sleep(look.wake, cancelled, look) end
+  return loop.park(cancelled, look)
 end
 
 --- What a client keeps of it, to begin with.

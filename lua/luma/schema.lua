@@ -284,7 +284,7 @@ end
 ---@class luma.RowIndex
 ---@field by_name table<string, luma.Row>
 ---@field required string[] names
----@field defaults any[] a name, its default, a name, …
+---@field defaults table<string, any>
 
 local indexes = setmetatable({}, { __mode = "k" }) -- rows -> their index, made once
 
@@ -297,10 +297,7 @@ local function index_of(rows)
   for _, row in ipairs(rows) do
     local name = row[1]
     index.by_name[name] = row
-    if row.default ~= nil then
-      local defaults = index.defaults
-      defaults[#defaults + 1], defaults[#defaults + 2] = name, row.default
-    end
+    index.defaults[name] = row.default
     if row.required then index.required[#index.required + 1] = name end
   end
   indexes[rows] = index
@@ -327,7 +324,6 @@ end
 ---@param lenient? boolean
 ---@return string? problem, string? name
 function schema.problem(rows, values, lenient)
-  if is_fine(rows, values) then return nil end
   local known = index_of(rows).by_name
   for name in pairs(values) do
     if type(name) ~= "string" or not (lenient or known[name]) then
@@ -352,10 +348,7 @@ end
 ---@param values table
 ---@return table
 function schema.fill(rows, values)
-  local filled, defaults = {}, index_of(rows).defaults
-  for i = 1, #defaults, 2 do filled[defaults[i]] = defaults[i + 1] end
-  for name, value in pairs(values) do filled[name] = value end
-  return filled
+  return core.merge(index_of(rows).defaults, values)
 end
 
 --- Checks the options of a call and fills in the defaults. What is wrong with
@@ -398,7 +391,8 @@ end
 ---@param lenient boolean
 ---@return table? params, luma.Error? err
 function schema.params(rows, values, lenient)
-  local problem, field = schema.problem(rows, values, lenient)
+  local problem, field
+  if not is_fine(rows, values) then problem, field = schema.problem(rows, values, lenient) end
   if problem then return nil, errors.new("invalid", problem, { field = field }) end
   local params = schema.fill(rows, values)
   if values.extra or lenient then

@@ -118,6 +118,120 @@ describe("luma.core", function()
     end)
   end)
 
+  describe("fingerprint()", function()
+    it("tells texts apart that differ in one byte, wherever it is", function()
+      local seen, text = {}, ("boat "):rep(20)
+      for i = 0, #text do
+        local other = i == 0 and text
+          or text:sub(1, i - 1) .. "\0" .. text:sub(i + 1)
+        local print = core.fingerprint(other)
+        assert.is_nil(seen[print])
+        seen[print] = true
+        assert.equal(print, core.fingerprint(other))
+      end
+    end)
+
+    it("tells texts apart that differ in how many zero bytes end them", function()
+      local seen = {}
+      for n = 0, 40 do
+        local print = core.fingerprint(("\0"):rep(n))
+        assert.is_nil(seen[print])
+        seen[print] = true
+      end
+    end)
+
+    it("is a whole number from 1 on that a double holds", function()
+      for n = 0, 100 do
+        local print = core.fingerprint(("x"):rep(n))
+        assert.is_true(print >= 1 and print <= 2 ^ 53 and print % 1 == 0)
+      end
+    end)
+
+    it("is that of a part as of the same text alone", function()
+      for from = 1, 12 do
+        for to = from - 1, 12 do
+          assert.equal(core.fingerprint(("paper boats!"):sub(from, to)),
+            core.fingerprint("paper boats!", from, to))
+        end
+      end
+    end)
+
+    it("raises for a part that is not there", function()
+      for _, part in ipairs { { 0, 2 }, { 1, 4 }, { 3, 1 }, { 5, 5 } } do
+        assert.has_error(function() core.fingerprint("abc", part[1], part[2]) end)
+      end
+    end)
+  end)
+
+  describe("merge()", function()
+    it("has the fields of both, and the second's where both have one", function()
+      local first, second = { a = 1, b = 2, [1] = "x" }, { b = 3, c = false }
+
+      assert.same({ a = 1, b = 3, c = false, [1] = "x" }, core.merge(first, second))
+      assert.same({ { a = 1, b = 2, [1] = "x" }, { b = 3, c = false } }, { first, second })
+    end)
+
+    it("calls no metamethod", function()
+      local function loud() error "called" end
+      local first = setmetatable({ a = 1 }, { __index = loud, __newindex = loud, __pairs = loud })
+
+      local merged = core.merge(first, first)
+
+      assert.same({ a = 1 }, merged)
+      assert.is_nil(getmetatable(merged))
+    end)
+
+    it("raises for what is no table", function()
+      for _, call in ipairs { { nil, {} }, { {}, nil }, { {}, "text" }, { 5, {} } } do
+        assert.has_error(function() core.merge(call[1], call[2]) end)
+      end
+    end)
+  end)
+
+  describe("fill()", function()
+    local function fill(object, ...)
+      local target = { kept = "k" }
+      core.fill(target, object, { ... })
+      return target
+    end
+
+    it("takes the first text of the places that a row names", function()
+      local object = { a = "x", b = "y", c = { d = { e = "z" } } }
+
+      assert.same({ kept = "k", new = "y" }, fill(object, { "new", "no", "b", "a" }))
+      assert.same({ kept = "k", new = "z" }, fill(object, { "new", "no", { "c", "d", "e" }, "a" }))
+      assert.same({ kept = "k", new = "x", more = "y" }, fill(object, { "new", "a" }, { "more", "b" }))
+    end)
+
+    it("leaves what is there", function()
+      assert.same({ kept = "k" }, fill({ a = "x" }, { "kept", "a" }))
+    end)
+
+    it("takes nothing for text that is none", function()
+      for _, value in ipairs { core.null, "", 5, true, {}, { "x" } } do
+        assert.same({ kept = "k" }, fill({ a = value }, { "new", "a" }))
+        assert.same({ kept = "k" }, fill({ a = { b = value } }, { "new", { "a", "b" } }))
+      end
+    end)
+
+    it("takes nothing from beneath what is no object", function()
+      for _, value in ipairs { core.null, "text", 5, true } do
+        assert.same({ kept = "k" }, fill({ a = value }, { "new", { "a", "b" }, { "a", "b", "c" }, { "n", "b" } }))
+      end
+    end)
+
+    it("takes nothing from a row without a place", function()
+      assert.same({ kept = "k" }, fill({ new = "x" }, { "new" }, { "new", {} }))
+    end)
+
+    it("raises for what is no table", function()
+      assert.has_error(function() core.fill(nil, {}, {}) end)
+      assert.has_error(function() core.fill({}, "text", {}) end)
+      assert.has_error(function() core.fill({}, {}, nil) end)
+      assert.has_error(function() core.fill({}, {}, { "row" }) end)
+    end)
+  end)
+
   describe("encode()", function()
     it("gives the JSON of a value", function()
       local value = { prompt = "a \"boat\"\n\0", list = { 1, 2.5, false } }

@@ -26,6 +26,46 @@ end
 describe("luma.core, one exchange,", function()
   after_each(support.tidy)
 
+  describe("an answer that may be the same as before", function()
+    local function ask(bodies)
+      local exchanges = {}
+      for i, body in ipairs(bodies) do
+        exchanges[i] = type(body) == "table" and body or { body = body }
+      end
+      local client = support.connect(support.serve(exchanges))
+      local seen, print = {}, 0
+      for i = 1, #bodies do
+        local response = finish(client,
+          client:request("/x", "{}", 60, 0, false, print))
+        seen[i] = response.body or "as before"
+        print = response.fingerprint or print
+      end
+      return seen
+    end
+
+    it("comes without its body if it is", function()
+      assert.same({ "a", "as before", "b", "as before", "a" },
+        ask { "a", "a", "b", "b", "a" })
+    end)
+
+    it("comes with it if it is no good answer", function()
+      assert.same({ "a", "a", "as before" },
+        ask { "a", { status = 500, body = "a" }, "a" })
+    end)
+
+    it("may be empty", function()
+      assert.same({ "", "as before" }, ask { "", "" })
+    end)
+
+    it("always has its body for who did not ask", function()
+      local client = support.connect(support.serve { { body = "a" } })
+
+      local response = finish(client, client:request("/x", "{}"))
+
+      assert.same({ "a", nil }, { response.body, response.fingerprint })
+    end)
+  end)
+
   describe("a request", function()
     it("goes to the base, with the client's headers", function()
       local server = support.serve()
@@ -44,6 +84,18 @@ describe("luma.core, one exchange,", function()
         seen.headers["x-more"], seen.headers["user-agent"],
         seen.headers.expect,
       })
+    end)
+
+    it("asks for no go-ahead, however large it is", function()
+      for _, size in ipairs { 10, 512 * 1024, 512 * 1024 + 1, 3e6 } do
+        local server = support.serve()
+        local client = support.connect(server)
+
+        finish(client, client:request("/", ("x"):rep(size), 60, 0, true))
+
+        assert.is_nil(server:log()[1].headers.expect)
+        assert.equal(size, #server:log()[1].body)
+      end
     end)
 
     it("is a GET without a body", function()

@@ -53,6 +53,7 @@ function Core:run(seconds)
   self.turns = self.turns + 1
   assert(self.turns < 10000, "the loop turns and nothing happens")
   self.on_run(seconds)
+  return self.ready[1] ~= nil
 end
 
 function Core:take()

@@ -63,6 +63,32 @@ function core.check_file(path) end
 ---@nodiscard
 function core.invalid_utf8(text) end
 
+--- A number that another text hardly has; the same text has another one in
+--- another process. For finding out what has changed, not for secrets.
+---@param text string
+---@param from? integer place of the first byte that counts; default 1
+---@param to? integer place of the last; default the text's end
+---@return number whole, from 1 to 2^53
+---@nodiscard
+function core.fingerprint(text, from, to) end
+
+--- A new table with the fields of both; where both have one, the second's.
+--- Calls no metamethods.
+---@param first table
+---@param second table
+---@return table
+---@nodiscard
+function core.merge(first, second) end
+
+--- Sets fields of `target` that lack, to texts of a decoded object. A row is the
+--- name of a field and the places in the object where it may be, the best
+--- first; a place is a name, or a list of names, one within the other. What is
+--- no text, or empty, counts as not there.
+---@param target table
+---@param object table
+---@param rows table[]
+function core.fill(target, object, rows) end
+
 --- JSON of a value, by an instance of lua-cjson of luma's own.
 ---@param value any
 ---@return string? text
@@ -89,8 +115,9 @@ local Client = {} -- luacheck: ignore 241
 ---@param timeout? number seconds the exchange may take once it is its turn; default 0, no limit
 ---@param delay? number seconds before it may start; default 0
 ---@param once? boolean it costs money: only on a connection that was used in the last 4 seconds, or a new one
+---@param fingerprint? number of the last answer, or 0: a good answer that has it comes without its body
 ---@return integer id
-function Client:request(path, body, timeout, delay, once) end
+function Client:request(path, body, timeout, delay, once, fingerprint) end
 
 --- Downloads a URL to a file, without the client's headers, following up to
 --- five redirects; to https alone unless the base is http. Bytes go to
@@ -166,7 +193,8 @@ function Client:close() end
 ---@field sent luma.Sent
 ---@field status? integer of the last answer; nil if none began, and of a timer
 ---@field head? string the status line and header lines of that answer, as they came
----@field body? string its body, or what came of it; empty if it went to the file
+---@field body? string its body, or what came of it; empty if it went to the file; nil if it is the same as before
+---@field fingerprint? number of the body of a good answer, where the request asked for it
 ---@field kind? luma.Kind why there is no whole answer: network, timeout, protocol, cancelled, io or invalid
 ---@field message? string a sentence, with `kind`
 ---@field lasting? boolean with `kind`: trying again would fail the same way

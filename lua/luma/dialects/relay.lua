@@ -3,8 +3,8 @@
 --- read here were all seen in relays' pages or in the gateways' source.
 local relay = {}
 
+local fill = require("luma.core").fill
 local type = type -- asked for every field
-local null = require("luma.core").null
 
 relay.base_url = "https://www.anyapi.vip"
 
@@ -33,6 +33,8 @@ relay.base_url = "https://www.anyapi.vip"
 ---@field path string
 ---@field body? table
 ---@field id? string what is asked for
+---@field text? string the body as JSON, once it was sent
+---@field print? number what is asked for again: fingerprint of the last answer, or 0
 
 -- ---- requests ----
 
@@ -80,8 +82,9 @@ end
 --- Ids are text; a relay that numbers them gets its digits back, as far as a
 --- number holds them.
 local function identifier(value)
-  if not value then return nil end
-  if type(value) ~= "number" then return text(value) end
+  local kind = value and type(value)
+  if kind == "string" then return value ~= "" and value or nil end
+  if kind ~= "number" then return nil end
   return value % 1 == 0 and math.abs(value) < 2 ^ 53 and ("%d"):format(value) or nil
 end
 
@@ -108,53 +111,45 @@ local function state_of(word)
   return word and (STATES[word] or STATES[word:lower()] or "unknown")
 end
 
---- The clean rendition first; `video.url` may carry a watermark.
-local VIDEO_PATHS = {
-  { "video", "download_url" },
-  { "artifact", "video", "download_url" },
-  { "video_raw", "url" },
-  { "artifact", "video_raw", "url" },
-  { "video", "url" },
-  { "artifact", "video", "url" },
-  { "assets", "video" },
-}
-local THUMBNAIL_PATHS = {
-  { "thumbnail", "url" },
-  { "artifact", "thumbnail", "url" },
-  { "video", "thumbnail" },
-}
-local LAST_FRAME_PATHS = {
-  { "last_frame", "url" },
-  { "artifact", "last_frame", "url" },
+-- Rows of text: a field of the generation, and the places in a task where it
+-- may be, the best first.
+
+local TEXTS = {
+  { "failure_reason", "failure_reason", "fail_reason" },
+  { "created_at", "created_at" },
+  { "prompt", "prompt", { "request", "prompt" } },
+  { "model", "model", "model_name" },
 }
 
-local function first_text(task, paths)
-  for i = 1, #paths do
-    local path = paths[i]
-    local value = task[path[1]]
-    for step = 2, #path do value = value and field(value, path[step]) end
-    if value and text(value) then return value end
-  end
-end
+--- The clean rendition first; `video.url` may carry a watermark.
+local LINKS = {
+  { "video_url", { "video", "download_url" }, { "artifact", "video", "download_url" },
+    { "video_raw", "url" }, { "artifact", "video_raw", "url" },
+    { "video", "url" }, { "artifact", "video", "url" }, { "assets", "video" } },
+  { "thumbnail_url", { "thumbnail", "url" }, { "artifact", "thumbnail", "url" }, { "video", "thumbnail" } },
+  { "last_frame_url", { "last_frame", "url" }, { "artifact", "last_frame", "url" } },
+}
+
+--- In what is around a task: what goes before the task's own, and what after.
+local GATEWAY_FIRST = { { "failure_reason", "fail_reason" } }
+local GATEWAY_LAST = { { "created_at", "created_at" } }
+
+--- Why it failed, where no field for that says it; of other states these texts
+--- say something else.
+local MESSAGES = { { "failure_reason", { "error", "message" }, "message" } }
+
+--- The zero time stands for none, and sorts before this.
+local FIRST_DAY = "0001-01-02"
 
 local function progress_of(value)
-  local number = value and type(value) == "string" and tonumber(value:match("^%s*(%d+%.?%d*)%s*%%"))
+  local number = text(value) and tonumber(value:match("^%s*(%d+%.?%d*)%s*%%"))
   return number and math.min(number / 100, 1) or nil
-end
-
---- A date; not the zero time, which stands for none.
-local function date(value)
-  local at = text(value)
-  return at and at:sub(1, 10) ~= "0001-01-01" and at or nil
 end
 
 --- The gateway's own word on an item, and the upstream's on its task: the one
 --- that ends it counts, since the gateway gives up on tasks by itself.
-local function pick_state(item, task)
-  local outer = item.status or item.task_status
-  local inner = text(task.state)
-  if not outer then return inner or text(item.state) end
-  outer = text(item.status) or text(item.task_status)
+local function pick_word(item, inner)
+  local outer = text(item.status) or text(item.task_status)
   local ended = state_of(outer)
   if ended == "completed" or ended == "failed" then return outer end
   return inner or outer or text(item.state)
@@ -164,64 +159,48 @@ local function is_flat(item)
   return identifier(item.id) and text(item.state) and not identifier(item.task_id)
 end
 
---- Why it failed; of other states a `message` says something else.
-local function reason_of(item, task, envelope, state)
-  local reason = item.fail_reason or task.failure_reason or task.fail_reason
-  if reason then
-    reason = text(item.fail_reason) or text(task.failure_reason) or text(task.fail_reason)
-  end
-  if reason or state ~= "failed" then return reason end
-  return text(field(task.error, "message")) or text(task.message) or text(envelope.message)
-end
-
---- The links of a task, and what is known of the picture.
-local function read_media(generation, task)
+--- Numbers, and what is known of the picture.
+local function read_rest(generation, item, task)
   local video, video_raw = object(task.video), object(task.video_raw)
-  generation.video_url = first_text(task, VIDEO_PATHS)
-  generation.thumbnail_url = first_text(task, THUMBNAIL_PATHS)
-  generation.last_frame_url = first_text(task, LAST_FRAME_PATHS)
   generation.width = whole(field(video, "width")) or whole(field(video_raw, "width"))
   generation.height = whole(field(video, "height")) or whole(field(video_raw, "height"))
   generation.duration = tonumber(field(video_raw, "duration"))
+  generation.progress = progress_of(item.progress) or progress_of(task.progress)
 end
 
-local MEDIA = { "video", "artifact", "video_raw", "thumbnail", "assets", "last_frame" }
-
---- Whether a task has any media yet; most have not.
-local function has_media(task)
-  for i = 1, #MEDIA do
-    local value = task[MEDIA[i]]
-    if value and value ~= null then return true end
-  end
+--- The task in an item, unless that is one itself.
+local function task_in(item)
+  local inner = object(item.data)
+  return inner and not inner[1] and not is_flat(item) and inner
 end
 
 --- One item of any shape. `id` in an item of the batch envelope is a row
 --- number; the task's own id is beside it. Beside an error and without a state
 --- it is not a task's either. `envelope` is what is around the item, or itself.
 local function read_task(item, envelope)
-  local inner = object(item.data)
-  local task = inner and not inner[1] and not is_flat(item) and inner or item
-  local id = identifier(item.task_id) or identifier(task.task_id)
-  if not id and (text(task.state) or not relay.is_error(envelope)) then id = identifier(task.id) end
+  local task = item.data and task_in(item) or item
+  local word = task.state and text(task.state)
+  if task ~= item or item.status or item.task_status then word = pick_word(item, word) end
+  local id = item.task_id and identifier(item.task_id) or task.task_id and identifier(task.task_id)
+  if not id and (word or not relay.is_error(envelope)) then id = identifier(task.id) end
   if not id then return nil end
-  local word = pick_state(item, task)
-  local state = state_of(word) or "pending"
-  local model, estimate = task.model or task.model_name, task.estimate_wait_seconds
-  local request = task.request
-  local progress = item.progress or task.progress
   local generation = {
-    id = id,
-    state = state,
-    raw_state = word,
-    failure_reason = reason_of(item, task, envelope, state),
-    created_at = date(task.created_at) or item.created_at and date(item.created_at) or nil,
-    prompt = text(task.prompt) or request and text(field(request, "prompt")) or nil,
-    model = model and (text(task.model) or text(task.model_name)) or nil,
-    progress = progress and (progress_of(item.progress) or progress_of(task.progress)) or nil,
-    estimate = estimate and tonumber(estimate) or nil,
-    raw = item,
+    id = id, state = state_of(word) or "pending", raw_state = word, raw = item,
+    created_at = nil, -- and more, for which there is room then
   }
-  if has_media(task) then read_media(generation, task) end
+  if item ~= task then fill(generation, item, GATEWAY_FIRST) end
+  fill(generation, task, TEXTS)
+  local date, estimate = generation.created_at, task.estimate_wait_seconds
+  if date and date < FIRST_DAY then generation.created_at = nil end
+  if item ~= task then fill(generation, item, GATEWAY_LAST) end
+  if estimate then generation.estimate = tonumber(estimate) end
+  if generation.state == "pending" and word then return generation end -- there is no more to it
+  fill(generation, task, LINKS)
+  read_rest(generation, item, task)
+  if generation.state == "failed" then
+    fill(generation, task, MESSAGES)
+    fill(generation, envelope, MESSAGES)
+  end
   return generation
 end
 
@@ -253,8 +232,9 @@ end
 ---@param id? string the one asked for
 ---@return luma.Generation?
 function relay.read(body, id)
-  if not object(body) then return nil end
-  local list = body[1] and body or object(body.data) and body.data[1] and body.data
+  if type(body) ~= "table" then return nil end
+  local data = body.data and object(body.data)
+  local list = body[1] and body or data and data[1] and data
   if list and not is_flat(body) then
     local generations = read_list(list)
     if not generations[1] then return nil end
@@ -263,8 +243,8 @@ function relay.read(body, id)
     return generation
   end
   -- An envelope has no id of its own; what is in it does.
-  local own = identifier(body.task_id) or identifier(body.id)
-  local generation = read_task(not own and object(body.data) or body, body)
+  local is_envelope = data and not (identifier(body.task_id) or identifier(body.id))
+  local generation = read_task(is_envelope and data or body, body)
   if generation then generation.raw = body end
   return generation
 end
