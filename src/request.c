@@ -542,7 +542,8 @@ void request_end(Request *r, CURLcode rc) {
     r->os_error = (int)os;
   }
   if (r->compare && r->failure == NULL && r->status == 200)
-    r->print = fingerprint(r->answer.data ? r->answer.data : "", r->answer.len);
+    r->print =
+        fingerprint(r->answer.data ? r->answer.data : "", r->answer.len);
   if (r->file.path) end_file(r);
   let_go(r);
 }
