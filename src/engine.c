@@ -682,7 +682,8 @@ static bool is_at_rest(const Engine *e) {
 }
 
 bool engine_run(Engine *e, double seconds) {
-  lock_take(&e->lock);
+  if (seconds > 0) lock_take(&e->lock);
+  else if (!lock_try(&e->lock)) return false; /* the thread is at it: later */
   bool threaded = e->threaded, news = has_news(e);
   bool done = threaded ? news || seconds <= 0 : seconds <= 0 && is_at_rest(e);
   lock_give(&e->lock);

@@ -205,6 +205,7 @@ function call.run(client, request, opts, read)
     local started = client.options.log and core.now() + pause
     local response = loop.await(client.source,
       client.core:request(request.path, body, timeout, pause, paid, request.print))
+    loop.rest()
     local result, err
     if read and response.status == 200 and not response.kind then result = read(response) end
     if not result then
@@ -212,6 +213,7 @@ function call.run(client, request, opts, read)
     end
     if paid and err and err.sent ~= "no" then err.retryable = false end -- it would pay again
     attempt = attempt + 1
+    loop.rest()
     if started then log(client, request, attempt, response, err, core.now() - started) end
     if result then return result end
     pause = retry.is_safe(err, paid) and retry.delay(opts.policy, attempt, err, client.random)

@@ -333,6 +333,7 @@ function deliver(source, id, response, received, total)
   leave(source, id)
   if task == true then source.answers[id] = response return end
   task.request, task.on_note = nil, nil
+  if turn_end and core.now() > turn_end then return loop.wake(task, response) end
   resume(task, response)
 end
 
@@ -419,13 +420,14 @@ function loop.step(seconds, budget)
     end
     if busy[i] == source then i = i + 1 end
   end
-  if not queued then return end
-  stop = stop or budget and core.now() + budget
-  turn_end = stop
-  if not is_empty(woken) then work_off(woken, resume, stop) end
-  if not is_empty(callbacks) then work_off(callbacks, call_back, stop) end
+  if queued then
+    stop = stop or budget and core.now() + budget
+    turn_end = stop
+    if not is_empty(woken) then work_off(woken, resume, stop) end
+    if not is_empty(callbacks) then work_off(callbacks, call_back, stop) end
+    queued = loop.is_due()
+  end
   turn_end = nil
-  queued = loop.is_due()
 end
 
 --- Whether a turn would find something. Asked in each frame.

@@ -160,6 +160,7 @@ end
 ---@field looks luma.Look[]
 ---@field due number clock time
 ---@field made integer times that it was made and nothing had changed
+---@field ids? string[] of those
 ---@field request? luma.Call that is sent each time, if it may be repeated as it is
 ---@field print? number fingerprint of the answer to that
 
@@ -269,7 +270,8 @@ local function go_on(client, looks, due, round)
     if client.closed then tell(look, nil, loop.refusal(client)) end
   end
   if client.closed then return end
-  local next_round = { looks = looks, request = round and round.request, print = round and round.print, made = 0 }
+  local next_round = { looks = looks, made = 0 }
+  if round then next_round.ids, next_round.request, next_round.print = round.ids, round.request, round.print end
   for _, look in ipairs(looks) do look.round = next_round end
   schedule(client, next_round, due)
 end
@@ -302,21 +304,25 @@ end
 
 --- Inside a task: asks for all of a round.
 local function ask(client, round)
-  local ids, opts = {}, round.looks[1].opts
-  for i, look in ipairs(round.looks) do ids[i] = look.id end
+  local ids, opts = round.ids or {}, round.looks[1].opts
+  if not round.ids then
+    for i, look in ipairs(round.looks) do ids[i] = look.id end
+  end
   if is_for_each(client, ids) then return {} end
   local function read(response)
     round.print = response.fingerprint
     return response.body and read_items(client, response.body) or not response.body and SAME or nil
   end
-  round.request = round.request or client.dialect.query_many(ids)
+  round.ids, round.request = ids, round.request or client.dialect.query_many(ids)
   round.request.print = round.print or 0
+  loop.rest()
   return ask_together(client, ids, opts, round.request, read)
 end
 
 --- The task of one round.
 local function make(client, round)
   local found, err = ask(client, round)
+  loop.rest()
   if found ~= SAME or not repeat_round(client, round) then tell_all(client, round, found, err) end
 end
 
