@@ -173,10 +173,18 @@ end
 
 cases.one, cases.pending = wait_for(1), wait_for(JOBS)
 
+--- Without a thread nobody names a file of the system's authorities: luma takes
+--- their folder then, and of that the server's own is no part.
 local function shake_hands(name, ca)
   return function(seconds)
-    local client = connect { base_url = secure(), ca_file = place[ca] }
-    local function begin() return client:spawn(client.get, client, "first") end
+    local refused = ca == "bundle" and not background
+    local client = connect { base_url = secure(), ca_file = not refused and place[ca] or nil, retries = 0 }
+    local function begin()
+      return client:spawn(function()
+        local _, err = client:get "first"
+        if (err and err.message:find "not trusted" ~= nil or false) ~= refused then error(err, 0) end
+      end)
+    end
     local job = begin()
     play_until(function() return job:done() end)
     check(job)

@@ -132,6 +132,9 @@ int l_client_new(lua_State *L) {
   o.connect_timeout = option_number(L, "connect_timeout", 10, 0.001, 1e6);
   o.max_answer = (size_t)option_number(L, "max_answer", 16 << 20, 1, 1 << 30);
   o.max_transfers = (int)option_number(L, "max_transfers", 16, 1, 10000);
+  push_option(L, "lean");
+  o.lean = lua_toboolean(L, -1);
+  lua_pop(L, 1);
   option_headers(L, headers);
   o.headers = headers;
   luaL_argcheck(L, o.base != NULL, 1, "base is missing");

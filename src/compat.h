@@ -99,4 +99,13 @@ static inline const char *compat_ca_file(void) {
   return NULL;
 }
 
+/* The folder of CA files it was built with, or NULL. */
+static inline const char *compat_ca_folder(void) {
+#if LIBCURL_VERSION_NUM >= 0x074600
+  curl_version_info_data *info = curl_version_info(CURLVERSION_NOW);
+  if (info->age >= CURLVERSION_SEVENTH) return info->capath;
+#endif
+  return NULL;
+}
+
 #endif /* LUMA_WITH_CURL */

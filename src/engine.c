@@ -171,6 +171,8 @@ static bool wire_open(Wire *w, const EngineOptions *o) {
   w->max_answer = o->max_answer;
   w->http = strncmp(o->base, "http://", 7) == 0;
   w->guarded = compat_tells_start();
+  w->ca_folder = o->lean && w->ca_file == NULL && compat_ca_folder() &&
+                 is_ca_folder(compat_ca_folder());
   for (const char *const *h = o->headers; ok && *h; h++)
     ok = add_header(w, *h);
   if (!ok || !add_user_agent(w)) return false;
@@ -829,10 +831,10 @@ Engine *engine_open(const EngineOptions *options) {
 
 Engine *engine_again(const Engine *parents) {
   const Wire *w = &parents->wire;
-  EngineOptions o = {w->base,       NULL,
-                     w->proxy,      w->ca_file,
-                     w->user_agent, (double)w->connect_ms / 1000,
-                     w->max_answer, parents->max_transfers};
+  EngineOptions o = {
+      w->base,       NULL,          w->proxy,
+      w->ca_file,    w->user_agent, (double)w->connect_ms / 1000,
+      w->max_answer, w->ca_folder,  parents->max_transfers};
   size_t n = 0;
   for (struct curl_slist *h = w->headers; h; h = h->next) n++;
   const char **headers = calloc(n + 1, sizeof *headers);

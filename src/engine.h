@@ -17,6 +17,7 @@ typedef struct EngineOptions {
   const char *proxy, *ca_file, *user_agent;
   double connect_timeout;
   size_t max_answer;
+  bool lean;         /* no connection may take long to come about */
   int max_transfers; /* at a time to one host; the others wait their turn */
 } EngineOptions;
 

@@ -63,8 +63,15 @@ static void os_remove(const char *path) {
   if (!wide(path, name, 1024)) _wremove(name);
 }
 
+/* Windows has a store of its own. */
+bool is_ca_folder(const char *path) {
+  (void)path;
+  return false;
+}
+
 #else
 
+#include <dirent.h>
 #include <stdio.h>
 #include <sys/file.h>
 #include <sys/stat.h>
@@ -135,6 +142,18 @@ static int os_rename(const char *from, const char *to) {
 }
 
 static void os_remove(const char *path) { unlink(path); }
+
+/* Files there are named by a hash of eight digits. */
+bool is_ca_folder(const char *path) {
+  struct dirent *entry = NULL;
+  DIR *folder = opendir(path);
+  while (folder && (entry = readdir(folder)) != NULL)
+    if (strspn(entry->d_name, "0123456789abcdef") == 8 &&
+        strcmp(entry->d_name + 8, ".0") == 0)
+      break;
+  if (folder) closedir(folder);
+  return entry != NULL;
+}
 
 #endif
 

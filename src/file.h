@@ -28,4 +28,7 @@ int file_commit(File *f);
 void file_close(File *f, bool remove);
 void file_free(File *f);
 
+/* Whether a folder has certificates as OpenSSL looks for them there. */
+bool is_ca_folder(const char *path);
+
 #endif

@@ -51,8 +51,9 @@ typedef struct Wire {
   char *proxy, *ca_file, *user_agent; /* NULL: libcurl's default */
   long connect_ms;
   size_t max_answer;
-  bool http;    /* plain http is allowed: the base is on loopback */
-  bool guarded; /* libcurl says when a request is about to be written */
+  bool ca_folder; /* trusts those in libcurl's folder, not in its file */
+  bool http;      /* plain http is allowed: the base is on loopback */
+  bool guarded;   /* libcurl says when a request is about to be written */
   Target targets[MAX_TARGETS]; /* `target_count` of them; none goes again */
   int target_count;
 } Wire;

@@ -442,23 +442,31 @@ describe("luma.core, one exchange,", function()
   end)
 
   describe("TLS", function()
+    for _, lean in ipairs { false, true } do
+      local how = lean and ", each looked up" or ""
+
+      it("trusts those that are named alone" .. how, function()
+        assert.equal(200, post({ tls = true }, nil, { lean = lean }).status)
+      end)
+
+      it("is refused with an authority that is not known" .. how, function()
+        local response, server =
+          post({ tls = true }, nil, { ca_file = false, lean = lean })
+
+        assert.same({
+          kind = "network", sent = "no", lasting = true,
+          message = "the server's certificate is not trusted",
+        }, response)
+        assert.equal(0, server:count())
+      end)
+    end
+
     it("carries the exchange", function()
       local response, server = post { tls = true }
 
       assert.equal(200, response.status)
       assert.equal(support.KEY:match(": (.*)"),
         server:log()[1].headers.authorization)
-    end)
-
-    it("is refused with an authority that is not known", function()
-      local response, server =
-        post({ tls = true }, nil, { ca_file = false })
-
-      assert.same({
-        kind = "network", sent = "no", lasting = true,
-        message = "the server's certificate is not trusted",
-      }, response)
-      assert.equal(0, server:count())
     end)
 
     it("is refused without the file of authorities", function()

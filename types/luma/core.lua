@@ -20,6 +20,8 @@ local core = {}
 ---@field user_agent? string
 ---@field proxy? string a URL; default: what the environment says; an http base never has one
 ---@field ca_file? string PEM file of the authorities to trust; default: libcurl's
+---@field lean? boolean look each authority up in libcurl's folder of them, where there is one: a first
+--- connection then takes 2 ms of the processor and not 20, a later one twice as long as else
 ---@field connect_timeout? number seconds a connection, with TLS, may take to come about; default 10
 ---@field max_answer? integer bytes an answer's body may have, downloads aside; default 16777216
 ---@field max_transfers? integer exchanges at a time with one host, the others wait their turn; default 16
