@@ -233,6 +233,11 @@ describe("luma.call", function()
         assert.matches("has nothing left", read_error("submit", 402, "{}").message, 1, true)
       end)
 
+      it("says where to look for the address, where there is no submit", function()
+        assert.matches("LUMA_BASE_URL", read_error("submit", 404, "{}").message, 1, true)
+        assert.not_matches("LUMA_BASE_URL", read_error("query", 404, "{}").message, 1, true)
+      end)
+
       it("says the message on one line", function()
         local body = core.encode { error = { message = "one\r\n\ttwo \27[31mthree\0" } }
 

@@ -564,6 +564,21 @@ describe("luma.client", function()
         end)
       end
 
+      for name, arguments in pairs {
+        submit = { BOAT }, extend = { "a", BOAT }, get = { "a" }, wait = { "a" }, download = { "a", "b" },
+        spawn = { print }, fd = {},
+      } do
+        it(("make %s with a dot for the colon raise at the caller's line"):format(name), function()
+          local one = support.connect(server)
+
+          local message = support.raised(function()
+            one[name](arguments[1], arguments[2])
+          end)
+
+          assert.matches("^spec/client_spec.lua:%d+: luma%." .. name .. ": .*client:" .. name, message)
+        end)
+      end
+
       it("gives the connections back", function()
         local one = support.connect(server)
         assert(one:submit(BOAT))

@@ -146,6 +146,14 @@ describe("luma", function()
       end)
     end
 
+    it("raises for a colon where a dot goes", function()
+      local message = support.raised(function()
+        luma:submit(BOAT)
+      end)
+
+      assert.matches("^spec/luma_spec.lua:%d+: luma%.submit: .*luma%.submit%(", message)
+    end)
+
     it("raises without the key in the message", function()
       local message = support.raised(function()
         luma.client { api_key = support.KEY .. "\n" }

@@ -153,7 +153,8 @@ describe("luma.schema", function()
     end)
 
     describe("of a name that is unknown", function()
-      local near = { resolutoin = "resolution", Resolution = "resolution", promptt = nil, user_promt = "user_prompt",
+      local near = { resolutoin = "resolution", Resolution = "resolution", user_promt = "user_prompt",
+        prompt = "user_prompt", promt = "user_prompt", model = "model_name", hook = "notify_hook",
         model_nmae = "model_name", modelname = "model_name", lop = "loop", image_ulr = "image_url",
         image_end = nil, aspect_ration = "aspect_ratio", durations = "duration", notify_hok = "notify_hook" }
       for name, meant in pairs(near) do

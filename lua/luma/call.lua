@@ -55,6 +55,9 @@ local function sent_of(status, retry_after)
   return status == 503 and retry_after and "no" or "maybe"
 end
 
+--- Where a service has its submit, a 404 is not about a generation.
+local MISPLACED = " (check LUMA_BASE_URL or the option base_url)"
+
 local REMEDIES = {
   auth = " (check LUMA_API_KEY or the option api_key)",
   quota = " (the account or the key has nothing left for this)",
@@ -78,13 +81,14 @@ local function snippet(body)
 end
 
 --- The error that an answer is.
-local function answer_error(dialect, response, body, paid, now)
-  local status = response.status
+local function answer_error(dialect, request, response, body, now)
+  local status, paid = response.status, PAID[request.kind]
+  local remedy = request.kind == "submit" and status == 404 and MISPLACED
   local complaint = dialect.read_error(body, core.decode)
   local kind = kind_of(status, complaint.code)
   local retry_after = retry.after(call.header(response.head, "retry-after"), now)
   local message = ("the service answered %d: %s%s"):format(status,
-    complaint.message and one_line(complaint.message, 500) or snippet(response.body), REMEDIES[kind] or "")
+    complaint.message and one_line(complaint.message, 500) or snippet(response.body), remedy or REMEDIES[kind] or "")
   return errors.new(kind, message, {
     sent = paid and sent_of(status, retry_after) or "no",
     status = status,
@@ -153,7 +157,7 @@ function call.read(dialect, request, response, origin, clock)
   local paid = PAID[request.kind]
   if response.kind then return nil, transport_error(response, origin, paid) end
   if response.status >= 300 or dialect.is_error(body) then
-    return nil, answer_error(dialect, response, body, paid, clock())
+    return nil, answer_error(dialect, request, response, body, clock())
   end
   if is_absent(dialect, request, body) then return nil, absent(request, response, body) end
   return nil, nonsense(response, body, paid, body == nil and "JSON" or many and "a list" or "an id")

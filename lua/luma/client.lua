@@ -177,6 +177,9 @@ local function no_key()
 end
 
 local function check_open(self, name)
+  if type(self) ~= "table" or not self.core then
+    errors.misuse(("luma.%s: of a client it is called with a colon, client:%s(…)"):format(name, name))
+  end
   if self.closed then errors.misuse(("luma.%s: the client is closed"):format(name)) end
 end
 

@@ -60,6 +60,9 @@ end
 
 for _, name in ipairs(CALLS) do
   luma[name] = function(...)
+    if ... == luma then
+      require("luma.errors").misuse(("luma.%s: it is called with a dot, luma.%s(…)"):format(name, name))
+    end
     local made, err = default_client()
     if not made then return nil, err end
     return made[name](made, ...)

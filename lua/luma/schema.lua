@@ -267,17 +267,25 @@ local function distance(a, b)
   return row[#b]
 end
 
---- " (did you mean …?)", or the list of names when none is near.
+--- How far a name is from a known one, or from one of its words: what is near is
+--- far less than 1.
+local function strangeness(name, known)
+  local least = distance(name, known) / math.min(#name, #known)
+  for word in known:gmatch("[^_]+") do
+    if #word > 3 then least = math.min(least, (distance(name, word) + 0.1) / math.min(#name, #word)) end
+  end
+  return least
+end
+
+--- "did you mean …?", or the list of names when none is near.
 local function suggestion(rows, name)
   local nearest, least, names = nil, math.huge, {}
   for i, row in ipairs(rows) do
     names[i] = row[1]
-    local d = distance(tostring(name):lower(), row[1])
-    if d < least then nearest, least = row[1], d end
+    local far = strangeness(tostring(name):lower(), row[1])
+    if far < least then nearest, least = row[1], far end
   end
-  if nearest and least <= math.max(1, math.min(#tostring(name), #nearest) / 3) then
-    return ("did you mean %s?"):format(nearest)
-  end
+  if least < 0.4 then return ("did you mean %s?"):format(nearest) end
   return "known are " .. table.concat(names, ", ")
 end
 
