@@ -72,7 +72,8 @@ describe("leaving", function()
   for mover, where in pairs(MOVERS) do
     describe("fork, with everything " .. where, function()
       setup(function()
-        local code = os.execute(("cc -shared -fPIC -o %s/fork.so spec/support/fork.c"):format(stage.folder))
+        local code = os.execute(("cc -shared -fPIC -Wl,-z,nodelete -o %s/fork.so spec/support/fork.c")
+          :format(stage.folder))
         assert(code == true or code == 0, "cannot compile spec/support/fork.c")
       end)
 
