@@ -1,5 +1,5 @@
 /* Preloaded into a program, makes the system hang: looking up the name
-   "slow.invalid" takes ten seconds and finds nothing. With SLOW_DISK=write or
+   "slow.invalid" takes a minute and finds nothing. With SLOW_DISK=write or
    SLOW_DISK=fsync that call takes as long on any file but the standard ones.
 
      cc -shared -fPIC -o slow.so slow_resolver.c -ldl
@@ -13,7 +13,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#define NAP 10 /* seconds */
+#define NAP 60 /* seconds */
 
 /* A signal ends a part of it early, not the whole. */
 static void nap(void) {
