@@ -100,7 +100,7 @@ end
 function Stage:run(situation, way, mover)
   local path = self.folder .. "/boat.mp4"
   local ran = support.run({ "spec/support/leaver.lua", situation, way, mover, self.bases[situation], path },
-    { LD_PRELOAD = also_preloaded(self.preload), SLOW_DISK = situation }, "timeout 30")
+    { LD_PRELOAD = also_preloaded(self.preload), SLOW_DISK = situation, LSAN_OPTIONS = support.LEAKS }, "timeout 30")
   local now, took = core.now(), {}
   for name, value in ran.out:gmatch "(%l+) (%S+)\n" do took[name] = tonumber(value) end
   if took.leave then took.leave = now - took.leave end

@@ -18,9 +18,17 @@
 #include <stdatomic.h>
 #include <string.h>
 
-extern void *__libc_malloc(size_t);
-extern void *__libc_calloc(size_t, size_t);
-extern void *__libc_realloc(void *, size_t);
+/* The C library's, or a sanitizer's. */
+static void *(*next_malloc)(size_t);
+static void *(*next_calloc)(size_t, size_t);
+static void *(*next_realloc)(void *, size_t);
+
+static void find_next(void) {
+  if (next_realloc) return;
+  *(void **)&next_malloc = dlsym(RTLD_NEXT, "malloc");
+  *(void **)&next_calloc = dlsym(RTLD_NEXT, "calloc");
+  *(void **)&next_realloc = dlsym(RTLD_NEXT, "realloc");
+}
 
 /* Where the code lies whose allocations fail. */
 static struct Range { const char *from, *to; } range;
@@ -44,22 +52,26 @@ static int fails(const void *place) {
 #define CALLER __builtin_return_address(0)
 
 __attribute__((visibility("default"))) void *malloc(size_t n) {
-  return fails(CALLER) ? NULL : __libc_malloc(n);
+  find_next();
+  return fails(CALLER) ? NULL : next_malloc(n);
 }
 
 __attribute__((visibility("default"))) void *calloc(size_t n, size_t size) {
-  return fails(CALLER) ? NULL : __libc_calloc(n, size);
+  find_next();
+  return fails(CALLER) ? NULL : next_calloc(n, size);
 }
 
 /* Lua takes it that a block can be made smaller. */
 __attribute__((visibility("default"))) void *realloc(void *p, size_t n) {
+  find_next();
   int shrinks = p && n <= malloc_usable_size(p);
-  return !shrinks && fails(CALLER) ? NULL : __libc_realloc(p, n);
+  return !shrinks && fails(CALLER) ? NULL : next_realloc(p, n);
 }
 
 __attribute__((visibility("default"))) char *strdup(const char *s) {
+  find_next();
   size_t n = strlen(s) + 1;
-  char *copy = fails(CALLER) ? NULL : __libc_malloc(n);
+  char *copy = fails(CALLER) ? NULL : next_malloc(n);
   return copy ? memcpy(copy, s, n) : NULL;
 }
 
