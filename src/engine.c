@@ -517,6 +517,14 @@ static void start_due(Engine *e) {
   }
 }
 
+/* libcurl is done with an active request. */
+static void end_active(Engine *e, Request *r, CURLcode rc) {
+  Lane *lane = r->lane;
+  leave_curl(e, r, rc, NULL);
+  put_out(e, r);
+  advance(e, lane);
+}
+
 static void perform(Engine *e) {
   int left;
   CURLMsg *msg;
@@ -527,19 +535,22 @@ static void perform(Engine *e) {
     CURLcode rc = msg->data.result;
     if (msg->msg != CURLMSG_DONE) continue;
     curl_easy_getinfo(msg->easy_handle, CURLINFO_PRIVATE, (char **)&r);
-    Lane *lane = r->lane;
-    leave_curl(e, r, rc, NULL);
-    put_out(e, r);
-    advance(e, lane);
+    end_active(e, r, rc);
   }
 }
 
-/* Lets the downloads go on that paused at the end of the last turn. */
+/* Lets the downloads go on that paused at the end of the last turn. What had
+   come by then is written here; if that fails, libcurl leaves it at that. */
 static void unpause(Engine *e) {
+  Request *r = e->held.first;
   if (!e->paused) return;
   e->paused = false;
-  for (Request *r = e->held.first; r; r = r->next)
-    if (r->active && !r->keyed) curl_easy_pause(r->easy, CURLPAUSE_CONT);
+  while (r) {
+    CURLcode rc = CURLE_OK;
+    if (r->active && !r->keyed) rc = curl_easy_pause(r->easy, CURLPAUSE_CONT);
+    if (rc != CURLE_OK) end_active(e, r, rc);
+    r = rc == CURLE_OK ? r->next : e->held.first; /* more may have ended */
+  }
 }
 
 static void move(Engine *e) {

@@ -1,6 +1,8 @@
 local core = require "luma.core"
 local support = require "spec.support.core"
 
+local run = require "spec.support.client".run
+
 local finish, finish_all = support.finish, support.finish_all
 
 local function cancelled(sent)
@@ -538,6 +540,49 @@ describe("luma.core, many exchanges,", function()
       local seen = support.pump(client, function(s) return #s.notes > 0 end)
 
       assert.same({ { id, 6, 9 } }, seen.notes)
+    end)
+  end)
+
+  describe("a download that paused because a turn was over", function()
+    local function is_linux()
+      local file = io.open "/proc/self/status"
+      if file then file:close() end
+      return file ~= nil
+    end
+
+    if not is_linux() then return end -- it takes prlimit
+
+    it("ends when what came meanwhile cannot be written", function()
+      -- More pieces than fit into a turn, in what is read at once.
+      local server = support.serve { {
+        at = "answer", fault = "stall", body = ("1\r\nx\r\n"):rep(40000),
+        headers = { ["Transfer-Encoding"] = "chunked",
+          ["Content-Length"] = false },
+      } }
+
+      local ran = run({ "-e", [[
+        local core = require "luma.core"
+        local url, path = os.getenv "URL", os.getenv "FILE"
+        local client = core.client { base = url }
+        client:fetch(url, path, 0, 0, true)
+        local id, response, received
+        repeat
+          client:run(0)
+          id, response, received = client:take()
+        until id
+        assert(received < 4096, received)
+        os.execute "prlimit --pid $PPID --fsize=4096:unlimited"
+        local stop = core.now() + 30
+        repeat
+          client:run(0)
+          id, response = client:take()
+        until response or core.now() > stop
+        os.execute "prlimit --pid $PPID --fsize=unlimited"
+        print(response and response.kind, response and response.message)
+      ]] }, { URL = server.url, FILE = support.path() }, "trap '' XFSZ;")
+
+      assert.same({ "io\tcannot write the file: File too large\n", "" },
+        { ran.out, ran.err })
     end)
   end)
 
