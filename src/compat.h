@@ -41,6 +41,7 @@ static inline void compat_setfuncs(lua_State *L, const luaL_Reg *l, int nup) {
 
 #define CURL_DISABLE_DEPRECATION
 #include <curl/curl.h>
+#include <string.h>
 
 #if LIBCURL_VERSION_NUM < 0x074400
 #error "luma needs libcurl 7.68 or newer"
@@ -97,6 +98,14 @@ static inline const char *compat_ca_file(void) {
   if (info->age >= CURLVERSION_SEVENTH) return info->cainfo;
 #endif
   return NULL;
+}
+
+/* Whether TLS may write to a socket in a way that raises SIGPIPE. Since 7.88
+   OpenSSL hands its bytes to libcurl, which does not. */
+static inline int compat_raises_sigpipe(void) {
+  curl_version_info_data *info = curl_version_info(CURLVERSION_NOW);
+  return info->version_num < 0x075800 || info->ssl_version == NULL ||
+         strncmp(info->ssl_version, "OpenSSL/", 8) != 0;
 }
 
 /* The folder of CA files it was built with, or NULL. */

@@ -68,7 +68,7 @@ struct Engine {
   CURL **idle;    /* keyed easy handles at rest, up to max_transfers */
   int idle_count;
   int active;
-  bool secure;     /* TLS may be part of what moves */
+  bool raises;     /* what moves may raise SIGPIPE */
   double turn_end; /* clock time from which on downloads pause; 0 for never */
   bool paused;     /* some did */
   Engine *next_thread; /* in the list of those with one */
@@ -677,14 +677,14 @@ static void move_until_news(Engine *e, double seconds) {
   SignalMask mask;
   double now = clock_now(), end = now + seconds;
   e->turn_end = seconds > 0 ? 0 : now + TURN;
-  if (e->secure) sigpipe_block(&mask); /* without TLS libcurl sees to it */
+  if (e->raises) sigpipe_block(&mask);
   move(e);
   while (seconds > 0 && !has_news(e)) {
     wait_for_more(e, seconds);
     move(e);
     seconds = end - clock_now();
   }
-  if (e->secure) sigpipe_restore(&mask);
+  if (e->raises) sigpipe_restore(&mask);
 }
 
 /* Whether the owner, who is the mover, would move nothing now. Under the
@@ -769,7 +769,6 @@ long long engine_send(Engine *e, const Spec *spec) {
   if (spec->delay > 0 || r->url == NULL) r->start = clock_now() + spec->delay;
   lock_take(&e->lock);
   long long id = r->id = ++e->last_id;
-  if (!r->keyed || !e->wire.http) e->secure = true;
   list_add(&e->inbox, r);
   wake(e);
   lock_give(&e->lock);
@@ -831,6 +830,7 @@ Engine *engine_open(const EngineOptions *options) {
   e->notes_last = &e->notes;
   e->base_lane.last = &e->base_lane.first;
   e->max_transfers = options->max_transfers;
+  e->raises = compat_raises_sigpipe();
   e->multi = curl_multi_init();
   e->idle = calloc((size_t)e->max_transfers, sizeof *e->idle);
   if (!wire_open(&e->wire, options) || e->multi == NULL || e->idle == NULL) {

@@ -209,7 +209,6 @@ function call.run(client, request, opts, read)
     local started = client.options.log and core.now() + pause
     local response = loop.await(client.source,
       client.core:request(request.path, body, timeout, pause, paid, request.print))
-    loop.rest()
     local result, err
     if read and response.status == 200 and not response.kind then result = read(response) end
     if not result then

@@ -177,7 +177,7 @@ local function no_key()
 end
 
 local function check_open(self, name)
-  if type(self) ~= "table" or not self.core then
+  if self == nil or not self.core then
     errors.misuse(("luma.%s: of a client it is called with a colon, client:%s(…)"):format(name, name))
   end
   if self.closed then errors.misuse(("luma.%s: the client is closed"):format(name)) end
@@ -348,7 +348,7 @@ end
 ---@param ... any its arguments
 ---@return luma.Job
 function Client:spawn(fn, ...)
-  check_open(self, "spawn")
+  check_open(type(self) == "table" and self or nil, "spawn")
   if type(fn) ~= "function" then misuse("spawn", "a function", fn) end
   return handle.new(self, {}, fn, ...)
 end
