@@ -865,6 +865,23 @@ describe("jobs", function()
       assert.same({ "completed", "cancelled", "cancelled" }, { mine.state, its.state, across.state })
     end)
 
+    for name, finish_early in pairs {
+      cancelled = function(_, job) job:cancel() end,
+      ["closed with their client"] = function(one) one:close() end,
+    } do
+      it(("say what was paid for when they are %s before a frame has seen the answer"):format(name), function()
+        local job = client:start(NEVER)
+        repeat until client.core:run(1) -- the answer is there, and nobody has looked
+
+        finish_early(client, job)
+        finish(job)
+
+        local id = job.generation.id
+        assert.same({ "cancelled", "yes", id, id },
+          { job.error.kind, job.error.sent, job.error.id, job.error.generation.id })
+      end)
+    end
+
     it("are cancelled across", function()
       local other = jobs.connect(server)
       local job = client:spawn(function() return other:generate(NEVER) end)

@@ -274,6 +274,72 @@ describe("luma.loop", function()
     end)
   end)
 
+  describe("a call outside any task", function()
+    --- What is done once while it waits, as by a hook of the program's.
+    local function meanwhile(fn)
+      function wire.on_run()
+        wire.on_run = function() end
+        fn()
+      end
+    end
+
+    it("has its answer though another one is made while it waits", function()
+      local inner
+      meanwhile(function() inner = loop.call(ask) end)
+
+      local outer = loop.call(ask)
+
+      assert.same({ "first", "second" }, { outer, inner })
+    end)
+
+    it("ends when its source is closed while it waits", function()
+      wire.responses = nil
+      meanwhile(function()
+        wire:finish(1, { kind = "cancelled" })
+        loop.close(source)
+      end)
+
+      assert.equal("cancelled", loop.call(function() return loop.await(source, wire:request "/").kind end))
+    end)
+  end)
+
+  describe("in a child of fork", function()
+    local core = require "luma.core"
+    local forks = core.forks
+
+    after_each(function()
+      core.forks = forks
+      loop.defer(fail, function() end)
+      loop.step(0) -- which notices
+    end)
+
+    it("what was queued is left to the parent", function()
+      local heard, called = false, false
+      local sleeper = loop.spawn(nil, nil, function() loop.park(function() end) heard = true end)
+      loop.wake(sleeper)
+      loop.defer(fail, function() called = true end)
+
+      function core.forks() return forks() + 1 end
+      loop.step(0)
+      loop.step(0)
+
+      assert.same({ false, false, false }, { sleeper.done, heard, called })
+    end)
+
+    it("what the child queues itself goes on", function()
+      local heard
+      function core.forks() return forks() + 2 end
+      loop.step(0)
+      local sleeper = loop.spawn(nil, nil, function() heard = loop.park(function() end) end)
+      loop.wake(loop.spawn(nil, nil, function() loop.park(function() end) end))
+      loop.step(0)
+      loop.wake(sleeper, "awake")
+      loop.step(0)
+
+      assert.equal("awake", heard)
+    end)
+  end)
+
   describe("sleep()", function()
     local function sleep(fn, what)
       return loop.spawn(nil, nil, function() return loop.sleep(fn, function() end, what) end)

@@ -276,6 +276,65 @@ describe("luma.poller", function()
       assert.equal(targets[2].id, results[2].id)
     end)
 
+    it("loses nobody when one is cancelled in the middle of a round that is repeated", function()
+      client.options.poll_interval, client.options.poll_max = 0.02, 0.02
+      local list, rest, cancelled = {}, loop.rest, false
+      for i = 1, 40 do list[i] = client:start { user_prompt = "boat sandbox:state=never" } end
+      local function frames(n)
+        for _ = 1, n do
+          client.update()
+          client.core:run(0.001)
+        end
+      end
+      --- What it does when the frame's time is over, and then what the program does.
+      function loop.rest()
+        local rounds = client.poller.rounds
+        local repeated = debug.getinfo(2, "n").name == "ask" and rounds[1] == nil
+        if not repeated or cancelled or not list[40].generation then return rest() end
+        cancelled = true
+        loop.wake(loop.current())
+        list[7]:cancel()
+        loop.park()
+      end
+
+      local ok, message = pcall(function()
+        for _ = 1, 300 do
+          frames(10)
+          if cancelled then break end
+        end
+        frames(100)
+      end)
+      loop.rest = rest
+
+      assert.is_nil(not ok and message or nil)
+      assert.same({ true, "cancelled" }, { cancelled, list[7].state })
+      local asked = count()
+      frames(200)
+      assert.is_true(count() > asked)
+      client:close()
+      frames(10)
+      for _, job in ipairs(list) do assert.equal("cancelled", job.state) end
+    end)
+
+    it("tells all of a round of which making it failed", function()
+      local targets, list = submit_many(3, "sandbox:state=never"), {}
+      for i, target in ipairs(targets) do list[i] = client:spawn(function() return client:wait(target) end) end
+      client.dialect = setmetatable({ query_many = function() error "a mistake" end }, { __index = client.dialect })
+
+      local ok, message = true, nil
+      for _ = 1, 100 do
+        ok, message = pcall(client.update)
+        if not ok then break end
+        client.core:run(0.01)
+      end
+      for _ = 1, 10 do client.update() end
+
+      assert.matches("a mistake", message)
+      for i, job in ipairs(list) do
+        assert.same({ "failed", "error", targets[i].id }, { job.state, job.error.kind, job.error.id })
+      end
+    end)
+
     it("serves two clients at the same time", function()
       local other = support.connect(server)
       local mine, theirs = submit_many(1)[1], assert(other:submit { user_prompt = "b" })

@@ -269,6 +269,12 @@ static int l_live(lua_State *L) {
   return 1;
 }
 
+/* core.forks() -> a number that is another one in a child of fork */
+static int l_forks(lua_State *L) {
+  lua_pushinteger(L, (lua_Integer)process_forks());
+  return 1;
+}
+
 /* How long the UTF-8 sequence at s is, of at most n bytes; 0 if it is none.
    Overlong forms, surrogates and what lies above U+10FFFF are none. */
 static size_t utf8_step(const unsigned char *s, size_t n) {
@@ -333,6 +339,7 @@ int luaopen_luma_core(lua_State *L) {
   static const luaL_Reg functions[] = {{"client", l_client_new},
                                        {"now", l_now},
                                        {"live", l_live},
+                                       {"forks", l_forks},
                                        {"invalid_utf8", l_invalid_utf8},
                                        {"check_file", l_check_file},
                                        {"fill", l_fill},

@@ -117,6 +117,8 @@ bool engine_is_foreign(const Engine *e) { return e->generation != forks; }
 
 long engine_forks(const Engine *e) { return e->generation; }
 
+long process_forks(void) { return forks; }
+
 static void count_live(int by) {
   lock_take(&process_lock);
   live += by;

@@ -45,8 +45,10 @@ void engine_close(Engine *e);
    whether this one is a parent's, and a new one with the same options. */
 bool engine_is_foreign(const Engine *e);
 Engine *engine_again(const Engine *parents);
-/* How many forks lie between the first process and the engine's own. */
+/* How many forks lie between the first process and the engine's own, and
+   between that and this one, as far as there was an engine to see them. */
 long engine_forks(const Engine *e);
+long process_forks(void);
 
 /* The new request's id, or 0 when there is no memory. */
 long long engine_send(Engine *e, const Spec *spec);

@@ -216,7 +216,8 @@ local function go_on(look, found, err)
     if look.last or left <= 0 then return look:after(nil, overdue(look.id, known, err, opts.timeout)) end
     local pause = pause_before(look, now)
     if pause >= left then pause, look.last = left * LAST_LOOK, true end
-    if look.wake then return poller.look(client, look, pause) end
+    -- A look that is refused comes back at once, to be made an error of.
+    if look.wake and not loop.refusal(client) then return poller.look(client, look, pause) end
     found, err = poller.look(client, look, pause)
   end
 end

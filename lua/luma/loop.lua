@@ -47,6 +47,7 @@ local tasks = setmetatable({}, { __mode = "kv" })
 local busy = {} -- sources that someone waits for, a list
 local callbacks = { first = 1, last = 0 } -- to be called outside any task
 local woken = { first = 1, last = 0 } -- parked tasks, with what they waited for
+local forks = core.forks() -- between the first process and this one
 local depth = 0 -- of callbacks that run now
 local turn = 0 -- of update()
 local running -- the task that was resumed last and has not come back
@@ -72,10 +73,20 @@ local function is_empty(queue)
   return queue.first > queue.last
 end
 
+--- In a child of fork: what was queued is its parent's, which goes on with it.
+local function forget_queues()
+  forks = core.forks()
+  for _, queue in ipairs { callbacks, woken } do
+    for i = queue.first, queue.last do queue[i] = nil end
+    queue.first, queue.last = 1, 0
+  end
+end
+
 --- Hands each entry to `fn`, those added meanwhile too; past the clock time
 --- `stop` the rest is left.
 local function work_off(queue, fn, stop)
   while not is_empty(queue) do
+    if core.forks() ~= forks then return forget_queues() end
     local entry = queue[queue.first]
     queue[queue.first] = nil
     queue.first = queue.first + 1
@@ -124,6 +135,13 @@ local function finish(task, ok, ...)
   if task.on_done then task.on_done(task) end
 end
 
+--- Ends a task that could not even go on.
+local function fall(task, problem)
+  task.done = true
+  fail(task, problem)
+  if task.on_done then task.on_done(task) end
+end
+
 local function come_back(outer, ...)
   running = outer
   return ...
@@ -135,19 +153,23 @@ local function go_on(task, ...)
   finish(task, come_back(outer, coroutine.resume(task.co, ...)))
 end
 
-local function begin(task, fn, ...)
+local function begin(task, fn)
   task.co = coroutine.create(fn)
   tasks[task.co] = task
-  go_on(task, ...)
 end
 
 local function resume(task, ...)
   if task.owner and task.turn ~= turn then task.turn, moved = turn, moved + 1 end
-  inside = inside + 1
-  local sleeper = task.sleeper
-  if not sleeper then return go_on(task, ...) end
+  local sleeper, what = task.sleeper, task.parked_for
+  if not sleeper then
+    inside = inside + 1
+    return go_on(task, ...)
+  end
   task.sleeper = nil
-  begin(task, sleeper, task.parked_for, ...)
+  local ok, problem = pcall(begin, task, sleeper) -- there may be no memory for it
+  if not ok then return fall(task, problem) end
+  inside = inside + 1
+  go_on(task, what, ...)
 end
 
 --- Starts a task. It runs until it first waits before this returns.
@@ -159,8 +181,9 @@ function loop.spawn(on_done, fields, fn, ...)
   local above = loop.current()
   local task = { done = false, on_done = on_done, background = above ~= nil and above.background }
   for name, value in pairs(fields or {}) do task[name] = value end
+  begin(task, fn)
   inside, idle = inside + 1, false
-  begin(task, fn, ...)
+  go_on(task, ...)
   return task
 end
 
@@ -281,14 +304,18 @@ local deliver
 --- Outside a task, while nobody else waits for anything: there is nothing to
 --- turn, which is most of what such a call would cost here.
 local function wait_alone(source, id)
-  local client = source.core
-  while true do
+  local client, answers = source.core, source.answers
+  source.waiting[id], idle = true, false -- in case a hook has someone else turn
+  source.count, busy[1] = source.count + 1, source
+  repeat
     if client:run(SLICE) then
       local ended, response, received, total = client:take()
-      if ended == id then return response end
       if ended then deliver(source, ended, response, received, total) end
     end
-  end
+  until answers[id]
+  local response = answers[id]
+  answers[id] = nil
+  return response
 end
 
 --- Yields until the source delivers the request. Outside a task, in what
@@ -330,11 +357,16 @@ function deliver(source, id, response, received, total)
     if task ~= true and task.on_note then task.on_note(received, total) end
     return
   end
+  if task == true then
+    source.answers[id] = response
+    leave(source, id)
+    return
+  end
+  local late = turn_end and core.now() > turn_end
+  local waits = late and pcall(loop.wake, task, response) -- without memory it goes on at once
   leave(source, id)
-  if task == true then source.answers[id] = response return end
   task.request, task.on_note = nil, nil
-  if turn_end and core.now() > turn_end then return loop.wake(task, response) end
-  resume(task, response)
+  if not waits then resume(task, response) end
 end
 
 --- Takes what has come in from one source and resumes who waits for it.

@@ -313,10 +313,11 @@ local function ask(client, round)
     round.print = response.fingerprint
     return response.body and read_items(client, response.body) or not response.body and SAME or nil
   end
-  round.ids, round.request = ids, round.request or client.dialect.query_many(ids)
-  round.request.print = round.print or 0
+  local request = round.request or client.dialect.query_many(ids)
+  round.ids, round.request = ids, request -- unless someone cancels meanwhile
+  request.print = round.print or 0
   loop.rest()
-  return ask_together(client, ids, opts, round.request, read)
+  return ask_together(client, ids, opts, request, read)
 end
 
 --- The task of one round.
@@ -324,6 +325,16 @@ local function make(client, round)
   local found, err = ask(client, round)
   loop.rest()
   if found ~= SAME or not repeat_round(client, round) then tell_all(client, round, found, err) end
+end
+
+--- The task of a round has ended. If it failed nobody is left waiting.
+local function end_round(round)
+  return function(task)
+    for _, look in ipairs(task.failure and round.looks or {}) do
+      if look.task and (look.round or round) == round then tell(look, nil, errors.new("error", task.message)) end
+    end
+    loop.raise(task)
+  end
 end
 
 --- Inside a task: takes a round of what is due by then, of up to CHUNK looks.
@@ -367,7 +378,7 @@ function drive(client)
       sleep(client, wait)
     else
       local round = take_due(state.rounds, core.now() + client.options.poll_interval * SLACK)
-      if round.looks[1] then loop.spawn(loop.raise, nil, make, client, round) end
+      if round.looks[1] then loop.spawn(end_round(round), nil, make, client, round) end
       loop.rest()
     end
   end

@@ -52,6 +52,11 @@ function core.now() end
 ---@nodiscard
 function core.live() end
 
+--- A number that is another one in a child of fork, once there was a client.
+---@return integer forks
+---@nodiscard
+function core.forks() end
+
 --- Why no download can go to a file: it is a folder or a device, its folder is
 --- missing, it cannot be written, another download goes there.
 ---@param path string
