@@ -321,7 +321,7 @@ describe("luma.poller", function()
       for i, target in ipairs(targets) do list[i] = client:spawn(function() return client:wait(target) end) end
       client.dialect = setmetatable({ query_many = function() error "a mistake" end }, { __index = client.dialect })
 
-      local ok, message = true, nil
+      local ok, message
       for _ = 1, 100 do
         ok, message = pcall(client.update)
         if not ok then break end
