@@ -566,7 +566,7 @@ describe("luma.job", function()
       it("says at the timeout why the last one failed", function()
         local submitted = submit "sandbox:query_fault=500"
 
-        local opts = { timeout = 2, retries = 0, poll_interval = 100, poll_max = 100 }
+        local opts = { timeout = 0.5 * support.PACE, retries = 0, poll_interval = 100, poll_max = 100 }
         local generation, err = client:wait(submitted, opts)
 
         assert.is_nil(generation)
@@ -578,7 +578,8 @@ describe("luma.job", function()
       it("says of an id that was never seen that it was not", function()
         local id = submit("sandbox:query_fault=500").id
 
-        local _, err = client:wait(id, { timeout = 2, retries = 0, poll_interval = 100, poll_max = 100 })
+        local opts = { timeout = 0.5 * support.PACE, retries = 0, poll_interval = 100, poll_max = 100 }
+        local _, err = client:wait(id, opts)
 
         assert.matches("was not seen after", err.message)
         assert.equal(id, err.id)

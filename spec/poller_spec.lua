@@ -66,7 +66,9 @@ describe("luma.poller", function()
 
     before_each(function()
       server:reset { polls = 1 }
-      client = support.connect(server, { poll_interval = 0.1, poll_max = 0.1 })
+      -- Time enough for all submits of a spec, so that what they begin is due at once.
+      local interval = 0.1 * support.PACE
+      client = support.connect(server, { poll_interval = interval, poll_max = interval })
     end)
 
     after_each(function()
@@ -113,7 +115,8 @@ describe("luma.poller", function()
 
     --- Sees 100 generations through and prints what that took.
     local function see_through(what, targets)
-      client.options.poll_interval, client.options.poll_max = 0.2, 0.2
+      local interval = 0.2 * support.PACE
+      client.options.poll_interval, client.options.poll_max = interval, interval
       local results = wait_for_all(targets)
       local tasks, gets = count()
       print(("\n%d pending generations, %s: %d batch and %d single queries in %d rounds"):format(
@@ -251,7 +254,7 @@ describe("luma.poller", function()
 
       loop.run(loop.all, {
         function()
-          assert(client:wait(patient, { timeout = 1, poll_interval = 100, poll_max = 100 }))
+          assert(client:wait(patient, { timeout = support.PACE, poll_interval = 100, poll_max = 100 }))
           ended[#ended + 1] = "patient"
         end,
         function()
@@ -264,11 +267,11 @@ describe("luma.poller", function()
     end)
 
     it("does not let one that cannot wait end the wait of another", function()
-      local targets = submit_many(2, "sandbox:batch_delay=0.6")
+      local targets = submit_many(2, "sandbox:batch_delay=" .. 0.6 * support.PACE)
       local results, problems = {}, {}
 
       loop.run(loop.all, {
-        function() results[1], problems[1] = client:wait(targets[1].id, { timeout = 0.3 }) end,
+        function() results[1], problems[1] = client:wait(targets[1].id, { timeout = 0.3 * support.PACE }) end,
         function() results[2], problems[2] = client:wait(targets[2].id) end,
       })
 

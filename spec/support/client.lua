@@ -13,6 +13,7 @@ local support = {
 }
 
 support.KEY = "sk-very-secret-key"
+support.PACE = tonumber(os.getenv "LUMA_SPEC_PACE") or 1 -- what is done in a second here takes this long
 support.LEAKS = "print_suppressions=0:suppressions=spec/support/leaks.supp" -- LSAN_OPTIONS of a program
 support.NONE = {} -- in place of an option's value: not given at all
 
