@@ -123,21 +123,22 @@ static double check_whole(lua_State *L, int i, double n) {
 
 int l_client_new(lua_State *L) {
   const char *headers[MAX_HEADERS];
-  EngineOptions o = {0};
+  EngineOptions o = {{0}, 0};
   luaL_checktype(L, 1, LUA_TTABLE);
-  o.base = option_string(L, "base");
-  o.proxy = option_string(L, "proxy");
-  o.ca_file = option_string(L, "ca_file");
-  o.user_agent = option_string(L, "user_agent");
-  o.connect_timeout = option_number(L, "connect_timeout", 10, 0.001, 1e6);
-  o.max_answer = (size_t)option_number(L, "max_answer", 16 << 20, 1, 1 << 30);
+  o.wire.base = option_string(L, "base");
+  o.wire.proxy = option_string(L, "proxy");
+  o.wire.ca_file = option_string(L, "ca_file");
+  o.wire.user_agent = option_string(L, "user_agent");
+  o.wire.connect_timeout = option_number(L, "connect_timeout", 10, 0.001, 1e6);
+  o.wire.max_answer =
+      (size_t)option_number(L, "max_answer", 16 << 20, 1, 1 << 30);
   o.max_transfers = (int)option_number(L, "max_transfers", 16, 1, 10000);
   push_option(L, "lean");
-  o.lean = lua_toboolean(L, -1);
+  o.wire.lean = lua_toboolean(L, -1);
   lua_pop(L, 1);
   option_headers(L, headers);
-  o.headers = headers;
-  luaL_argcheck(L, o.base != NULL, 1, "base is missing");
+  o.wire.headers = headers;
+  luaL_argcheck(L, o.wire.base != NULL, 1, "base is missing");
   Client *c = lua_newuserdatauv(L, sizeof *c, 0);
   memset(c, 0, sizeof *c);
   luaL_setmetatable(L, CLIENT_TYPE);

@@ -132,74 +132,6 @@ long engine_live(void) {
   return n;
 }
 
-/* ---- what exchanges share ---- */
-
-/* Copies `from` unless it is NULL; notes in `ok` when that fails. */
-static char *keep(const char *from, bool *ok) {
-  if (from == NULL) return NULL;
-  char *to = malloc(strlen(from) + 1);
-  if (to) strcpy(to, from);
-  else *ok = false;
-  return to;
-}
-
-static bool add_header(Wire *w, const char *line) {
-  struct curl_slist *grown = curl_slist_append(w->headers, line);
-  if (grown) w->headers = grown;
-  return grown != NULL;
-}
-
-/* As a header of its own the name costs libcurl half of what the option for
-   it does; that one stays for those without these headers. */
-static bool add_user_agent(Wire *w) {
-  static const char name[] = "User-Agent: ";
-  if (w->user_agent == NULL || has_header(w, "user-agent")) return true;
-  char *line = malloc(sizeof name + strlen(w->user_agent));
-  if (line == NULL) return false;
-  strcpy(line, name);
-  strcat(line, w->user_agent);
-  bool ok = add_header(w, line);
-  free(line);
-  return ok;
-}
-
-static bool wire_open(Wire *w, const EngineOptions *o) {
-  bool ok = true;
-  w->base = keep(o->base, &ok);
-  w->proxy = keep(o->proxy, &ok);
-  w->ca_file = keep(o->ca_file, &ok);
-  w->user_agent = keep(o->user_agent, &ok);
-  w->connect_ms = (long)(o->connect_timeout * 1000);
-  w->max_answer = o->max_answer;
-  w->http = strncmp(o->base, "http://", 7) == 0;
-  w->guarded = compat_tells_start();
-  w->ca_folder = o->lean && w->ca_file == NULL && compat_ca_folder() &&
-                 is_ca_folder(compat_ca_folder());
-  for (const char *const *h = o->headers; ok && *h; h++)
-    ok = add_header(w, *h);
-  if (!ok || !add_user_agent(w)) return false;
-  w->more = curl_slist_append(NULL, "Expect:");
-  if (w->more) w->more->next = w->headers;
-  return w->more != NULL;
-}
-
-/* The key does not stay behind in freed memory. */
-static void wire_wipe(Wire *w) {
-  for (struct curl_slist *h = w->headers; h; h = h->next)
-    for (volatile char *p = h->data; *p; p++) *p = '\0';
-  curl_slist_free_all(w->more ? w->more : w->headers);
-  w->headers = w->more = NULL;
-}
-
-static void wire_close(Wire *w) {
-  wire_wipe(w);
-  targets_free(w);
-  free(w->base);
-  free(w->proxy);
-  free(w->ca_file);
-  free(w->user_agent);
-}
-
 /* ---- the pipe that is readable while there is news ---- */
 
 #ifdef _WIN32
@@ -835,7 +767,8 @@ Engine *engine_open(const EngineOptions *options) {
   e->raises = compat_raises_sigpipe();
   e->multi = curl_multi_init();
   e->idle = calloc((size_t)e->max_transfers, sizeof *e->idle);
-  if (!wire_open(&e->wire, options) || e->multi == NULL || e->idle == NULL) {
+  if (!wire_open(&e->wire, &options->wire) || e->multi == NULL ||
+      e->idle == NULL) {
     engine_close(e);
     return NULL;
   }
@@ -844,10 +777,10 @@ Engine *engine_open(const EngineOptions *options) {
 
 Engine *engine_again(const Engine *parents) {
   const Wire *w = &parents->wire;
-  EngineOptions o = {
-      w->base,       NULL,          w->proxy,
-      w->ca_file,    w->user_agent, (double)w->connect_ms / 1000,
-      w->max_answer, w->ca_folder,  parents->max_transfers};
+  EngineOptions o = {{w->base, NULL, w->proxy, w->ca_file, w->user_agent,
+                      (double)w->connect_ms / 1000, w->max_answer,
+                      w->ca_folder},
+                     parents->max_transfers};
   size_t n = 0;
   for (struct curl_slist *h = w->headers; h; h = h->next) n++;
   const char **headers = calloc(n + 1, sizeof *headers);
@@ -855,7 +788,7 @@ Engine *engine_again(const Engine *parents) {
   n = 0;
   for (struct curl_slist *h = w->headers; h; h = h->next)
     headers[n++] = h->data;
-  o.headers = headers;
+  o.wire.headers = headers;
   Engine *e = engine_open(&o);
   free(headers);
   /* Ids that the parent gave out stay unknown to the child's engine. */

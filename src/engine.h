@@ -12,12 +12,7 @@
 typedef struct Engine Engine;
 
 typedef struct EngineOptions {
-  const char *base;
-  const char *const *headers; /* of keyed requests; ends with NULL */
-  const char *proxy, *ca_file, *user_agent;
-  double connect_timeout;
-  size_t max_answer;
-  bool lean;         /* no connection may take long to come about */
+  WireOptions wire;
   int max_transfers; /* at a time to one host; the others wait their turn */
 } EngineOptions;
 

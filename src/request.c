@@ -24,8 +24,6 @@
    idle connections after 5 s (Node's default) or more. */
 #define ONCE_IDLE_S 4L
 #define IDLE_S 60L
-/* Characters of a key that is struck out of answers. */
-#define MASKED_KEY 12
 
 /* ---- failures ---- */
 
@@ -146,12 +144,6 @@ static const char *header_value(const char *line, size_t n, const char *name) {
     if (tolower((unsigned char)line[i]) != name[i]) return NULL;
   for (line += len + 1; *line == ' '; line++) continue;
   return line;
-}
-
-bool has_header(const Wire *wire, const char *name) {
-  struct curl_slist *h = wire->headers;
-  while (h && !header_value(h->data, strlen(h->data), name)) h = h->next;
-  return h != NULL;
 }
 
 /* ---- libcurl's callbacks ---- */
@@ -386,40 +378,13 @@ static bool ask_for_rest(Request *r, CURL *easy) {
   return curl_easy_setopt(easy, CURLOPT_HTTPHEADER, r->headers) == CURLE_OK;
 }
 
-/* The URL as libcurl has read it; kept for those that are posted to again and
-   again. NULL: it has to read it. */
-static CURLU *find_target(Wire *wire, const Request *r) {
-  if (!r->keyed || r->body == NULL) return NULL;
-  Target *t = wire->targets, *end = t + wire->target_count;
-  for (; t < end; t++)
-    if (strcmp(t->url, r->url) == 0) return t->parsed;
-  if (wire->target_count == MAX_TARGETS) return NULL;
-  t->url = copy(r->url, strlen(r->url));
-  t->parsed = curl_url();
-  if (t->url && t->parsed &&
-      curl_url_set(t->parsed, CURLUPART_URL, r->url, 0) == CURLUE_OK) {
-    wire->target_count++;
-    return t->parsed;
-  }
-  free(t->url);
-  curl_url_cleanup(t->parsed);
-  return NULL;
-}
-
-void targets_free(Wire *wire) {
-  while (wire->target_count > 0) {
-    Target *t = &wire->targets[--wire->target_count];
-    free(t->url);
-    curl_url_cleanup(t->parsed);
-  }
-}
-
 /* Points the handle at the request's URL, unless it was there before. */
 static CURLcode set_url(CURL *easy, Wire *wire, const Request *r) {
   const char *last = NULL;
   curl_easy_getinfo(easy, CURLINFO_EFFECTIVE_URL, &last);
   if (r->keyed && last && strcmp(last, r->url) == 0) return CURLE_OK;
-  CURLU *parsed = find_target(wire, r);
+  /* Kept for those that are posted to again and again. */
+  CURLU *parsed = r->keyed && r->body ? wire_target(wire, r->url) : NULL;
   /* In this order: newer libcurls forget the URL as they are given a CURLU. */
   CURLcode rc = curl_easy_setopt(easy, CURLOPT_CURLU, parsed);
   if (rc != CURLE_OK) return rc;
@@ -498,19 +463,6 @@ static void end_file(Request *r) {
   lock_take(r->gate);
 }
 
-/* The key, without the "sk-" that some services drop; NULL when there is none
-   or it is so short that it may be a word of the answer's. */
-static const char *find_key(const Wire *wire) {
-  static const char name[] = "Authorization: Bearer ";
-  size_t n = sizeof name - 1;
-  const struct curl_slist *h = wire->headers;
-  while (h && strncmp(h->data, name, n) != 0) h = h->next;
-  if (h == NULL) return NULL;
-  const char *key = h->data + n;
-  if (strncmp(key, "sk-", 3) == 0) key += 3;
-  return strlen(key) < MASKED_KEY ? NULL : key;
-}
-
 static void buffer_mask(Buffer *b, const char *word) {
   size_t n = strlen(word);
   char *p = b->data, *end = p + b->len;
@@ -522,7 +474,7 @@ static void buffer_mask(Buffer *b, const char *word) {
 }
 
 void request_mask(Request *r, const Wire *wire) {
-  const char *key = find_key(wire);
+  const char *key = wire_key(wire);
   if (key == NULL) return;
   buffer_mask(&r->head, key);
   buffer_mask(&r->answer, key);

@@ -5,10 +5,9 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-#define LUMA_WITH_CURL
-#include "compat.h"
 #include "file.h"
 #include "thread.h"
+#include "wire.h"
 
 /* Grows to `max` and no further. */
 typedef struct Buffer {
@@ -32,31 +31,6 @@ typedef struct Failure {
 } Failure;
 
 extern const Failure failure_cancelled, failure_closed, failure_memory;
-
-/* A URL that libcurl need not read again. */
-typedef struct Target {
-  char *url;
-  CURLU *parsed;
-} Target;
-
-/* Submits and batch queries each go to one; what else there may be is read
-   anew each time. */
-#define MAX_TARGETS 4
-
-/* What all exchanges of one engine share. Owned by the engine. */
-typedef struct Wire {
-  struct curl_slist *headers; /* of keyed exchanges alone: one is the key */
-  struct curl_slist *more;    /* one more for large bodies; leads to those */
-  char *base; /* what a keyed path is appended to; no slash at the end */
-  char *proxy, *ca_file, *user_agent; /* NULL: libcurl's default */
-  long connect_ms;
-  size_t max_answer;
-  bool ca_folder; /* trusts those in libcurl's folder, not in its file */
-  bool http;      /* plain http is allowed: the base is on loopback */
-  bool guarded;   /* libcurl says when a request is about to be written */
-  Target targets[MAX_TARGETS]; /* `target_count` of them; none goes again */
-  int target_count;
-} Wire;
 
 /* What a caller asks for. Strings are borrowed until request_new returns. */
 typedef struct Spec {
@@ -130,8 +104,6 @@ typedef struct Request {
 /* A number from 1 to 2^53 that another text hardly has. Not for keeping
    secrets, and another one in another process. */
 double fingerprint(const char *text, size_t n);
-/* Whether a keyed exchange has it; the name is in lower case. */
-bool has_header(const Wire *wire, const char *name);
 /* NULL when there is no memory. */
 Request *request_new(const Wire *wire, const Spec *spec);
 /* Sets what never changes on a new easy handle. False when libcurl refuses
@@ -140,8 +112,6 @@ bool easy_prepare(CURL *easy, const Wire *wire, bool keyed);
 /* Readies `easy` for this request; false, with the failure set, if it cannot
    be. The handle stays the caller's. */
 bool request_begin(Request *r, CURL *easy, Wire *wire);
-/* Frees what begun requests have left behind. */
-void targets_free(Wire *wire);
 /* Notes how the exchange ended and lets go of the easy handle. */
 void request_end(Request *r, CURLcode rc);
 /* Strikes out the key where the answer repeats it. */

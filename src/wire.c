@@ -1,0 +1,119 @@
+/* See wire.h. */
+#include "wire.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "file.h"
+
+/* Characters of a key that is struck out of answers. */
+#define MASKED_KEY 12
+
+/* Copies `from` unless it is NULL; notes in `ok` when that fails. */
+static char *keep(const char *from, bool *ok) {
+  if (from == NULL) return NULL;
+  char *to = malloc(strlen(from) + 1);
+  if (to) strcpy(to, from);
+  else *ok = false;
+  return to;
+}
+
+static bool add_header(Wire *w, const char *line) {
+  struct curl_slist *grown = curl_slist_append(w->headers, line);
+  if (grown) w->headers = grown;
+  return grown != NULL;
+}
+
+static bool has_user_agent(const Wire *w) {
+  static const char name[] = "user-agent:";
+  struct curl_slist *h = w->headers;
+  while (h && !curl_strnequal(h->data, name, sizeof name - 1)) h = h->next;
+  return h != NULL;
+}
+
+/* As a header of its own the name costs libcurl half of what the option for
+   it does; that one stays for those without these headers. */
+static bool add_user_agent(Wire *w) {
+  static const char name[] = "User-Agent: ";
+  if (w->user_agent == NULL || has_user_agent(w)) return true;
+  char *line = malloc(sizeof name + strlen(w->user_agent));
+  if (line == NULL) return false;
+  strcpy(line, name);
+  strcat(line, w->user_agent);
+  bool ok = add_header(w, line);
+  free(line);
+  return ok;
+}
+
+bool wire_open(Wire *w, const WireOptions *o) {
+  bool ok = true;
+  w->base = keep(o->base, &ok);
+  w->proxy = keep(o->proxy, &ok);
+  w->ca_file = keep(o->ca_file, &ok);
+  w->user_agent = keep(o->user_agent, &ok);
+  w->connect_ms = (long)(o->connect_timeout * 1000);
+  w->max_answer = o->max_answer;
+  w->http = strncmp(o->base, "http://", 7) == 0;
+  w->guarded = compat_tells_start();
+  w->ca_folder = o->lean && w->ca_file == NULL && compat_ca_folder() &&
+                 is_ca_folder(compat_ca_folder());
+  for (const char *const *h = o->headers; ok && *h; h++)
+    ok = add_header(w, *h);
+  if (!ok || !add_user_agent(w)) return false;
+  w->more = curl_slist_append(NULL, "Expect:");
+  if (w->more) w->more->next = w->headers;
+  return w->more != NULL;
+}
+
+CURLU *wire_target(Wire *wire, const char *url) {
+  Target *t = wire->targets, *end = t + wire->target_count;
+  for (; t < end; t++)
+    if (strcmp(t->url, url) == 0) return t->parsed;
+  if (wire->target_count == MAX_TARGETS) return NULL;
+  bool ok = true;
+  t->url = keep(url, &ok);
+  t->parsed = curl_url();
+  if (ok && t->parsed &&
+      curl_url_set(t->parsed, CURLUPART_URL, url, 0) == CURLUE_OK) {
+    wire->target_count++;
+    return t->parsed;
+  }
+  free(t->url);
+  curl_url_cleanup(t->parsed);
+  return NULL;
+}
+
+static void targets_free(Wire *wire) {
+  while (wire->target_count > 0) {
+    Target *t = &wire->targets[--wire->target_count];
+    free(t->url);
+    curl_url_cleanup(t->parsed);
+  }
+}
+
+const char *wire_key(const Wire *wire) {
+  static const char name[] = "Authorization: Bearer ";
+  size_t n = sizeof name - 1;
+  const struct curl_slist *h = wire->headers;
+  while (h && strncmp(h->data, name, n) != 0) h = h->next;
+  if (h == NULL) return NULL;
+  const char *key = h->data + n;
+  if (strncmp(key, "sk-", 3) == 0) key += 3;
+  return strlen(key) < MASKED_KEY ? NULL : key;
+}
+
+void wire_wipe(Wire *w) {
+  for (struct curl_slist *h = w->headers; h; h = h->next)
+    for (volatile char *p = h->data; *p; p++) *p = '\0';
+  curl_slist_free_all(w->more ? w->more : w->headers);
+  w->headers = w->more = NULL;
+}
+
+void wire_close(Wire *w) {
+  wire_wipe(w);
+  targets_free(w);
+  free(w->base);
+  free(w->proxy);
+  free(w->ca_file);
+  free(w->user_agent);
+}

@@ -1,0 +1,58 @@
+/* What all exchanges of one engine share: where they go, the headers with the
+   key, what is trusted, the limits. No Lua. */
+#ifndef LUMA_WIRE_H
+#define LUMA_WIRE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#define LUMA_WITH_CURL
+#include "compat.h"
+
+typedef struct WireOptions {
+  const char *base;
+  const char *const *headers; /* of keyed requests; ends with NULL */
+  const char *proxy, *ca_file, *user_agent;
+  double connect_timeout; /* seconds */
+  size_t max_answer;
+  bool lean; /* no connection may take long to come about */
+} WireOptions;
+
+/* A URL that libcurl need not read again. */
+typedef struct Target {
+  char *url;
+  CURLU *parsed;
+} Target;
+
+/* Submits and batch queries each go to one; what else there may be is read
+   anew each time. */
+#define MAX_TARGETS 4
+
+/* Owned by the engine. */
+typedef struct Wire {
+  struct curl_slist *headers; /* of keyed exchanges alone: one is the key */
+  struct curl_slist *more;    /* one more for large bodies; leads to those */
+  char *base; /* what a keyed path is appended to; no slash at the end */
+  char *proxy, *ca_file, *user_agent; /* NULL: libcurl's default */
+  long connect_ms;
+  size_t max_answer;
+  bool ca_folder; /* trusts those in libcurl's folder, not in its file */
+  bool http;      /* plain http is allowed: the base is on loopback */
+  bool guarded;   /* libcurl says when a request is about to be written */
+  Target targets[MAX_TARGETS]; /* `target_count` of them; none goes again */
+  int target_count;
+} Wire;
+
+/* False when there is no memory; wire_close takes what there is by then. */
+bool wire_open(Wire *w, const WireOptions *options);
+/* The key does not stay behind in freed memory. */
+void wire_wipe(Wire *w);
+void wire_close(Wire *w);
+/* A URL as libcurl has read it, for as long as the wire is open. NULL: it has
+   to read it again. */
+CURLU *wire_target(Wire *w, const char *url);
+/* The key, without the "sk-" that some services drop; NULL when there is none
+   or it is so short that it may be a word of an answer's. */
+const char *wire_key(const Wire *w);
+
+#endif
