@@ -329,10 +329,7 @@ describe("luma.loop", function()
     it("what the child queues itself goes on", function()
       local heard
       function core.forks() return forks() + 2 end
-      loop.step(0)
       local sleeper = loop.spawn(nil, nil, function() heard = loop.park(function() end) end)
-      loop.wake(loop.spawn(nil, nil, function() loop.park(function() end) end))
-      loop.step(0)
       loop.wake(sleeper, "awake")
       loop.step(0)
 

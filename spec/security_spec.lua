@@ -267,7 +267,7 @@ describe("the key", function()
     maps:close()
     local program = folder() .. "/wipe"
     local compiled = os.execute(("cc -std=gnu99 -Isrc -o %s spec/support/wipe.c src/engine.c src/request.c "
-      .. "src/file.c $(pkg-config --cflags --libs libcurl) -lpthread"):format(program))
+      .. "src/wire.c src/file.c $(pkg-config --cflags --libs libcurl) -lpthread"):format(program))
     assert.is_true(compiled == true or compiled == 0)
 
     local turned = KEY:gsub(".", function(c)

@@ -63,7 +63,20 @@ local unpack = table.unpack or unpack -- luacheck: ignore 143
 
 -- ---- queues ----
 
+--- In a child of fork: what was queued is its parent's, which goes on with it.
+---@return boolean whether this is one, and it was told so for the first time
+local function forget_queues()
+  if core.forks() == forks then return false end
+  forks = core.forks()
+  for _, queue in ipairs { callbacks, woken } do
+    for i = queue.first, queue.last do queue[i] = nil end
+    queue.first, queue.last = 1, 0
+  end
+  return true
+end
+
 local function push(queue, head, ...)
+  forget_queues()
   queued, idle = true, false
   queue[queue.last + 1] = { head = head, n = select("#", ...), ... }
   queue.last = queue.last + 1 -- now that there was memory for it
@@ -73,25 +86,16 @@ local function is_empty(queue)
   return queue.first > queue.last
 end
 
---- In a child of fork: what was queued is its parent's, which goes on with it.
-local function forget_queues()
-  forks = core.forks()
-  for _, queue in ipairs { callbacks, woken } do
-    for i = queue.first, queue.last do queue[i] = nil end
-    queue.first, queue.last = 1, 0
-  end
-end
-
 --- Hands each entry to `fn`, those added meanwhile too; past the clock time
 --- `stop` the rest is left.
 local function work_off(queue, fn, stop)
   while not is_empty(queue) do
-    if core.forks() ~= forks then return forget_queues() end
+    if stop and core.now() > stop then return end
+    if forget_queues() then return end
     local entry = queue[queue.first]
     queue[queue.first] = nil
     queue.first = queue.first + 1
     fn(entry.head, unpack(entry, 1, entry.n))
-    if stop and core.now() > stop then return end
   end
   queue.first, queue.last = 1, 0
 end
@@ -440,21 +444,19 @@ end
 ---@param seconds number
 ---@param budget? number
 function loop.step(seconds, budget)
+  local stop = budget and core.now() + budget
+  turn_end = stop
   if queued then seconds = 0 end
+  -- What an earlier turn had no time for comes first.
+  if budget and not is_empty(woken) then work_off(woken, resume, stop) end
   if busy[2] then seconds = math.min(seconds, SHARED_SLICE) end
-  local i, stop = 1, nil
-  while busy[i] do
+  local i = 1
+  while busy[i] and not (stop and core.now() > stop) do
     local source = busy[i]
-    if source.core:run(seconds) then
-      stop = stop or budget and core.now() + budget
-      turn_end = stop
-      drain(source, stop)
-    end
+    if source.core:run(seconds) then drain(source, stop) end
     if busy[i] == source then i = i + 1 end
   end
   if queued then
-    stop = stop or budget and core.now() + budget
-    turn_end = stop
     if not is_empty(woken) then work_off(woken, resume, stop) end
     if not is_empty(callbacks) then work_off(callbacks, call_back, stop) end
     queued = loop.is_due()

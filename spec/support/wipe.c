@@ -49,11 +49,11 @@ static Engine *open_with_key(const char *base) {
   char *p = header + strlen(header);
   for (size_t i = 0; turned[i]; i++) *p++ = (char)(turned[i] ^ 1);
   *p = '\0';
-  EngineOptions o = {0};
-  o.base = base;
-  o.headers = headers;
-  o.connect_timeout = 1;
-  o.max_answer = 1000;
+  EngineOptions o = {{0}, 0};
+  o.wire.base = base;
+  o.wire.headers = headers;
+  o.wire.connect_timeout = 1;
+  o.wire.max_answer = 1000;
   o.max_transfers = 1;
   Engine *e = engine_open(&o);
   for (volatile char *q = header; *q; q++) *q = '\0';
