@@ -68,7 +68,7 @@ describe("event loops", function()
 
       assert.is_true(is_readable(client:fd(), PATIENCE))
       assert.is_true(is_readable(client:fd(), 0))
-      luma.update()
+      repeat luma.update() until client:timeout() ~= 0 -- one frame may not have had the time
 
       assert.is_true(job:done())
       assert.is_false(is_readable(client:fd(), 0))
