@@ -71,12 +71,6 @@ describe("leaving", function()
 
   for mover, where in pairs(MOVERS) do
     describe("fork, with everything " .. where, function()
-      setup(function()
-        local code = os.execute(("cc -shared -fPIC -Wl,-z,nodelete -o %s/fork.so spec/support/fork.c")
-          :format(stage.folder))
-        assert(code == true or code == 0, "cannot compile spec/support/fork.c")
-      end)
-
       it("leaves both with an engine that works", function()
         stage.server:reset {}
         local ran = run_forking(mover, [[
@@ -135,4 +129,43 @@ describe("leaving", function()
       end)
     end)
   end
+
+  it("is no trouble for a child of fork that uses TLS, as the thread does at that moment", function()
+    -- The thread begins one handshake after the other, and is in OpenSSL nearly all the time.
+    local rude = support.serve { tls = true, exchanges = { { at = "accept", fault = "close" } } }
+    local server = support.serve { tls = true }
+
+    local ran = support.run({ "-e", ([[
+      package.cpath = "%s/?.so;" .. package.cpath
+      local fork, wait = require "fork", require "fork.wait"
+      local core = require "luma.core"
+      local function connect(base)
+        local client = core.client { base = base, ca_file = os.getenv "CA" }
+        return client, function() client:request("/", nil, 20) end
+      end
+      local client, ask = connect(os.getenv "RUDE")
+      client:background()
+      for _ = 1, 16 do ask() end
+      local codes = {}
+      for i = 1, 40 do
+        client:run(1)
+        while client:take() do ask() end
+        local child = fork()
+        if child == 0 then
+          local own, ask_well = connect(os.getenv "GOOD")
+          ask_well()
+          own:run(20)
+          local _, response = own:take()
+          os.exit(response and response.status == 200 and 0 or 1)
+        end
+        codes[i] = ("%%d"):format(wait(child))
+      end
+      io.write(table.concat(codes))
+      client:close()
+    ]]):format(stage.folder) },
+      { RUDE = rude.url, GOOD = server.url, CA = server.ca_file, LSAN_OPTIONS = support.LEAKS }, "timeout 60")
+
+    assert.same({ ("0"):rep(40), "", 0 }, { ran.out, ran.err, ran.code })
+    support.tidy()
+  end)
 end)

@@ -5,7 +5,8 @@
 
    Of the locks, `lock` guards the lists where the two sides meet and is never
    held for long. `gate` is held by who is inside libcurl; it is there for the
-   end of the process, which must not take OpenSSL down under a thread. */
+   end of the process, which must not take OpenSSL down under a thread, and for
+   fork, which must not leave a child with a lock that a thread had taken. */
 #include "engine.h"
 
 #ifdef _WIN32
@@ -23,6 +24,7 @@
 #define POLL_MAX 60.0   /* seconds; longer waits are cut in pieces */
 #define STOP_WAIT 0.03  /* seconds a thread gets to let go of libcurl */
 #define EXIT_WAIT 0.2   /* the same, when the process ends under it */
+#define FORK_WAIT 1.0   /* the same, when it forks */
 #define TURN 0.0003     /* seconds for downloads in a run that cannot wait */
 #define LONG_TURN 0.01  /* the same on the thread, which is to hear of quit */
 
@@ -71,7 +73,10 @@ struct Engine {
   bool raises;     /* what moves may raise SIGPIPE */
   double turn_end; /* clock time from which on downloads pause; 0 for never */
   bool paused;     /* some did */
+
+  /* Under process_lock. */
   Engine *next_thread; /* in the list of those with one */
+  bool kept_out;       /* whoever forks has the gate */
 };
 
 /* ---- the process ---- */
@@ -82,14 +87,32 @@ static long live;
 static Engine *threads; /* engines that have one */
 static long forks;      /* how often this process is a child of fork */
 
+/* Takes process_lock, and the gates of all threads, so that none is inside
+   libcurl. It waits for what they compute, not for the network or the disk;
+   yet in the end it goes on without one. */
+static void keep_out(double seconds) {
+  double end = clock_now() + seconds;
+  lock_take(&process_lock);
+  for (Engine *e = threads; e; e = e->next_thread)
+    while (!(e->kept_out = lock_try(&e->gate)) && clock_now() < end)
+      thread_pause(0.001);
+}
+
 /* The process ends, without having closed its Lua states. OpenSSL's own
    handler comes after this one, so each thread is kept out of libcurl from
    here on; they end with the process. */
 static void at_exit(void) {
-  double end = clock_now() + EXIT_WAIT;
-  lock_take(&process_lock);
+  keep_out(EXIT_WAIT);
+  lock_give(&process_lock);
+}
+
+/* A child would wait for ever for a lock, of OpenSSL's say, that a thread held
+   at this moment: there the thread is not. */
+static void before_fork(void) { keep_out(FORK_WAIT); }
+
+static void after_fork(void) {
   for (Engine *e = threads; e; e = e->next_thread)
-    while (!lock_try(&e->gate) && clock_now() < end) thread_pause(0.001);
+    if (e->kept_out) lock_give(&e->gate);
   lock_give(&process_lock);
 }
 
@@ -106,7 +129,7 @@ static bool start_curl(void) {
     pin_module();
     curl_started = !curl_global_init(CURL_GLOBAL_ALL);
     if (curl_started) atexit(at_exit);
-    if (curl_started) on_fork(in_child);
+    if (curl_started) on_fork(before_fork, after_fork, in_child);
   }
   bool ok = curl_started;
   lock_give(&process_lock);

@@ -66,7 +66,10 @@ static inline void thread_pause(double seconds) {
 typedef int SignalMask;
 static inline void sigpipe_block(SignalMask *m) { *m = 0; }
 static inline void sigpipe_restore(SignalMask *m) { (void)m; }
-static inline void on_fork(void (*in_child)(void)) { (void)in_child; }
+static inline void on_fork(void (*before)(void), void (*after)(void),
+                           void (*in_child)(void)) {
+  (void)before, (void)after, (void)in_child;
+}
 
 /* Seconds from a fixed point; never set back. */
 static inline double clock_now(void) {
@@ -188,8 +191,9 @@ static inline void sigpipe_restore(SignalMask *before) {
   pthread_sigmask(SIG_SETMASK, before, NULL);
 }
 
-static inline void on_fork(void (*in_child)(void)) {
-  pthread_atfork(NULL, NULL, in_child);
+static inline void on_fork(void (*before)(void), void (*after)(void),
+                           void (*in_child)(void)) {
+  pthread_atfork(before, after, in_child);
 }
 
 /* Seconds from a fixed point; never set back. */

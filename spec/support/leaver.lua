@@ -4,11 +4,13 @@
 ---
 --- It prints what took how long, a word and seconds a line. What it cannot
 --- time itself, its own end, begins at the clock time `leave`.
+local situation, way, mover, base, path = (table.unpack or unpack)(arg) -- luacheck: ignore 143
+
+package.cpath = path:match "^.*/" .. "?.so;" .. package.cpath
+local fork, wait = require "fork", require "fork.wait" -- before luma, see there
 local core = require "luma.core"
 local luma = require "luma"
 local socket = require "socket"
-
-local situation, way, mover, base, path = (table.unpack or unpack)(arg) -- luacheck: ignore 143
 
 local PATIENCE = 60 -- seconds; nothing here may end by itself
 local SETTLE = 0.1 -- seconds until it hangs for sure
@@ -98,6 +100,15 @@ function ways.scope(on)
 end
 
 ways["end"] = function() say("leave", core.now()) end
+
+function ways.fork(on)
+  local start = core.now()
+  local child = fork()
+  if child == 0 then os.exit(0) end
+  say("fork", core.now() - start)
+  time("child", function() assert(wait(child) == 0) end)
+  leave(on)
+end
 
 function ways.exit()
   say("leave", core.now())

@@ -19,8 +19,9 @@ leaving.SITUATIONS = {
   { "fsync", "a flush of the disk that hangs", disk = true, stuck = true },
 }
 
---- How it can leave. The last takes a Lua that can close its state on exit.
-leaving.WAYS = { "cancel", "close", "scope", "collect", "end", "exit", "exit_closed" }
+--- How it can leave, if only in a child. The last takes a Lua that can close
+--- its state on exit.
+leaving.WAYS = { "cancel", "close", "scope", "collect", "end", "fork", "exit", "exit_closed" }
 
 local has_scopes = (rawget(_G, "loadstring") or load) "local x <close> = nil" ~= nil
 local can_exit_closed = _VERSION ~= "Lua 5.1" or rawget(_G, "jit") ~= nil
@@ -58,22 +59,27 @@ local function also_preloaded(library)
   return before and library .. ":" .. before or library
 end
 
+local function compile(source, library, flags)
+  local code = os.execute(("cc -shared -fPIC -o %s spec/support/%s %s"):format(library, source, flags))
+  assert(code == true or code == 0, "cannot compile spec/support/" .. source)
+end
+
 ---@class leaving.Stage
 ---@field folder string
 ---@field server luma.SandboxServer
 local Stage = {}
 Stage.__index = Stage
 
---- What the situations need: the library that is preloaded, a sandbox and
---- ports where nobody answers. Closed with close().
+--- What the situations need: the library that is preloaded, the module of
+--- fork, a sandbox and ports where nobody answers. Closed with close().
 ---@return leaving.Stage
 function leaving.open()
   local pipe = assert(io.popen "mktemp -d")
   local self = setmetatable({ folder = pipe:read "*l", held = {} }, Stage)
   pipe:close()
   self.preload = self.folder .. "/slow.so"
-  local code = os.execute(("cc -shared -fPIC -o %s spec/support/slow_resolver.c -ldl"):format(self.preload))
-  assert(code == true or code == 0, "cannot compile spec/support/slow_resolver.c")
+  compile("slow_resolver.c", self.preload, "-ldl")
+  compile("fork.c", self.folder .. "/fork.so", "-Wl,-z,nodelete")
   self.server = assert(sandbox.start {})
   local silent, deaf
   silent, self.held[1] = listen(false)
