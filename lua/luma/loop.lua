@@ -303,24 +303,7 @@ local function pump(answers, id)
   return response
 end
 
-local deliver
-
---- Outside a task, while nobody else waits for anything: there is nothing to
---- turn, which is most of what such a call would cost here.
-local function wait_alone(source, id)
-  local client, answers = source.core, source.answers
-  source.waiting[id], idle = true, false -- in case a hook has someone else turn
-  source.count, busy[1] = source.count + 1, source
-  repeat
-    if client:run(SLICE) then
-      local ended, response, received, total = client:take()
-      if ended then deliver(source, ended, response, received, total) end
-    end
-  until answers[id]
-  local response = answers[id]
-  answers[id] = nil
-  return response
-end
+local wait_alone
 
 --- Yields until the source delivers the request. Outside a task, in what
 --- `loop.call` calls, it blocks.
@@ -354,7 +337,7 @@ local function leave(source, id)
   end
 end
 
-function deliver(source, id, response, received, total)
+local function deliver(source, id, response, received, total)
   local task = source.waiting[id]
   if not task then source.waiting[id] = nil return end
   if not response then
@@ -371,6 +354,27 @@ function deliver(source, id, response, received, total)
   leave(source, id)
   task.request, task.on_note = nil, nil
   if not waits then resume(task, response) end
+end
+
+--- Outside a task, while nobody else waits for anything: there is nothing to
+--- turn, which is most of what such a call would cost here.
+function wait_alone(source, id)
+  local client, answers = source.core, source.answers
+  source.waiting[id], idle = true, false -- in case a hook has someone else turn
+  source.count, busy[1] = source.count + 1, source
+  repeat
+    if client:run(SLICE) then
+      local ended, response, received, total = client:take()
+      if ended == id then
+        leave(source, id)
+        return response
+      end
+      if ended then deliver(source, ended, response, received, total) end
+    end
+  until answers[id]
+  local response = answers[id]
+  answers[id] = nil
+  return response
 end
 
 --- Takes what has come in from one source and resumes who waits for it.
