@@ -621,7 +621,8 @@ describe("jobs", function()
     it("ends, with the job, when the client is closed", function()
       -- The request of the awaited job is older than the timer of the one who
       -- awaits it, so it ends first: the timer then belongs to a closed core.
-      local job = client:spawn(function() return client:get(UNKNOWN) end)
+      server:reset { submit_delay = 5 }
+      local job = client:spawn(function() return client:submit(BOAT) end)
       local waiter = client:spawn(function() return job:await() end)
 
       assert.has_no.errors(function() client:close() end)
