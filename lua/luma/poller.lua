@@ -311,7 +311,8 @@ local function ask(client, round)
   if is_for_each(client, ids) then return {} end
   local function read(response)
     round.print = response.fingerprint
-    return response.body and read_items(client, response.body) or not response.body and SAME or nil
+    if not response.body then return SAME end
+    return read_items(client, response.body)
   end
   local request = round.request or client.dialect.query_many(ids)
   round.ids, round.request = ids, request -- unless someone cancels meanwhile
