@@ -29,7 +29,7 @@ describe("luma.handle", function()
 
   local function answer(body)
     wire:finish(asked[#asked], { body = body })
-    loop.update()
+    loop.step(0)
   end
 
   --- Tells who watches, as luma.job does.
@@ -143,8 +143,8 @@ describe("luma.handle", function()
 
       assert.is_true(job:done())
       assert.same({}, calls)
-      loop.update()
-      loop.update()
+      loop.step(0)
+      loop.step(0)
 
       assert.equal(1, #calls)
       assert.equal(job, calls[1][1])
@@ -153,7 +153,7 @@ describe("luma.handle", function()
     it("that fails is told of", function()
       start(function() end, { on_done = function() error "a mistake" end })
 
-      loop.update()
+      loop.step(0)
 
       assert.equal(1, #reports)
       assert.matches("handle_spec.lua:%d+: a mistake\nstack traceback", reports[1])
@@ -167,7 +167,7 @@ describe("luma.handle", function()
       assert.is_true(job:cancel())
       assert.same({ asked[1] }, wire.cancelled)
       assert.is_false(job:cancel())
-      loop.update()
+      loop.step(0)
 
       assert.equal("cancelled", job.state)
       assert.is_false(job:cancel())
@@ -228,7 +228,7 @@ describe("luma.handle", function()
         end
       end
 
-      loop.update()
+      loop.step(0)
 
       assert.same({ "completed", "well" }, { job.state, job:result() })
     end)
