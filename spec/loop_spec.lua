@@ -303,6 +303,26 @@ describe("luma.loop", function()
     end)
   end)
 
+  it("does something in each turn, however slow the machine is", function()
+    local core = require "luma.core"
+    local now, late = core.now, 0
+    function core.now() -- each look at the clock takes a second
+      late = late + 1
+      return now() + late
+    end
+    local sleeper = loop.spawn(nil, nil, function() return ask(), loop.park(function() end), ask() end)
+    local called = 0
+    for _ = 1, 3 do loop.defer(fail, function() called = called + 1 end) end
+
+    for _ = 1, 3 do loop.update() end
+    loop.wake(sleeper, "awake")
+    for _ = 1, 3 do loop.update() end
+
+    core.now = now
+    assert.same({ n = 3, "first", "awake", "second" }, sleeper.results)
+    assert.equal(3, called)
+  end)
+
   describe("in a child of fork", function()
     local core = require "luma.core"
     local forks = core.forks

@@ -87,15 +87,15 @@ local function is_empty(queue)
 end
 
 --- Hands each entry to `fn`, those added meanwhile too; past the clock time
---- `stop` the rest is left.
+--- `stop` what comes after the first is left.
 local function work_off(queue, fn, stop)
   while not is_empty(queue) do
-    if stop and core.now() > stop then return end
     if forget_queues() then return end
     local entry = queue[queue.first]
     queue[queue.first] = nil
     queue.first = queue.first + 1
     fn(entry.head, unpack(entry, 1, entry.n))
+    if stop and core.now() > stop then return end
   end
   queue.first, queue.last = 1, 0
 end
@@ -451,17 +451,23 @@ function loop.step(seconds, budget)
   local stop = budget and core.now() + budget
   turn_end = stop
   if queued then seconds = 0 end
-  -- What an earlier turn had no time for comes first.
-  if budget and not is_empty(woken) then work_off(woken, resume, stop) end
+  -- What an earlier turn had no time for comes first. However slow the machine
+  -- is, each turn does something.
+  local worked = budget and not is_empty(woken)
+  if worked then work_off(woken, resume, stop) end
+  local function is_over() return worked and stop and core.now() > stop end
   if busy[2] then seconds = math.min(seconds, SHARED_SLICE) end
   local i = 1
-  while busy[i] and not (stop and core.now() > stop) do
+  while busy[i] and not is_over() do
     local source = busy[i]
-    if source.core:run(seconds) then drain(source, stop) end
+    if source.core:run(seconds) then
+      drain(source, stop)
+      worked = true
+    end
     if busy[i] == source then i = i + 1 end
   end
   if queued then
-    if not is_empty(woken) then work_off(woken, resume, stop) end
+    if not (is_empty(woken) or is_over()) then work_off(woken, resume, stop) end
     if not is_empty(callbacks) then work_off(callbacks, call_back, stop) end
     queued = loop.is_due()
   end
