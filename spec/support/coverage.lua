@@ -64,8 +64,7 @@ end
 -- What a thread's Lua state runs first; it can have no upvalues.
 local function enter(pipe, folder, path, cpath, code, ...)
   package.path, package.cpath = path, cpath
-  local counted = require "spec.support.coverage"
-  counted.start(folder)
+  local counted = require "spec.support.coverage" -- which begins by itself
   counted.hook_cqueues()
   load(code)(pipe, ...)
   counted.stop(folder)
