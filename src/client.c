@@ -275,6 +275,8 @@ static void set_buffer(lua_State *L, const char *name, const Buffer *b) {
 }
 
 static void set_failure(lua_State *L, const Request *r) {
+  static const char *const sent[] = {"no", "maybe", "yes"};
+  set_string(L, "sent", sent[r->sent]);
   set_string(L, "kind", r->failure->kind);
   lua_pushboolean(L, r->failure->lasting);
   lua_setfield(L, -2, "lasting");
@@ -286,9 +288,7 @@ static void set_failure(lua_State *L, const Request *r) {
 
 /* Pushes a luma.Response; see types/luma/core.lua. */
 static void push_response(lua_State *L, const Request *r) {
-  static const char *const sent[] = {"no", "maybe", "yes"};
   lua_createtable(L, 0, r->failure || r->file.path ? 8 : 4);
-  set_string(L, "sent", sent[r->sent]);
   if (r->status) set_whole(L, "status", r->status);
   if (r->status) set_buffer(L, "head", &r->head);
   if (r->print > 0) set_number(L, "fingerprint", r->print);
@@ -323,10 +323,14 @@ bool take_event(lua_State *L, Client *c, Event *event) {
   return true;
 }
 
-/* client:take() -> id, response | id, nil, received, total | nothing */
+/* client:take(seconds) -> id, response | id, nil, received, total | nothing */
 static int l_client_take(lua_State *L) {
   Event event;
-  if (!take_event(L, check_client(L, 1), &event)) return 0;
+  Client *c = check_client(L, 1);
+  double seconds = check_seconds(L, 2, 0);
+  Engine *e = seconds > 0 ? rest_engine(L, c) : NULL;
+  if (e && !engine_run(e, seconds)) return 0;
+  if (!take_event(L, c, &event)) return 0;
   push_whole(L, event.id);
   lua_insert(L, -2);
   if (event.ended) return 2;

@@ -128,16 +128,16 @@ static void push_answer(lua_State *L, Client *c, long long id) {
 static int read_answer(lua_State *L) {
   lua_getfield(L, -1, "status");
   long status = (long)lua_tonumber(L, -1);
-  lua_getfield(L, -2, "sent");
-  const char *sent = lua_tostring(L, -1);
-  lua_getfield(L, -3, "message");
+  lua_getfield(L, -2, "message");
   if (!lua_isnil(L, -1)) {
+    lua_getfield(L, -3, "sent");
+    const char *sent = lua_tostring(L, -1);
     lua_getfield(L, -4, "kind");
     const char *kind = lua_tostring(L, -1);
-    lua_pushvalue(L, -2);
+    lua_pushvalue(L, -3);
     return fail(L, kind, sent);
   }
-  lua_getfield(L, -4, "body");
+  lua_getfield(L, -3, "body");
   lua_pushvalue(L, -1);
   if (status < 200 || status > 299) {
     lua_pushfstring(L, "HTTP status %d: %s", (int)status, lua_tostring(L, -1));
@@ -147,7 +147,7 @@ static int read_answer(lua_State *L) {
   if (json_call(L, DECODE)) return 1;
   lua_pushfstring(L, "the answer is not JSON (%s): %s", lua_tostring(L, -1),
                   lua_tostring(L, -2));
-  return fail(L, "protocol", sent);
+  return fail(L, "protocol", "yes");
 }
 
 /* core.submit(tbl) -> answer | nil, message, kind, sent */
@@ -236,18 +236,14 @@ static int l_fingerprint(lua_State *L) {
   return 1;
 }
 
-static int count_fields(lua_State *L, int i) {
-  int n = 0;
-  for (lua_pushnil(L); lua_next(L, i); n++) lua_pop(L, 1);
-  return n;
-}
+#define FIELDS 8 /* room for what most tables have */
 
 /* core.merge(first, second) -> a table with the fields of both; where both
    have one, the second's */
 static int l_merge(lua_State *L) {
   for (int i = 1; i <= 2; i++) luaL_checktype(L, i, LUA_TTABLE);
   lua_settop(L, 2);
-  lua_createtable(L, 0, count_fields(L, 1) + count_fields(L, 2));
+  lua_createtable(L, 0, FIELDS);
   for (int i = 1; i <= 2; i++)
     for (lua_pushnil(L); lua_next(L, i);) {
       lua_pushvalue(L, -2);

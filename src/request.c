@@ -270,8 +270,9 @@ static long round_up(double x) {
 }
 
 Request *request_new(const Wire *wire, const Spec *spec) {
-  Request *r = calloc(1, sizeof *r);
+  Request *r = malloc(sizeof *r);
   if (r == NULL) return NULL;
+  *r = (Request){0};
   r->keyed = spec->path != NULL;
   r->once = spec->once;
   r->watch = spec->watch;

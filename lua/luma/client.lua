@@ -339,7 +339,7 @@ function Client:start(params, opts)
   if not checked then return nil, err end
   err = opts.path and download.check_target(opts.path)
   if err then return nil, err end
-  opts.alone = true
+  opts.alone, opts.queued = true, true
   return handle.new(self, opts, job.generate, self, checked, opts)
 end
 

@@ -2,6 +2,7 @@
 --- it can look at, wait for and cancel.
 local core = require "luma.core"
 local errors = require "luma.errors"
+local line = require "luma.line"
 local loop = require "luma.loop"
 local token = require "luma.token"
 
@@ -47,6 +48,7 @@ end
 
 local function end_job(task)
   local self, results = task.owner, task.results
+  line.leave(task)
   self.ended = core.now()
   if task.failure then
     self.error = error_of(self, task)
@@ -67,9 +69,9 @@ local function watch(self, state, generation, progress)
   self.generation = generation or self.generation
 end
 
---- Starts a job that runs `fn`.
+--- Starts a job that runs `fn`, or has it wait in line.
 ---@param client luma.Client
----@param fields { on_done?: fun(job: luma.Job), path?: string, id?: string }
+---@param fields { on_done?: fun(job: luma.Job), path?: string, id?: string, queued?: boolean }
 ---@param fn function
 ---@return luma.Job
 function handle.new(client, fields, fn, ...)
@@ -83,7 +85,9 @@ function handle.new(client, fields, fn, ...)
   }, Job)
   local background = client.options.background
   if background then client.core:background() end
-  self.task = loop.spawn(end_job, { owner = self, watch = watch, background = background }, fn, ...)
+  local task = { owner = self, watch = watch, background = background }
+  if fields.queued then self.task = line.spawn(client, end_job, task, fn, ...)
+  else self.task = loop.spawn(end_job, task, fn, ...) end
   return self
 end
 

@@ -4,6 +4,7 @@ local core = require "luma.core"
 local call = require "luma.call"
 local download = require "luma.download"
 local errors = require "luma.errors"
+local line = require "luma.line"
 local loop = require "luma.loop"
 local poller = require "luma.poller"
 
@@ -312,6 +313,7 @@ function job.generate(client, params, opts)
   if err then return nil, err end
   local submitted
   submitted, err = job.submit(client, params, opts)
+  line.leave(loop.current())
   if not submitted then return nil, err end
   tell(client, opts, submitted)
   return wait(client, submitted.id, submitted, opts, finish_paid) -- and what was sent is forgotten

@@ -20,7 +20,7 @@ local FRAME = 0.00005 -- seconds that update() may take up, but for the last thi
 ---@field closed? boolean its core takes no more
 
 ---@class luma.Task
----@field co? thread nil while it sleeps
+---@field co? thread nil while it sleeps, and once it has ended
 ---@field sleeper? function what it goes on with then
 ---@field done boolean
 ---@field results? table what the function returned
@@ -40,6 +40,7 @@ local FRAME = 0.00005 -- seconds that update() may take up, but for the last thi
 ---@field on_cancel? fun(what: any) while parked: what wakes it up early
 ---@field parked_for? any what that is called with
 ---@field watch? fun(job: luma.Job, state: string, generation?: luma.Generation, progress?: number)
+---@field line? luma.Line in which it takes up room
 
 --- Coroutine -> its task. Values are weak too, for they refer to their keys,
 --- and before 5.2 that alone keeps an entry for ever.
@@ -136,6 +137,7 @@ local function finish(task, ok, ...)
   else
     fail(task, (...))
   end
+  task.co = nil -- whoever keeps the task need not keep that
   if task.on_done then task.on_done(task) end
 end
 
@@ -155,6 +157,13 @@ local function go_on(task, ...)
   local outer = running
   running = task
   finish(task, come_back(outer, coroutine.resume(task.co, ...)))
+end
+
+local function new_task(on_done, fields)
+  local above = loop.current()
+  local task = { done = false, on_done = on_done, background = above ~= nil and above.background }
+  for name, value in pairs(fields or {}) do task[name] = value end
+  return task
 end
 
 local function begin(task, fn)
@@ -182,12 +191,23 @@ end
 ---@param fn function
 ---@return luma.Task
 function loop.spawn(on_done, fields, fn, ...)
-  local above = loop.current()
-  local task = { done = false, on_done = on_done, background = above ~= nil and above.background }
-  for name, value in pairs(fields or {}) do task[name] = value end
+  local task = new_task(on_done, fields)
   begin(task, fn)
   inside, idle = inside + 1, false
   go_on(task, ...)
+  return task
+end
+
+--- The same for a task that sleeps first: it begins with `fn` when it is woken.
+---@param on_done? fun(task: luma.Task)
+---@param fields table<string, any>?
+---@param fn function
+---@param on_cancel fun(what: any) has it woken early
+---@param what any
+---@return luma.Task
+function loop.lay_down(on_done, fields, fn, on_cancel, what)
+  local task = new_task(on_done, fields)
+  task.sleeper, task.on_cancel, task.parked_for = fn, on_cancel, what
   return task
 end
 
@@ -221,8 +241,8 @@ end
 --- Has a parked task go on when the loop turns. Whoever wakes it does so once.
 ---@param task luma.Task
 function loop.wake(task, ...)
-  task.on_cancel = nil
   push(woken, task, ...)
+  task.on_cancel = nil
 end
 
 --- Inside a task, between two steps of long work: lets the program go on with
@@ -363,14 +383,12 @@ function wait_alone(source, id)
   source.waiting[id], idle = true, false -- in case a hook has someone else turn
   source.count, busy[1] = source.count + 1, source
   repeat
-    if client:run(SLICE) then
-      local ended, response, received, total = client:take()
-      if ended == id then
-        leave(source, id)
-        return response
-      end
-      if ended then deliver(source, ended, response, received, total) end
+    local ended, response, received, total = client:take(SLICE)
+    if ended == id then
+      leave(source, id)
+      return response
     end
+    if ended then deliver(source, ended, response, received, total) end
   until answers[id]
   local response = answers[id]
   answers[id] = nil

@@ -318,7 +318,7 @@ local function is_fine(rows, values)
   for i = 1, #index.required do
     if values[index.required[i]] == nil then return false end
   end
-  for name, value in pairs(values) do
+  for name, value in next, values do
     local row = index.by_name[name]
     if not row or types[row.type](value, row) then return false end
   end

@@ -265,7 +265,21 @@ describe("luma.core.Client", function()
       local id = client:timer(0)
       client:run(0)
 
-      assert.same({ id, { sent = "no" } }, { client:take() })
+      assert.same({ id, {} }, { client:take() })
+    end)
+
+    it("waits for it if it is told how long", function()
+      local client = core.client { base = BASE }
+      local id = client:timer(0.01)
+
+      assert.same({ id, {} }, { client:take(60) })
+      assert.equal(0, select("#", client:take(0.001)))
+    end)
+
+    it("refuses to wait for less than no time", function()
+      local client = core.client { base = BASE }
+
+      assert.has_error(function() client:take(-1) end)
     end)
   end)
 

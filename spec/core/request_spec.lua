@@ -631,7 +631,7 @@ describe("luma.core, one exchange,", function()
             fault = "redirect", status = status, location = other.url .. "/y",
           } }
 
-          assert.same({ status, "yes" }, { response.status, response.sent })
+          assert.equal(status, response.status)
           assert.is_nil(response.kind)
           assert.is_truthy(response.head:find("Location: ", 1, true))
           assert.equal(0, other:connections())

@@ -56,7 +56,8 @@ function Core:run(seconds)
   return self.ready[1] ~= nil
 end
 
-function Core:take()
+function Core:take(seconds)
+  if seconds then self:run(seconds) end
   local entry = table.remove(self.ready, 1)
   if entry then return (table.unpack or unpack)(entry, 1, 4) end -- luacheck: ignore 143
 end

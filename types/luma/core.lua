@@ -140,7 +140,7 @@ function Client:request(path, body, timeout, delay, once, fingerprint) end
 ---@return integer id
 function Client:fetch(url, file, stall, delay, watch, offset, validator) end
 
---- Ends after this time, with a response that only says `sent = "no"`.
+--- Ends after this time, with a response in which nothing is.
 ---@param seconds number
 ---@return integer id
 function Client:timer(seconds) end
@@ -179,11 +179,12 @@ function Client:timeout() end
 --- What has come in, one at a time: `id, response` of something that ended, or
 --- `id, nil, received, total` of a download that is watched, at most every 0.05
 --- seconds and the latest only. Nothing when there is nothing.
+---@param seconds? number to wait for it, as `run` does; default 0
 ---@return integer? id
 ---@return luma.Response? response
 ---@return integer? received bytes in FILE.part
 ---@return integer? total bytes it will have, where the server says so
-function Client:take() end
+function Client:take(seconds) end
 
 --- Ends everything as cancelled, without waiting; it can still be taken. May
 --- be called again. Also `__close`, for `local client <close>`.
@@ -197,13 +198,13 @@ function Client:close() end
 --- What came of one exchange. Without `kind` the answer came whole, whatever
 --- its status.
 ---@class luma.Response
----@field sent luma.Sent
 ---@field status? integer of the last answer; nil if none began, and of a timer
 ---@field head? string the status line and header lines of that answer, as they came
 ---@field body? string its body, or what came of it; empty if it went to the file; nil if it is the same as before
 ---@field fingerprint? number of the body of a good answer, where the request asked for it
 ---@field kind? luma.Kind why there is no whole answer: network, timeout, protocol, cancelled, io or invalid
 ---@field message? string a sentence, with `kind`
+---@field sent? luma.Sent with `kind`; without it an answer came, so the service has it
 ---@field lasting? boolean with `kind`: trying again would fail the same way
 ---@field received? integer of a download: bytes in FILE.part, or in the file
 ---@field total? integer of a download: bytes it has in all, where the server said so

@@ -115,14 +115,14 @@ end
 -- may be, the best first.
 
 local TEXTS = {
-  { "failure_reason", "failure_reason", "fail_reason" },
   { "created_at", "created_at" },
   { "prompt", "prompt", { "request", "prompt" } },
   { "model", "model", "model_name" },
 }
 
---- The clean rendition first; `video.url` may carry a watermark.
-local LINKS = {
+--- Of a link the clean rendition first; `video.url` may carry a watermark.
+local OUTCOME = {
+  { "failure_reason", "failure_reason", "fail_reason" },
   { "video_url", { "video", "download_url" }, { "artifact", "video", "download_url" },
     { "video_raw", "url" }, { "artifact", "video_raw", "url" },
     { "video", "url" }, { "artifact", "video", "url" }, { "assets", "video" } },
@@ -195,7 +195,7 @@ local function read_task(item, envelope)
   if item ~= task then fill(generation, item, GATEWAY_LAST) end
   if estimate then generation.estimate = tonumber(estimate) end
   if generation.state == "pending" and word then return generation end -- there is no more to it
-  fill(generation, task, LINKS)
+  fill(generation, task, OUTCOME)
   read_rest(generation, item, task)
   if generation.state == "failed" then
     fill(generation, task, MESSAGES)
