@@ -91,8 +91,8 @@ end
 -- Header fields as a plain table; a field that came twice is joined.
 local function plain(headers)
   local fields = {}
-  for name, value in headers:each() do
-    name = name == ":authority" and "host" or name
+  for field, value in headers:each() do
+    local name = field == ":authority" and "host" or field
     if name:sub(1, 1) ~= ":" then
       fields[name] = fields[name] and fields[name] .. ", " .. value or value
     end
