@@ -35,8 +35,11 @@ end
 collecting.modes = {
   ["at each step"] = at_each_step,
   ["without a pause"] = function(fn)
-    collectgarbage("setpause", 0)
-    collectgarbage("setstepmul", 10000)
+    pcall(collectgarbage, "incremental") -- since 5.4 the program lua collects in generations
+    for name, value in pairs { pause = 0, stepmul = 10000 } do
+      -- Before 5.5, or since.
+      if not pcall(collectgarbage, "set" .. name, value) then collectgarbage("param", name, value) end
+    end
     fn()
   end,
   ["in generations"] = function(fn)
