@@ -449,7 +449,7 @@ describe("luma.sandbox", function()
   end)
 
   it("says how to install lua-http where it is missing", function()
-    local command = ("LUA_INIT= %s -e '%s' 2>&1"):format(interpreter(), [[
+    local command = ("%s -e '%s' 2>&1"):format(interpreter(), [[
       package.path = "lua/?.lua;lua/?/init.lua"
       print(require("luma.sandbox").start())]])
 

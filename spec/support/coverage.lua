@@ -1,117 +1,52 @@
---- Which lines of luma's Lua files run, for ./dev coverage. Loaded into each Lua
---- (by LUA_INIT), it counts lines and writes them to the folder LUMA_COVERAGE at
---- the end; run as a program it prints what a folder of such files and of
---- lcov's says:
+--- Which lines of C and of luma's Lua files run, for ./dev coverage. Loaded into
+--- each Lua (by LUA_INIT), it has coverage.c count lines; run as a program it
+--- makes a folder ready for that, or prints what the counts and lcov's file in
+--- there say:
 ---
+---     lua spec/support/coverage.lua prepare FOLDER
 ---     lua spec/support/coverage.lua FOLDER
 local coverage = {}
 
-local HIDDEN = "lua/luma/" -- the part of a file's name from which on it is luma's
 local WANTED = 0.95 -- of the lines, of C and of Lua
+local LINES = 2048 -- of a file, as in coverage.c
 
 -- ---- counting ----
 
-local hits = {} -- lines that ran, by file
-
-local getinfo = debug.getinfo
-
-local function on_line(_, line)
-  local source = getinfo(2, "S").source
-  local lines = hits[source]
-  if lines == nil then
-    lines = source:find(HIDDEN, 1, true) and {} or false
-    hits[source] = lines
-  end
-  if lines then lines[line] = (lines[line] or 0) + 1 end
-end
-
-local written = false
-
-local function write(folder)
-  if written then return end
-  written = true
-  debug.sethook()
-  local name = ("%s/%s.info"):format(folder, os.tmpname():match "[^/]*$")
-  local file = assert(io.open(name, "w"))
-  for source, lines in pairs(hits) do
-    if lines then
-      file:write("SF:", source:match("lua/luma/.*"), "\n")
-      for line, count in pairs(lines) do file:write(("DA:%d,%d\n"):format(line, count)) end
-      file:write "end_of_record\n"
-    end
-  end
-  file:close()
-end
-
---- A hook belongs to one coroutine, so each gets it.
-local function hook_coroutines()
-  local create = coroutine.create
-  function coroutine.create(fn) -- luacheck: ignore 122
-    local co = create(fn)
-    debug.sethook(co, on_line, "l")
-    return co
-  end
-  function coroutine.wrap(fn) -- luacheck: ignore 122
-    local co = coroutine.create(fn)
-    return function(...)
-      local results = table.pack(coroutine.resume(co, ...))
-      if not results[1] then error(results[2], 0) end
-      return table.unpack(results, 2, results.n)
-    end
-  end
+--- Makes ready a folder whose path is then told to each Lua as LUMA_COVERAGE.
+---@param folder string
+---@param files string[] whose lines are to be counted, from lua/ on
+function coverage.prepare(folder, files)
+  local list = assert(io.open(folder .. "/names", "w"))
+  list:write(table.concat(files, "\n"), "\n")
+  list:close()
+  assert(os.execute(("cc -std=gnu99 -O2 -shared -fPIC -fvisibility=hidden $(pkg-config --cflags lua5.4)"
+    .. " -o '%s/lines.so' spec/support/coverage.c"):format(folder)), "cannot compile spec/support/coverage.c")
 end
 
 -- What a thread's Lua state runs first; it can have no upvalues.
-local function enter(pipe, folder, path, cpath, code, ...)
+local function enter(pipe, path, cpath, code, ...)
   package.path, package.cpath = path, cpath
-  local counted = require "spec.support.coverage" -- which begins by itself
-  counted.hook_cqueues()
-  load(code)(pipe, ...)
-  counted.stop(folder)
-end
-
---- The coroutines that cqueues makes.
-function coverage.hook_cqueues()
-  local cqueues, wrap = require "cqueues", nil
-  wrap = cqueues.interpose("wrap", function(self, fn, ...)
-    return wrap(self, function(...)
-      debug.sethook(on_line, "l")
-      return fn(...)
-    end, ...)
-  end)
+  require "spec.support.coverage" -- which begins by itself
+  return load(code)(pipe, ...)
 end
 
 --- Counts in the states of threads that are started from here, too.
-local function hook_threads(folder)
-  package.preload["cqueues.thread"] = function(...)
-    package.preload["cqueues.thread"] = nil
-    for _, search in ipairs(package.searchers) do -- luacheck: ignore 143
-      local loader, where = search "cqueues.thread"
-      if type(loader) == "function" then
-        local thread = loader((...), where)
-        local start = thread.start
-        function thread.start(fn, ...)
-          return start(enter, folder, package.path, package.cpath, string.dump(fn), ...)
-        end
-        return thread
-      end
-    end
+local function count_in_threads()
+  local name = "cqueues.thread"
+  package.preload[name] = function()
+    package.preload[name] = nil
+    local thread = require(name)
+    local start = thread.start
+    function thread.start(fn, ...) return start(enter, package.path, package.cpath, string.dump(fn), ...) end
+    return thread
   end
 end
 
-function coverage.start(folder)
-  hook_coroutines()
-  hook_threads(folder)
-  local exit = os.exit
-  function os.exit(...) -- luacheck: ignore 122
-    write(folder)
-    return exit(...)
-  end
-  coverage.guard = setmetatable({}, { __gc = function() write(folder) end })
-  debug.sethook(on_line, "l")
+local function start(folder)
+  local count = assert(package.loadlib(folder .. "/lines.so", "luaopen_lines"))()
+  count(folder .. "/names", folder .. "/counts")
+  count_in_threads()
 end
-
-coverage.stop = write
 
 -- ---- telling ----
 
@@ -124,7 +59,7 @@ function coverage.add(counts, text)
     local file = line:match "^SF:(.*)$"
     local number, count = line:match "^DA:(%d+),(%d+)"
     if file then
-      file = file:match "lua/luma/.*$" or file:match "src/[^/]*$" or file
+      file = file:match "src/[^/]*$" or file
       counts[file] = counts[file] or {}
       lines = counts[file]
     elseif number then
@@ -132,6 +67,22 @@ function coverage.add(counts, text)
       lines[number] = (lines[number] or 0) + tonumber(count)
     end
   end
+end
+
+--- Adds what was counted in a folder.
+---@param counts table<string, table<integer, integer>>
+---@param folder string
+function coverage.add_counted(counts, folder)
+  local file = assert(io.open(folder .. "/counts", "rb"))
+  for name in io.lines(folder .. "/names") do
+    local row, lines = file:read(4 * LINES), {}
+    for line = 1, LINES - 1 do
+      local count = ("=I4"):unpack(row, 4 * line + 1)
+      if count > 0 then lines[line] = count end
+    end
+    counts[name] = lines
+  end
+  file:close()
 end
 
 --- Whether a line does nothing by itself, whatever the compiler makes of it.
@@ -143,9 +94,8 @@ function coverage.is_idle(text)
 end
 
 --- Adds the lines of a Lua file that have code, as the compiler lists them.
-local function add_code(counts, file)
-  local texts, code = {}, counts[file] or {}
-  counts[file] = code
+local function add_code(code, file)
+  local texts = {}
   for text in io.lines(file) do texts[#texts + 1] = text end
   local list = assert(io.popen(("luac5.4 -p -l '%s'"):format(file)))
   for line in list:lines() do
@@ -192,26 +142,32 @@ local function tell(counts, title, pattern)
   return ran >= WANTED * all
 end
 
+local function names(command)
+  local list, pipe = {}, assert(io.popen(command))
+  for name in pipe:lines() do list[#list + 1] = name end
+  pipe:close()
+  return list
+end
+
 local function report(folder)
   local counts = {}
-  local list = assert(io.popen(("ls '%s'/*.info"):format(folder)))
-  for name in list:lines() do
-    local file = assert(io.open(name))
-    coverage.add(counts, file:read "*a")
-    file:close()
+  local file = assert(io.open(folder .. "/c.info"))
+  coverage.add(counts, file:read "*a")
+  file:close()
+  coverage.add_counted(counts, folder)
+  for name, lines in pairs(counts) do
+    if name:find "%.lua$" then add_code(lines, name) end
   end
-  list:close()
-  list = assert(io.popen "find lua/luma -name '*.lua'")
-  for file in list:lines() do add_code(counts, file) end
-  list:close()
   local c = tell(counts, "C in total", "^src/")
   return tell(counts, "Lua in total", "%.lua$") and c
 end
 
 -- Run, or loaded to count.
-if arg and arg[0] and arg[0]:find "coverage%.lua$" and arg[1] then
-  os.exit(report(arg[1]))
+if arg and arg[0] and arg[0]:find "coverage%.lua$" then
+  if arg[1] == "prepare" then coverage.prepare(arg[2], names "find lua/luma -name '*.lua'")
+  else os.exit(report(arg[1])) end
+elseif os.getenv "LUMA_COVERAGE" then
+  start(os.getenv "LUMA_COVERAGE")
 end
-if os.getenv "LUMA_COVERAGE" and not debug.gethook() then coverage.start(os.getenv "LUMA_COVERAGE") end
 
 return coverage
