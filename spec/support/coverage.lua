@@ -30,22 +30,22 @@ local function enter(pipe, path, cpath, code, ...)
   return load(code)(pipe, ...)
 end
 
---- Counts in the states of threads that are started from here, too.
-local function count_in_threads()
-  local name = "cqueues.thread"
-  package.preload[name] = function()
-    package.preload[name] = nil
-    local thread = require(name)
-    local start = thread.start
-    function thread.start(fn, ...) return start(enter, package.path, package.cpath, string.dump(fn), ...) end
-    return thread
-  end
+--- The module that starts threads, so that it counts in their states, too.
+--- busted has it loaded anew for each spec file.
+local function load_threads(name)
+  package.preload[name] = nil
+  local ok, thread = pcall(require, name)
+  package.preload[name] = load_threads
+  if not ok then error(thread, 0) end
+  local start = thread.start
+  function thread.start(fn, ...) return start(enter, package.path, package.cpath, string.dump(fn), ...) end
+  return thread
 end
 
 local function start(folder)
   local count = assert(package.loadlib(folder .. "/lines.so", "luaopen_lines"))()
   count(folder .. "/names", folder .. "/counts")
-  count_in_threads()
+  package.preload["cqueues.thread"] = load_threads
 end
 
 -- ---- telling ----
