@@ -31,7 +31,7 @@ end
 --- job for whose end there was no memory either, when it is ended for good.
 local CLEAR = { "not enough memory", "cannot start libcurl", "without JSON", "cannot be JSON",
   "may have taken it", "the URL cannot be read", "could not connect", "64 KiB",
-  "cannot resume dead coroutine" }
+  "cannot resume dead coroutine", "Cannot allocate memory" }
 
 local function is_clear(outcome)
   if outcome.word == "done" or outcome.word == "end" then return true end
@@ -70,7 +70,7 @@ describe("out of memory", function()
     { "lua", 2, "Lua's n-th allocation fails, also after it collected its garbage" },
     { "lua", 1e9, "all of Lua's from the n-th on fail" },
   } do
-    for _, mover in ipairs { "caller", "thread" } do
+    for _, mover in ipairs { "caller", "thread", "job" } do
       it(("nothing is lost, leaks or is sent twice when %s (%s)"):format(case[3], mover), function()
         local run = support.run({ "spec/support/memory.lua", library, case[1],
           ("%d"):format(case[2]), mover, server.url, support.path() },

@@ -1,7 +1,7 @@
 --- A program that runs out of memory, run by spec/memory_spec.lua with the
 --- library of memory.c before the C library:
 ---
----     lua spec/support/memory.lua LIBRARY WHO TIMES caller|thread BASE PATH
+---     lua spec/support/memory.lua LIBRARY WHO TIMES caller|thread|job BASE PATH
 ---
 --- For n = 1, 2, 3 … TIMES allocations of WHO from the n-th on fail, on the way
 --- from a new client through submit, wait and download to its end, until there
@@ -29,9 +29,10 @@ local function go(n, keep)
   }, nothing, zero)
   if not made then return nil, err end
   keep.client = made
+  local boat = { user_prompt = ("n %d sandbox:polls=1 sandbox:clip_cut=500x1"):format(n) }
   local function all()
     local generation
-    generation, err = made:submit { user_prompt = ("n %d sandbox:polls=1"):format(n) }
+    generation, err = made:submit(boat)
     if not generation then return nil, err end
     keep.id = generation.id
     generation, err = made:wait(generation, { timeout = 5 })
@@ -39,7 +40,13 @@ local function go(n, keep)
     return made:download(generation, path)
   end
   local result
-  if mover == "thread" then
+  if mover == "job" then
+    local job
+    job, err = made:start(boat, { path = path })
+    if not job then return nil, err end
+    result, err = job:await(10)
+    keep.id = result and result.id
+  elseif mover == "thread" then
     result, err = made:spawn(all):await(10)
   else
     result, err = all()
