@@ -292,6 +292,12 @@ describe("luma.loop", function()
       assert.same({ "first", "second" }, { outer, inner })
     end)
 
+    it("hears nothing of requests that are not its own", function()
+      wire:finish(99, { body = "for nobody" })
+
+      assert.equal("first", loop.call(ask))
+    end)
+
     it("ends when its source is closed while it waits", function()
       wire.responses = nil
       meanwhile(function()
@@ -421,6 +427,23 @@ describe("luma.loop", function()
       assert.is_true(sleeper.done)
       assert.matches("a mistake.*stack traceback", sleeper.failure)
     end)
+
+    it("ends with an error when there is no memory to go on with", function()
+      local told
+      local sleeper = loop.spawn(function(task) told = task end, nil, function()
+        return loop.sleep(function() error "it went on" end, function() end)
+      end)
+      local create = coroutine.create
+      rawset(coroutine, "create", function() error("not enough memory", 0) end)
+
+      loop.wake(sleeper)
+      loop.step(0)
+
+      rawset(coroutine, "create", create)
+      assert.equal(sleeper, told)
+      assert.is_true(sleeper.done)
+      assert.equal("not enough memory", sleeper.message)
+    end)
   end)
 
   describe("all()", function()
@@ -447,6 +470,22 @@ describe("luma.loop", function()
       loop.run(loop.all, { function() count = count + 1 end, function() count = count + 1 end })
 
       assert.equal(2, count)
+    end)
+
+    it("has each of them cancelled with who waits for them", function()
+      wire.responses = nil
+      local told = 0
+      local function one()
+        if ask() == "cancelled" then told = told + 1 end
+      end
+      local both = loop.spawn(nil, nil, function() loop.all { one, function() loop.all { one } end } end)
+      function wire:cancel(id) self:finish(id, { body = "cancelled" }) end
+
+      loop.cancel(both)
+      for _ = 1, 3 do loop.step(0) end
+
+      assert.is_true(both.done)
+      assert.equal(2, told)
     end)
 
     it("may stand inside another", function()

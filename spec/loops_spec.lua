@@ -55,6 +55,22 @@ describe("event loops", function()
       assert.is_nil(still:fd())
     end)
 
+    it("is nil when the program has no descriptor left, and there once it has", function()
+      local ran = support.run({ "-e", [[
+        local client = require "luma".client { api_key = "k", base_url = os.getenv "BASE" }
+        local boat = { user_prompt = "a paper boat" }
+        local job = client:start(boat)
+        local held = {}
+        for i = 1, 32 do held[i] = io.open "/dev/null" or nil end
+        local without = client:fd()
+        for _, file in pairs(held) do file:close() end
+        print(without, type(client:fd()), assert(client:start(boat):await(30)).state)
+        job:cancel()
+      ]] }, { BASE = server.url }, "ulimit -n 32;")
+
+      assert.same({ "", 0, "nil\tnumber\tcompleted\n" }, { ran.err, ran.code, ran.out })
+    end)
+
     it("is not readable while there is nothing to do", function()
       server:reset { polls = 2, submit_delay = 5 }
       client:start(BOAT)

@@ -2,6 +2,7 @@ local client = require "spec.sandbox.client"
 local clip = require "luma.sandbox.clip"
 local errno = require "cqueues.errno"
 local sandbox = require "luma.sandbox"
+local support = require "spec.support.client"
 
 local function port_of(url)
   return tonumber(url:match("(%d+)$"))
@@ -446,6 +447,24 @@ describe("luma.sandbox", function()
         "sandbox_spec.lua:%d+: sandbox.run: unknown option nope",
         raised(function() sandbox.run { nope = 1 } end))
     end)
+  end)
+
+  it("says on the standard error output that it has a mistake, and goes on", function()
+    local ran = support.run { "-e", [[
+      local request = require "http.request"
+      local options = require "luma.sandbox.options"
+      local service = require "luma.sandbox.service"
+      function service.new() return { handle = function() error "a mistake" end } end
+      local listener = assert(require "luma.sandbox.server".open(options.split(options.check { port = 0 })))
+      listener:spawn(function()
+        for _ = 1, 2 do request.new_from_uri(listener.url):go(10) end
+        listener:stop()
+      end)
+      assert(listener:loop())
+    ]] }
+
+    assert.equal(0, ran.code, ran.err)
+    assert.equal(2, select(2, ran.err:gsub("luma sandbox: [^\n]*a mistake\n", "")))
   end)
 
   it("says how to install lua-http where it is missing", function()

@@ -623,6 +623,27 @@ describe("a file", function()
     end)
   end
 
+  if io.open "/proc/self/status" then -- it takes LD_PRELOAD
+    it("is not written into once another program that had its part has renamed that", function()
+      local home = folder()
+      local library, part = home .. "/taken.so", home .. "/clip.mp4.part"
+      assert(os.execute(("cc -shared -fPIC -o %s spec/support/taken.c -ldl"):format(library)))
+      support.write(part, "a whole clip")
+      local server = support.serve { { headers = CLIP, body = "mine" } }
+
+      local ran = support.run({ "-e", [[
+        local client = require "luma".client { api_key = "k", base_url = os.getenv "BASE" }
+        local path, err = client:download(os.getenv "BASE" .. "/clip.mp4", os.getenv "CLIP")
+        io.write(tostring(path), " ", err.kind, " ", err.message)
+      ]] }, { BASE = server.url, CLIP = home .. "/clip.mp4", TAKEN = part }, "LD_PRELOAD=" .. library)
+
+      assert.same({ "", 0 }, { ran.err, ran.code })
+      assert.matches("^nil io .*cannot write the file: Device or resource busy$", ran.out)
+      assert.equal("a whole clip", support.read(part .. ".gone"))
+      assert.is_nil(support.read(home .. "/clip.mp4"))
+    end)
+  end
+
   it("is not fetched over http, where the service is not on this machine", function()
     local plain = support.serve { { headers = CLIP } }
     local server = support.serve {

@@ -311,6 +311,22 @@ describe("luma.core", function()
     end)
   end)
 
+  for name, case in pairs {
+    ["is not there"] = { 'error("no such module", 0)', "no such module" },
+    ["is something else"] = { "return true", "not a module" },
+  } do
+    it("says that it needs lua-cjson where that " .. name, function()
+      local message = run({}, ([[
+        package.preload.cjson = function() %s end
+        local _, message = pcall(require, "luma.core")
+        package.preload.cjson, package.loaded.cjson = nil, nil
+        print(require "cjson".encode { message })
+      ]]):format(case[1]))[1]
+
+      assert.matches("luma needs lua%-cjson %(luarocks install lua%-cjson;.*%): " .. case[2], message)
+    end)
+  end
+
   describe("the settings of lua-cjson", function()
     after_each(function()
       cjson.encode_number_precision(14)
