@@ -1,0 +1,78 @@
+--- luma with a libcurl that is older than the one it was built with: it does
+--- without what that lacks. Each in a program of its own, as the library is
+--- spec/support/old_curl.c before the system's.
+local support = require "spec.support.client"
+
+if not io.open "/proc/self/status" then return end -- it takes LD_PRELOAD
+
+describe("with an older libcurl", function()
+  local library = os.tmpname()
+
+  setup(function()
+    local code = os.execute(("cc -shared -fPIC -o %s spec/support/old_curl.c -Wl,--no-as-needed"
+      .. " $(pkg-config --cflags --libs libcurl) -ldl"):format(library))
+    assert(code == true or code == 0, "cannot compile spec/support/old_curl.c")
+  end)
+
+  teardown(function() os.remove(library) end)
+
+  after_each(support.tidy)
+
+  --- Runs a program that has a `client` of the server, `url`, which is the
+  --- server's, and `path`.
+  local function run(server, text, background)
+    local ran = support.run({ "-e", [[
+      local url, path = os.getenv "URL", os.getenv "FILE"
+      local client = require "luma".client {
+        api_key = "k", base_url = url, ca_file = os.getenv "CA", retries = 0, poll_interval = 0.01,
+        background = ]] .. tostring(background or false) .. [[
+
+      }
+    ]] .. text }, { URL = server.url, FILE = support.path(), CA = server.ca_file }, "LD_PRELOAD=" .. library)
+    assert.same({ "", 0 }, { ran.err, ran.code })
+    return ran.out
+  end
+
+  for _, background in ipairs { true, false } do
+    it("a job goes its whole way, and no SIGPIPE ends the program: "
+      .. (background and "thread" or "caller"), function()
+      local server = support.sandbox { polls = 1 }
+      finally(function() server:stop() end)
+
+      assert.equal("completed MP4", run(server, [[
+        local long = "a paper boat" .. (" on a lake"):rep(400)
+        local job = client:start({ user_prompt = long }, { path = path })
+        io.write(assert(job:await(30)).state, " ")
+        io.write(io.open(path, "rb"):read(8):sub(5) == "ftyp" and "MP4" or "nothing")
+      ]], background))
+
+      local first = server:requests().requests[1]
+      assert.equal("POST", first.method)
+      assert.is_truthy(first.body:find(("on a lake "):rep(399), 1, true))
+    end)
+  end
+
+  for name, location in pairs { ["a file"] = "file:///etc/hostname", ["http"] = "http://127.0.0.1:1/clip.mp4" } do
+    it("no redirect leads from https to " .. name, function()
+      local server = support.serve { tls = true, exchanges = { { fault = "redirect", location = location } } }
+
+      assert.equal("nil protocol", run(server, [[
+        local got, err = client:download(url .. "/clip.mp4", path)
+        io.write(tostring(got), " ", err.kind)
+      ]]))
+    end)
+  end
+
+  local SUBMIT = [[
+    local _, err = client:submit { user_prompt = "a paper boat" }
+    io.write(err.kind, " ", err.sent)
+  ]]
+
+  it("a submit that reaches nobody was not sent", function()
+    assert.equal("network no", run({ url = support.dead_base() }, SUBMIT))
+  end)
+
+  it("a submit that gets no answer may have been sent", function()
+    assert.equal("network maybe", run(support.serve { { at = "request", fault = "close" } }, SUBMIT))
+  end)
+end)
