@@ -2,6 +2,7 @@
 --- what the call makes of it. The first two bytes choose the call and the
 --- status. Reading never raises, and what it returns keeps its promises.
 local call = require "luma.call"
+local core = require "luma.core"
 local relay = require "luma.dialects.relay"
 local errors = require "luma.errors"
 local calls = {
@@ -28,7 +29,7 @@ return function(input)
   local request = calls[a % #calls + 1]
   local response = { status = statuses[b % #statuses + 1], sent = "yes",
     head = "", body = input:sub(3) }
-  local result, err = call.read(relay, request, response, "origin", os.time)
+  local result, err = call.read(relay, request, response, core.decode(response.body), "origin", os.time)
   if result == nil then
     assert(errors.is(err) and tostring(err) ~= "")
     assert(not (a % #calls < 2) or err.sent)

@@ -14,11 +14,17 @@ local REQUESTS = {
   query_many = relay.query_many { "a", "b" },
 }
 
+--- What is made of a response, of which the body may be JSON.
+local function read_response(dialect, request, response)
+  local body = response.body and core.decode(response.body)
+  return call.read(dialect, request, response, body, ORIGIN, clock)
+end
+
 --- What is made of an answer.
 local function read(kind, status, body, lines)
   local head = ("HTTP/1.1 %d Something\r\n%s\r\n"):format(status, lines or "")
   local response = { status = status, head = head, body = body, sent = "yes" }
-  return call.read(relay, REQUESTS[kind], response, ORIGIN, clock)
+  return read_response(relay, REQUESTS[kind], response)
 end
 
 --- The error that an answer is.
@@ -33,7 +39,7 @@ end
 local function read_failure(kind, fields)
   local response = { kind = "network", message = "could not connect", lasting = false, sent = "no" }
   for name, value in pairs(fields or {}) do response[name] = value end
-  local result, err = call.read(relay, REQUESTS[kind], response, ORIGIN, clock)
+  local result, err = read_response(relay, REQUESTS[kind], response)
   assert.is_nil(result)
   assert.is_true(errors.is(err))
   return err
@@ -92,8 +98,8 @@ describe("luma.call", function()
       end
 
       it("keeps what was paid for when the connection breaks after it", function()
-        local generation = call.read(relay, REQUESTS.submit, { kind = "network", message = "the connection broke",
-          sent = "yes", status = 200, head = "", body = '{"id":"a","state":"pending"}' }, ORIGIN, clock)
+        local generation = read_response(relay, REQUESTS.submit, { kind = "network", message = "the connection broke",
+          sent = "yes", status = 200, head = "", body = '{"id":"a","state":"pending"}' })
 
         assert.equal("a", generation.id)
       end)
@@ -389,7 +395,7 @@ describe("luma.call", function()
       it("is nonsense for a service without lists", function()
         local dialect = { read = relay.read, is_error = relay.is_error, read_error = relay.read_error }
         local response = { status = 200, head = "", body = '{"code":"success","data":null}', sent = "yes" }
-        local result, err = call.read(dialect, REQUESTS.query, response, ORIGIN, clock)
+        local result, err = read_response(dialect, REQUESTS.query, response)
 
         assert.is_nil(result)
         assert.equal("protocol", err.kind)

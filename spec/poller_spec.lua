@@ -292,7 +292,8 @@ describe("luma.poller", function()
       --- What it does when the frame's time is over, and then what the program does.
       function loop.rest()
         local rounds = client.poller.rounds
-        local repeated = debug.getinfo(2, "n").name == "ask" and rounds[1] == nil
+        local name, request = debug.getlocal(2, 2)
+        local repeated = name == "request" and (request.print or 0) > 0 and rounds[1] == nil
         if not repeated or cancelled or not list[40].generation then return rest() end
         cancelled = true
         loop.wake(loop.current())

@@ -141,11 +141,11 @@ end
 ---@param dialect table
 ---@param request luma.Call
 ---@param response luma.Response
+---@param body any what its body is as JSON; nil if it is none
 ---@param origin string named in messages
 ---@param clock fun(): number seconds since 1970
 ---@return luma.Generation|luma.Generation[]|nil, luma.Error?
-function call.read(dialect, request, response, origin, clock)
-  local body = response.body and core.decode(response.body)
+function call.read(dialect, request, response, body, origin, clock)
   local many = request.kind == "query_many"
   local result
   if body ~= nil then
@@ -202,6 +202,7 @@ function call.run(client, request, opts, read)
   end
   local pause, attempt = 0, 0
   while true do
+    loop.rest()
     local timeout, deadline = opts.request_timeout, opts.deadline
     if deadline then timeout = math.max(0.001, math.min(timeout, deadline - core.now() - pause)) end
     local refusal = loop.refusal(client)
@@ -212,7 +213,9 @@ function call.run(client, request, opts, read)
     local result, err
     if read and response.status == 200 and not response.kind then result = read(response) end
     if not result then
-      result, err = call.read(client.dialect, request, response, client.base_url, os.time)
+      local answer = response.body and core.decode(response.body)
+      loop.rest()
+      result, err = call.read(client.dialect, request, response, answer, client.base_url, os.time)
     end
     if paid and err and err.sent ~= "no" then err.retryable = false end -- it would pay again
     attempt = attempt + 1

@@ -317,7 +317,6 @@ local function ask(client, round)
   local request = round.request or client.dialect.query_many(ids)
   round.ids, round.request = ids, request -- unless someone cancels meanwhile
   request.print = round.print or 0
-  loop.rest()
   return ask_together(client, ids, opts, request, read)
 end
 
