@@ -31,7 +31,7 @@ end
 --- job for whose end there was no memory either, when it is ended for good.
 local CLEAR = { "not enough memory", "cannot start libcurl", "without JSON", "cannot be JSON",
   "may have taken it", "the URL cannot be read", "could not connect", "64 KiB",
-  "cannot resume dead coroutine", "Cannot allocate memory" }
+  "cannot resume dead coroutine" }
 
 local function is_clear(outcome)
   if outcome.word == "done" or outcome.word == "end" then return true end

@@ -317,6 +317,7 @@ static int l_check_file(lua_State *L) {
   if (err == 0) err = file_check(&f);
   file_free(&f);
   if (err == 0) return 0;
+  if (err == ENOMEM) return luaL_error(L, "not enough memory");
   lua_pushstring(L, err == EEXIST  ? "this is no plain file"
                     : err == EBUSY ? "another download goes there"
                                    : strerror(err));
