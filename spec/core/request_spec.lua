@@ -149,7 +149,7 @@ describe("luma.core, one exchange,", function()
       } }
 
       assert.same({
-        status = 429, sent = "yes", body = "a\0b",
+        status = 429, body = "a\0b",
         head = "HTTP/1.1 429 Error\r\nContent-Length: 3\r\n"
           .. "Content-Type: application/json\r\nRetry-After: 2\r\n\r\n",
       }, response)
@@ -657,7 +657,7 @@ describe("luma.core, one exchange,", function()
       local response = fetch({ { body = BYTES } }, path)
 
       assert.same({
-        status = 200, sent = "yes", body = "",
+        status = 200, body = "",
         received = #BYTES, total = #BYTES, head = response.head,
       }, response)
       assert.is_true(BYTES == support.read(path))
