@@ -255,4 +255,15 @@ describe("luma.handle", function()
       assert.equal("a", token.read(job:token()).id)
     end)
   end)
+
+  it("says what to write where a dot stands for the colon", function()
+    local job = start(ask)
+
+    for _, name in ipairs { "done", "result", "await", "cancel", "token" } do
+      local ok, message = pcall(function() job[name]() end)
+
+      assert.is_false(ok)
+      assert.matches(("handle_spec.lua:%%d+: job.%s: .*, job:%s%%(%%)"):format(name, name), message)
+    end
+  end)
 end)

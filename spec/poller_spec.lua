@@ -203,7 +203,25 @@ describe("luma.poller", function()
       end)
     end
 
-    for _, fault in ipairs { "500x1", "503x1", "429x1", "dropx1", "cutx1" } do
+    for _, status in ipairs { 500, 502, 503, 524 } do
+      it(("is not held up by a batch query that is always answered %d"):format(status), function()
+        local targets = submit_many(3, "sandbox:polls=4 sandbox:batch_fault=" .. status)
+
+        assert_all_completed(targets, wait_for_all(targets, { retries = 0 }))
+        local tasks, gets = count()
+        assert.is_true(tasks > 1) -- it may have passed
+        assert.is_true(gets >= 3 * tasks)
+      end)
+    end
+
+    it("asks for none by itself where neither query works", function()
+      local targets = submit_many(3, "sandbox:query_fault=500x2 sandbox:batch_fault=500x2")
+
+      assert_all_completed(targets, wait_for_all(targets, { retries = 0 }))
+      assert.same({ 3, 2 }, { count() })
+    end)
+
+    for _, fault in ipairs { "429x1", "dropx1", "cutx1" } do
       it(("asks for several again after %s"):format(fault), function()
         local targets = submit_many(3, "sandbox:batch_fault=" .. fault)
 

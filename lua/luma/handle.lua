@@ -33,6 +33,12 @@ function Job:__tostring()
   return ("luma.job (%s)"):format(self.state)
 end
 
+local function check(self, name)
+  if getmetatable(self) ~= Job then
+    errors.misuse(("job.%s: of a job it is called with a colon, job:%s()"):format(name, name))
+  end
+end
+
 --- What an error raised inside the job's function is to those who look at it.
 local function error_of(self, task)
   local raised = task.raised
@@ -94,12 +100,14 @@ end
 --- Whether it has ended, in whatever way.
 ---@return boolean
 function Job:done()
+  check(self, "done")
   return self.ended ~= nil
 end
 
 --- What the job's function returned; nil and the error when it failed, and
 --- nothing while it runs.
 function Job:result()
+  check(self, "result")
   if not self.ended then return end
   if self.task.failure then return nil, self.error end
   local results = self.task.results
@@ -122,6 +130,7 @@ end
 ---@param seconds? number 600 by default
 ---@return any result, luma.Error? err of kind "timeout" when it still runs
 function Job:await(seconds)
+  check(self, "await")
   if seconds ~= nil and not (type(seconds) == "number" and seconds > 0) then
     errors.misuse("job:await: expected a number of seconds above 0, got " .. tostring(seconds))
   end
@@ -139,6 +148,7 @@ end
 --- whether that was a submit, and the id where there is one.
 ---@return boolean whether there was something to cancel
 function Job:cancel()
+  check(self, "cancel")
   if self.ended or self.task.cancelled then return false end
   loop.cancel(self.task)
   return true
@@ -147,6 +157,7 @@ end
 --- A short text for `luma.resume`, without the key, good in another process.
 ---@return string? token, luma.Error? err while there is no id to save
 function Job:token()
+  check(self, "token")
   local id = self.generation and self.generation.id or self.id
   if not id then
     return nil, errors.new("invalid", "the job has no generation yet: save it once it has")

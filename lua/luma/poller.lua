@@ -52,6 +52,13 @@ local function lacks_batch(err)
   return err.kind == "protocol" or err.kind == "invalid" or err.status == 501
 end
 
+--- Whether a single query works where that of several has failed, which may be
+--- so for ever: without it all would wait as long as that.
+local function is_rather_each(client, id, opts, err)
+  return lacks_batch(err)
+    or err.kind == "server" and call.run(client, client.dialect.query(id), opts) ~= nil
+end
+
 --- One by one, at the same time. An id the service does not know is left out.
 local function ask_each(client, ids, opts)
   local found, failure, asks = {}, nil, {}
@@ -111,11 +118,10 @@ local function ask_together(client, ids, opts, request, read)
   local list, err = call.run(client, request, opts, read)
   if list == SAME then return SAME end
   if list and list[1] then return by_id(list) end
-  if err and not lacks_batch(err) then return nil, err end
-  local found
-  found, err = ask_each(client, ids, opts)
-  if found and (not list or next(found)) then client.lacks_batch = true end
-  return found, err
+  if err and not is_rather_each(client, ids[1], opts, err) then return nil, err end
+  local found, problem = ask_each(client, ids, opts)
+  if found and (err and lacks_batch(err) or not err and next(found)) then client.lacks_batch = true end
+  return found, problem
 end
 
 --- Whether these are to be asked for one by one.
