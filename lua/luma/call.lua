@@ -200,9 +200,10 @@ function call.run(client, request, opts, read)
     if not body then return nil, errors.new("invalid", "the request cannot be JSON: " .. problem) end
     request.text = body
   end
-  local pause, attempt = 0, 0
+  local pause, attempt, task = 0, 0, loop.current()
+  local in_turn = task and task.line -- to rest would let the next in line be sent first
   while true do
-    loop.rest()
+    if attempt > 0 or not in_turn then loop.rest() end
     local timeout, deadline = opts.request_timeout, opts.deadline
     if deadline then timeout = math.max(0.001, math.min(timeout, deadline - core.now() - pause)) end
     local refusal = loop.refusal(client)
