@@ -1,5 +1,6 @@
 local fake = require "spec.support.fake"
 local loop = require "luma.loop"
+local clock = require("luma.core").now
 
 --- Where the errors of callbacks go that are not to happen.
 local function fail(message)
@@ -522,6 +523,35 @@ describe("luma.loop", function()
       })
 
       assert.same({ mine = "first", theirs = "theirs" }, results)
+    end)
+  end)
+
+  describe("update()", function()
+    it("serves each source in turn, however much there is to do for one", function()
+      local first, second = fake.core { { body = "theirs" } }, fake.core { { body = "theirs" } }
+      local done = 0
+      for _ = 1, 2 do
+        loop.spawn(loop.raise, nil, function()
+          while done < 2 do
+            ask()
+            local stop = clock() + 0.001
+            repeat until clock() > stop
+          end
+        end)
+      end
+      for _, other in ipairs { first, second } do
+        loop.spawn(loop.raise, nil, function()
+          loop.await(loop.source(other, false), other:request "/")
+          done = done + 1
+        end)
+      end
+
+      for _ = 1, 10 do loop.update() end
+      local served = done
+      done = 2
+      for _ = 1, 10 do loop.update() end
+
+      assert.equal(2, served)
     end)
   end)
 

@@ -487,6 +487,10 @@ function loop.step(seconds, budget)
     end
     if busy[i] == source then i = i + 1 end
   end
+  -- Those for whom no time was left come first in the next turn.
+  if budget and busy[i] then
+    for _ = 2, i do table.insert(busy, table.remove(busy, 1)) end
+  end
   if queued then
     if not (is_empty(woken) or is_over()) then work_off(woken, resume, stop) end
     if not is_empty(callbacks) then work_off(callbacks, call_back, stop) end
