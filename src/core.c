@@ -107,6 +107,7 @@ static const char *kind_of_status(long status) {
   case 401: return "auth";
   case 402:
   case 403: return "quota";
+  case 408: return "server";
   case 429: return "rate_limit";
   default:
     return status >= 500 ? "server" : status >= 400 ? "invalid" : "protocol";
@@ -141,7 +142,7 @@ static int read_answer(lua_State *L) {
   lua_pushvalue(L, -1);
   if (status < 200 || status > 299) {
     lua_pushfstring(L, "HTTP status %d: %s", (int)status, lua_tostring(L, -1));
-    bool refused = status >= 400 && status <= 499;
+    bool refused = status >= 400 && status <= 499 && status != 408;
     return fail(L, kind_of_status(status), refused ? "no" : "maybe");
   }
   if (json_call(L, DECODE)) return 1;

@@ -464,7 +464,7 @@ describe("luma.core", function()
     for _, case in ipairs {
       { 307, "protocol", "maybe" }, { 400, "invalid", "no" },
       { 401, "auth", "no" }, { 402, "quota", "no" }, { 403, "quota", "no" },
-      { 429, "rate_limit", "no" }, { 500, "server", "maybe" },
+      { 408, "server", "maybe" }, { 429, "rate_limit", "no" }, { 500, "server", "maybe" },
       { 503, "server", "maybe" },
     } do
       it(("answers %s for status %d"):format(case[2], case[1]), function()
