@@ -80,6 +80,16 @@ describe("luma.line", function()
       end
     end)
 
+    it("ends one that was cancelled as cancelled, whatever else kept it from being sent", function()
+      local own = jobs.connect(server, { max_transfers = 1, retries = 0, max_submits = 2 })
+      local limited = start(own, 4)
+      limited[3]:cancel()
+      finish(limited[3])
+      own:close()
+
+      for _, job in ipairs(limited) do assert.same({ "cancelled", "cancelled" }, { job.state, job.error.kind }) end
+    end)
+
     it("begins anew in a child of fork, whose parent goes on with the others", function()
       client.line.forks = client.line.forks - 1
 
@@ -109,6 +119,26 @@ describe("luma.line", function()
       assert.equal("boat " .. i, prompts[i])
     end
     assert.equal(20, #prompts)
+  end)
+
+  it("sends what was given to start, whatever became of those tables since", function()
+    local server = support.sandbox { polls = 1 }
+    local client, list = narrow(server), {}
+    local params = { extra = { camera = {} } }
+    for i = 1, 5 do
+      params.user_prompt, params.extra.camera.move = ("boat %d"):format(i), ("move %d"):format(i)
+      list[i] = client:start(params)
+    end
+
+    finish_all(list)
+    local moves = {}
+    for _, seen in ipairs(support.log(server)) do
+      local move = seen.method == "POST" and seen.body and seen.body:match "move %d"
+      if move then moves[seen.body:match "boat %d"] = move end
+    end
+    server:stop()
+
+    for i = 1, 5 do assert.equal("move " .. i, moves["boat " .. i]) end
   end)
 
   it("lets the next one begin when one cannot be sent at all", function()

@@ -347,6 +347,22 @@ describe("luma.schema", function()
       end)
     end)
 
+    it("keeps nothing of the caller's tables, and what they are", function()
+      local list = setmetatable({ 1, { 2 } }, { __name = "a list" })
+
+      local params = check { extra = { camera = list } }
+      list[1], list[2][1] = 3, 4
+
+      assert.same({ 1, { 2 } }, params.camera)
+      assert.equal(getmetatable(list), getmetatable(params.camera))
+    end)
+
+    it("keeps nothing of a table that has its metatable locked", function()
+      local list = setmetatable({ 1 }, { __metatable = "locked" })
+
+      assert.same({ 1 }, check({ extra = { camera = list } }).camera)
+    end)
+
     describe("of extra", function()
       it("sends its fields beside the others", function()
         assert.same({ user_prompt = "a boat", model_name = "ray-v2", duration = "5s", resolution = "720p",

@@ -16,6 +16,7 @@ local AHEAD = 2 -- jobs that may be sending, for each exchange there may be
 ---@field task luma.Task
 ---@field place integer in the line
 ---@field line luma.Line
+---@field client luma.Client
 ---@field fn function
 ---@field n integer arguments
 
@@ -30,7 +31,10 @@ local function line_of(client)
   return client.line
 end
 
+--- One that was cancelled meanwhile is told so whatever else is wrong with it.
 local function begin(waiting)
+  local refusal = loop.refusal(waiting.client)
+  if refusal then return nil, refusal end
   return waiting.fn(unpack(waiting, 1, waiting.n))
 end
 
@@ -55,7 +59,9 @@ function line.spawn(client, on_done, fields, fn, ...)
     self.room = self.room - 1 -- one that has ended has made its room already
     return task
   end
-  local waiting = { line = self, place = self.last + 1, fn = fn, n = select("#", ...), ... }
+  local waiting = {
+    line = self, place = self.last + 1, client = client, fn = fn, n = select("#", ...), ...,
+  }
   waiting.task = loop.lay_down(on_done, fields, begin, step_out, waiting)
   self[waiting.place], self.last = waiting, waiting.place
   return waiting.task

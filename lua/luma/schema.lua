@@ -103,6 +103,16 @@ function json_problem(value, path, above, depth)
   end
 end
 
+--- What JSON shows of `value`. The caller's own tables may change before it is
+--- sent.
+local function copy(value)
+  if type(value) ~= "table" then return value end
+  local made = {}
+  for key, item in next, value do made[key] = copy(item) end
+  local meta = getmetatable(value) -- it may say that this is a list
+  return type(meta) == "table" and setmetatable(made, meta) or made
+end
+
 --- A type is a function from a value and its row to what is wrong with it:
 --- the rest of a sentence that begins with the name.
 local types = {}
@@ -388,6 +398,7 @@ local function merge_extra(rows, values, params)
       local field = values[name] == nil and "extra." .. name or name
       local problem = json_problem(value, field, { [params] = true }, 1)
       if problem then return problem, field end
+      params[name] = copy(value)
     end
   end
 end
