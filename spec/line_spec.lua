@@ -90,6 +90,15 @@ describe("luma.line", function()
       for _, job in ipairs(limited) do assert.same({ "cancelled", "cancelled" }, { job.state, job.error.kind }) end
     end)
 
+    it("ends all even if those before them never make room", function()
+      client.line.room = 0
+      for _, job in ipairs(list) do job.task.line = nil end
+
+      client:close()
+
+      for _, job in ipairs(list) do assert.equal("cancelled", job.state) end
+    end)
+
     it("begins anew in a child of fork, whose parent goes on with the others", function()
       client.line.forks = client.line.forks - 1
 

@@ -4,6 +4,7 @@ local download = require "luma.download"
 local errors = require "luma.errors"
 local handle = require "luma.handle"
 local job = require "luma.job"
+local line = require "luma.line"
 local loop = require "luma.loop"
 local options = require "luma.options"
 local poller = require "luma.poller"
@@ -313,8 +314,8 @@ function Client:preview(params, opts)
   if not checked then return nil, err end
   local request = self.dialect.submit(checked)
   local shown = { ["User-Agent"] = self.options.user_agent or "luma/" .. version }
-  for _, line in ipairs(headers(self.has_key and "***" or nil, self.options.headers)) do
-    local name, value = line:match("^(.-): (.+)$")
+  for _, text in ipairs(headers(self.has_key and "***" or nil, self.options.headers)) do
+    local name, value = text:match("^(.-): (.+)$")
     if name then shown[name] = value end
   end
   return {
@@ -407,7 +408,9 @@ function Client:close()
   if self.closed then return end
   self.closed = true
   self.core:close()
+  local ok, problem = pcall(line.close, self) -- there may be no memory for it
   loop.close(self.source)
+  if not ok then error(problem, 0) end
 end
 
 Client.__close = Client.close

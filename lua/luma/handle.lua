@@ -54,7 +54,6 @@ end
 
 local function end_job(task)
   local self, results = task.owner, task.results
-  line.leave(task)
   self.ended = core.now()
   if task.failure then
     self.error = error_of(self, task)
@@ -64,7 +63,9 @@ local function end_job(task)
   self.state = not self.error and "completed" or self.error.kind == "cancelled" and "cancelled"
     or "failed"
   for id in pairs(self.awaited or {}) do loop.cut_off(self.client.source, id) end
+  local ok, problem = pcall(line.leave, task) -- there may be no memory for it
   if self.on_done then loop.defer(self.client.report, self.on_done, self) end
+  if not ok then error(problem, 0) end
 end
 
 --- Keeps what is seen of its generation.

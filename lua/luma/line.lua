@@ -85,4 +85,14 @@ function line.leave(task)
   self.room, task.line = self.room + 1, nil
 end
 
+--- Has all who wait go on, to be told that the client is closed.
+---@param client luma.Client
+function line.close(client)
+  local self = client.line
+  for place = self and self.first or 1, self and self.last or 0 do
+    local waiting = self[place]
+    if waiting then step_out(waiting) end
+  end
+end
+
 return line
