@@ -701,7 +701,8 @@ describe("jobs", function()
     end)
 
     it("before anything was written says so", function()
-      local busy = jobs.connect(server, { max_transfers = 1 })
+      local silent = support.serve { { fault = "stall" } }
+      local busy = jobs.connect(silent, { max_transfers = 1 })
       local first, second = busy:start(BOAT), busy:start(BOAT)
 
       second:cancel() -- it waits for its turn behind the first
@@ -709,8 +710,9 @@ describe("jobs", function()
 
       assert.same({ "cancelled", "no" }, { second.error.kind, second.error.sent })
       assert.is_nil(second.error.id)
+      first:cancel()
       finish(first)
-      assert.equal(1, support.submits(server))
+      assert.is_true(support.submits(silent) <= 1)
     end)
 
     it("of a submit that is on the wire leaves it in doubt", function()
@@ -815,16 +817,16 @@ describe("jobs", function()
     end)
 
     it("may be closed while the ends of its jobs cancel other jobs", function()
-      local list = {}
+      local silent, list = jobs.connect(support.serve { { fault = "stall" } }), {}
       for i = 1, 4 do
-        list[i] = client:spawn(function()
-          local result, err = client:get(UNKNOWN)
+        list[i] = silent:spawn(function()
+          local result, err = silent:get(UNKNOWN)
           for _, job in ipairs(list) do job:cancel() end
           return result, err
         end)
       end
 
-      assert.has_no.errors(function() client:close() end)
+      assert.has_no.errors(function() silent:close() end)
 
       for _, job in ipairs(list) do assert.equal("cancelled", job.state) end
     end)

@@ -146,7 +146,7 @@ faults.rows = {
   { "answer", "lie", "ok", 1, "ok", "ok", "ok", "timeout", note = "status 101", step = { status = 101 }, slow = 7 },
   { "answer", "lie", "protocol yes", 1, "protocol", "protocol", "timeout", "protocol",
     note = "status 204", step = { status = 204 } },
-  { "answer", "lie", "ok", 1, "ok", "server", "ok", "server", note = "status 999", step = { status = 999 } },
+  { "answer", "lie", "ok", 1, "ok", "ok", "ok", "server", note = "status 999", step = { status = 999 } },
 
   -- It leads elsewhere; to the redirect's own text, there is no id in it.
   { "answer", "redirect", "protocol maybe", 1, "protocol", "protocol", "timeout", "protocol",
