@@ -12,6 +12,7 @@ local quick = how == "quick"
 local LUA = os.getenv("LUA") or "lua5.4"
 local ROUNDS = quick and 3 or 5
 local PEER_ROUNDS = quick and 1 or 2 -- they are far away: a few will do
+local CROWDS = quick and 2 or 4 -- times a thousand submits at once
 local BASE_N = quick and 2000 or 3000 -- requests, of which a run makes N or 2 N
 
 local tmp -- a folder for what is made
@@ -248,11 +249,11 @@ local function crowd()
   for round = 1, quick and 1 or 5 do
     local commands = {}
     for i, client in ipairs(clients) do
-      commands[2 * i - 1], commands[2 * i] = command(client, 1), command(client, 2)
+      commands[2 * i - 1], commands[2 * i] = command(client, CROWDS), command(client, 2 * CROWDS)
     end
     local cpu = measure.side_by_side(commands)
     for i in ipairs(clients) do
-      found[i][round] = { n = 1000, once = cpu[2 * i - 1], twice = cpu[2 * i] }
+      found[i][round] = { n = 1000 * CROWDS, once = cpu[2 * i - 1], twice = cpu[2 * i] }
     end
   end
   local column = "1,000 at once"
@@ -272,7 +273,7 @@ local function poll()
       return measure.cost { measure.sample(function(n)
         return ("%s/many_epoll get %d %s/luma/generations/4665a07c-7641-4809-a133-10786201bb56 '' 16"):format(
           measure.bin, n, base)
-      end, BASE_N) }
+      end, 3 * BASE_N) }
     end
     local before = measure.cpu(client.command("poll", 0, base, ""))
     local after, looks = measure.cpu(client.command("poll", 60, base, ""))

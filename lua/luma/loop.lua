@@ -162,10 +162,11 @@ local function go_on(task, ...)
   finish(task, come_back(outer, coroutine.resume(task.co, ...)))
 end
 
+--- Makes a task of `fields`.
 local function new_task(on_done, fields)
-  local above = loop.current()
-  local task = { done = false, on_done = on_done, background = above ~= nil and above.background }
-  for name, value in pairs(fields or {}) do task[name] = value end
+  local above, task = loop.current(), fields or {}
+  task.done, task.on_done = false, on_done
+  if task.background == nil then task.background = above ~= nil and above.background end
   return task
 end
 
@@ -190,7 +191,7 @@ end
 
 --- Starts a task. It runs until it first waits before this returns.
 ---@param on_done? fun(task: luma.Task) called once it has ended
----@param fields table<string, any>? to begin with
+---@param fields table<string, any>? what it is made of
 ---@param fn function
 ---@return luma.Task
 function loop.spawn(on_done, fields, fn, ...)
