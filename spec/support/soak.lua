@@ -28,6 +28,7 @@ local SHORT = 0.15 -- seconds; an exchange that is not waited for
 ---@field cancel? boolean it is cancelled at some time
 
 local DONE = { "completed" }
+local CANCELLED = { "completed", "cancelled no", "cancelled maybe", "cancelled yes", "cancelled with id" }
 
 ---@type soak.Fate[]
 soak.fates = {
@@ -62,10 +63,8 @@ soak.fates = {
   { 2, "clip_fault=503x1", ends = DONE, file = true },
   { 2, "link_fault=410x1", ends = DONE, file = true },
   { 2, "clip_body=html", ends = { "protocol with id" }, file = true },
-  { 3, "polls=3", ends = { "completed", "cancelled no", "cancelled maybe", "cancelled with id" },
-    cancel = true },
-  { 2, "submit_delay=0.05", ends = { "completed", "cancelled no", "cancelled maybe", "cancelled with id" },
-    cancel = true },
+  { 3, "polls=3", ends = CANCELLED, cancel = true },
+  { 2, "submit_delay=0.05", ends = CANCELLED, cancel = true },
 }
 
 -- ---- the plan; pure ----
@@ -160,7 +159,7 @@ function soak.close(books, number, fate, generation, err)
   if id and books.ids[id] then complain(books, "job %d has the id of job %d", number, books.ids[id]) end
   if id then books.ids[id] = number end
   local created = books.created
-  local surely = id or ending == "protocol yes"
+  local surely = id or ending:find " yes$"
   if surely then created.least = created.least + 1 end
   if surely or err.sent ~= "no" then created.most = created.most + 1 end
 end
