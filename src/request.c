@@ -180,7 +180,6 @@ static void begin_answer(Request *r, const char *line) {
   r->total = -1;
   r->in_place = r->status == 200;
   r->to_file = r->file.path && (r->status == 200 || r->status == 206);
-  curl_easy_setopt(r->easy, CURLOPT_FORBID_REUSE, 0L);
 }
 
 /* Reads which part of the file comes. */
@@ -252,6 +251,7 @@ static size_t write_file(Request *r, const char *data, size_t n) {
 
 static size_t on_body(char *data, size_t size, size_t n, void *arg) {
   Request *r = arg;
+  curl_easy_setopt(r->easy, CURLOPT_FORBID_REUSE, 0L);
   if (r->to_file) return write_file(r, data, size * n);
   size_t len = size * n, room = r->answer.max - r->answer.len;
   /* What fits may have the id in it. */
@@ -400,8 +400,10 @@ bool request_begin(Request *r, CURL *easy, Wire *wire) {
   }
   r->easy = easy;
   r->guarded = wire->guarded;
-  /* Until an answer begins. An HTTP/2 connection outlives the streams that
-     time out on it; if it is dead, all that follow would. */
+  /* Until something has come. An HTTP/2 connection outlives the streams that
+     time out on it; if it is dead, all that follow would. And behind an answer
+     that is said to be empty the rest may still come, where the next one is
+     looked for. */
   curl_easy_setopt(easy, CURLOPT_FORBID_REUSE, 1L);
   if (r->body) {
     curl_easy_setopt(easy, CURLOPT_POST, 1L);

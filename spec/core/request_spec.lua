@@ -155,6 +155,15 @@ describe("luma.core, one exchange,", function()
       }, response)
     end)
 
+    it("that is said to be empty leaves its connection to nobody: the rest may still come", function()
+      local server = support.serve { { body = "" }, { body = "{}" }, { body = "{}" } }
+      local client = support.connect(server)
+
+      for _ = 1, 3 do assert.equal(200, finish(client, client:request("/")).status) end
+
+      assert.equal(2, server:connections())
+    end)
+
     it("has a status that prints as a whole number", function()
       local response = get()
 
