@@ -243,7 +243,7 @@ end
 
 local function run_case(name, seconds)
   -- As a program with frames would have it; see frame.md.
-  if _VERSION >= "Lua 5.4" then collectgarbage("incremental", 200, 8, 10) end
+  if _VERSION >= "Lua 5.4" then collectgarbage("incremental", 200, 8, 8) end
   calibrate()
   cases[name](seconds)
 end

@@ -9,14 +9,6 @@
    fork, which must not leave a child with a lock that a thread had taken. */
 #include "engine.h"
 
-#ifdef _WIN32
-#include <io.h>
-#define read _read
-#define write _write
-#else
-#include <fcntl.h>
-#include <unistd.h>
-#endif
 #include <stdlib.h>
 #include <string.h>
 
@@ -54,8 +46,10 @@ struct Engine {
   long long *cancels; /* ids, `cancel_count` of `cancel_room` */
   size_t cancel_count, cancel_room;
   long long last_id;
-  int pipe[2];   /* to be readable while there is news; -1 until asked for */
-  bool told;     /* a byte is in it */
+  Bell told;     /* rings while there is news; none until asked for */
+  bool rings;    /* it does */
+  Bell called;   /* rings for the thread, once there is one */
+  bool asleep;   /* the thread is, or about to be, and nobody has rung */
   bool quit;     /* the thread is to end */
   bool threaded; /* a thread moves everything */
   int users;     /* who still holds the engine: its owner, its thread */
@@ -154,35 +148,6 @@ long engine_live(void) {
   lock_give(&process_lock);
   return n;
 }
-
-/* ---- the pipe that is readable while there is news ---- */
-
-#ifdef _WIN32
-/* Nothing that select and the like could wait for. */
-static bool make_pipe(int fds[2]) {
-  (void)fds;
-  return false;
-}
-
-static void close_pipe(int fds[2]) { (void)fds; }
-#else
-static bool make_pipe(int fds[2]) {
-  if (pipe(fds) != 0) {
-    fds[0] = fds[1] = -1;
-    return false;
-  }
-  for (int i = 0; i < 2; i++) {
-    fcntl(fds[i], F_SETFD, FD_CLOEXEC);
-    fcntl(fds[i], F_SETFL, O_NONBLOCK);
-  }
-  return true;
-}
-
-static void close_pipe(int fds[2]) {
-  if (fds[0] >= 0) close(fds[0]);
-  if (fds[1] >= 0) close(fds[1]);
-}
-#endif
 
 /* ---- lists ---- */
 
@@ -338,7 +303,7 @@ static void give_easy(Engine *e, const Request *r, CURL *easy) {
 static void tell(Engine *e) {
   if (!e->threaded) return;
   cond_signal(&e->news);
-  if (e->pipe[1] >= 0 && !e->told) e->told = write(e->pipe[1], "", 1) == 1;
+  if (e->told.in >= 0 && !e->rings) e->rings = bell_ring(&e->told);
 }
 
 /* From the engine to the outbox. */
@@ -453,6 +418,7 @@ static void take_orders(Engine *e) {
   long long *cancels = e->cancels;
   size_t count = e->cancel_count;
   e->inbox.first = e->inbox.last = NULL;
+  e->asleep = false;
   if (count > 0) e->cancels = NULL, e->cancel_count = e->cancel_room = 0;
   lock_give(&e->lock);
   while (r) {
@@ -530,7 +496,10 @@ static double until_due(const Engine *e, double most) {
    that what is due in half a millisecond is due. */
 static void wait_for_more(Engine *e, double most) {
   double left = until_due(e, most < POLL_MAX ? most : POLL_MAX);
-  curl_multi_poll(e->multi, NULL, 0, (int)(left * 1000 + 0.999), NULL);
+  struct curl_waitfd called = {e->called.out, CURL_WAIT_POLLIN, 0};
+  curl_multi_poll(e->multi, &called, e->called.out >= 0,
+                  (int)(left * 1000 + 0.999), NULL);
+  if (called.revents) bell_still(&e->called);
 }
 
 /* Ends everything there is and leaves libcurl. What waits in a lane does not
@@ -569,6 +538,16 @@ static void delist(Engine *e) {
   lock_give(&process_lock);
 }
 
+/* Whether the thread may sleep: whoever hands something in from here on wakes
+   it. */
+static bool lie_down(Engine *e) {
+  lock_take(&e->lock);
+  bool asleep = !e->inbox.first && e->cancel_count == 0 && !e->quit;
+  e->asleep = asleep;
+  lock_give(&e->lock);
+  return asleep;
+}
+
 static bool is_quitting(Engine *e) {
   lock_take(&e->lock);
   bool quit = e->quit;
@@ -581,7 +560,7 @@ static void run_thread(void *arg) {
   while (!is_quitting(e)) {
     e->turn_end = clock_now() + LONG_TURN;
     move(e);
-    wait_for_more(e, POLL_MAX);
+    if (lie_down(e)) wait_for_more(e, POLL_MAX);
   }
   halt(e);
   delist(e);
@@ -598,6 +577,7 @@ bool engine_background(Engine *e) {
   if (!e->threaded && e->multi) {
     e->threaded = true;
     e->users++;
+    if (e->called.in < 0) bell_open(&e->called);
     enlist(e);
     if (!thread_start(run_thread, e)) {
       e->threaded = false;
@@ -610,10 +590,15 @@ bool engine_background(Engine *e) {
   return ok;
 }
 
-/* Has the thread look at what was handed in. Under the lock, which it needs
-   before it can take the multi handle away. */
+/* Has the thread look at what was handed in. Called under the lock, which it
+   gives back: the thread, once awake, needs it at once. libcurl's own bell
+   rings sooner, for the thread could take the multi handle away. */
 static void wake(Engine *e) {
-  if (e->threaded && e->multi) curl_multi_wakeup(e->multi);
+  bool asleep = e->asleep, own = e->called.in >= 0;
+  e->asleep = false;
+  if (asleep && !own) curl_multi_wakeup(e->multi);
+  lock_give(&e->lock);
+  if (asleep && own) bell_ring(&e->called);
 }
 
 /* ---- running ---- */
@@ -683,9 +668,9 @@ double engine_timeout(Engine *e) {
 
 int engine_fd(Engine *e) {
   lock_take(&e->lock);
-  if (e->pipe[0] < 0 && e->threaded && make_pipe(e->pipe) && has_news(e))
-    tell(e);
-  int fd = e->pipe[0];
+  if (e->told.in < 0 && e->threaded) bell_open(&e->told);
+  if (has_news(e)) tell(e);
+  int fd = e->told.out;
   lock_give(&e->lock);
   return fd;
 }
@@ -728,7 +713,6 @@ long long engine_send(Engine *e, const Spec *spec) {
   long long id = r->id = ++e->last_id;
   list_add(&e->inbox, r);
   wake(e);
-  lock_give(&e->lock);
   return id;
 }
 
@@ -748,12 +732,10 @@ bool engine_cancel(Engine *e, long long id) {
   bool ok = grow_cancels(e);
   if (ok) e->cancels[e->cancel_count++] = id;
   wake(e);
-  lock_give(&e->lock);
   return ok;
 }
 
 bool engine_take(Engine *e, Event *event) {
-  char byte;
   memset(event, 0, sizeof *event);
   lock_take(&e->lock);
   Request *ended = e->outbox.first, *r = ended ? ended : e->notes;
@@ -765,7 +747,7 @@ bool engine_take(Engine *e, Event *event) {
     note_remove(e, r);
   }
   if (r) event->id = r->id;
-  if (e->told && !has_news(e)) e->told = read(e->pipe[0], &byte, 1) != 1;
+  if (e->rings && !has_news(e)) e->rings = !bell_still(&e->told);
   lock_give(&e->lock);
   event->ended = ended;
   if (ended) count_live(-1);
@@ -783,7 +765,7 @@ Engine *engine_open(const EngineOptions *options) {
   cond_init(&e->news);
   e->generation = forks;
   e->users = 1;
-  e->pipe[0] = e->pipe[1] = -1;
+  e->told.out = e->told.in = e->called.out = e->called.in = -1;
   e->notes_last = &e->notes;
   e->base_lane.last = &e->base_lane.first;
   e->max_transfers = options->max_transfers;
@@ -827,6 +809,7 @@ void engine_stop(Engine *e) {
   bool mine = !e->threaded && e->multi;
   e->quit = true;
   wake(e);
+  lock_take(&e->lock);
   while (e->threaded && (left = end - clock_now()) > 0)
     cond_wait(&e->news, &e->lock, left);
   lock_give(&e->lock);
@@ -862,7 +845,8 @@ static void give_up(Engine *e) {
   free_list(&e->inbox);
   free_list(&e->outbox);
   wire_close(&e->wire);
-  close_pipe(e->pipe);
+  bell_close(&e->told);
+  bell_close(&e->called);
   free(e->idle);
   free(e->heap);
   free(e->cancels);

@@ -1,10 +1,16 @@
-/* Locks, threads, signals and the clock, on POSIX and on Windows. */
+/* Locks, threads, bells, signals and the clock, on POSIX and on Windows. */
 #ifndef LUMA_THREAD_H
 #define LUMA_THREAD_H
 
 #include <stdbool.h>
 
 typedef void ThreadFn(void *arg);
+
+/* What a thread that waits for descriptors is called with: `out` is readable
+   from bell_ring to bell_still. Both are -1 without one. */
+typedef struct Bell {
+  int out, in;
+} Bell;
 
 #ifdef _WIN32
 
@@ -62,6 +68,12 @@ static inline void thread_pause(double seconds) {
   Sleep((DWORD)(seconds * 1000));
 }
 
+/* Nothing that select and the like could wait for. */
+static inline void bell_open(Bell *b) { b->out = b->in = -1; }
+static inline void bell_close(Bell *b) { (void)b; }
+static inline bool bell_ring(Bell *b) { return (void)b, false; }
+static inline bool bell_still(Bell *b) { return (void)b, true; }
+
 /* Windows has neither SIGPIPE nor fork. */
 typedef int SignalMask;
 static inline void sigpipe_block(SignalMask *m) { *m = 0; }
@@ -85,9 +97,16 @@ static inline double clock_now(void) {
 #include <dlfcn.h>
 #endif
 #include <pthread.h>
+#ifdef __linux__
+#include <sys/eventfd.h>
+#else
+#include <fcntl.h>
+#endif
 #include <signal.h>
+#include <stdint.h>
 #include <stdlib.h>
 #include <time.h>
+#include <unistd.h>
 
 typedef pthread_mutex_t Lock;
 #define LOCK_INIT PTHREAD_MUTEX_INITIALIZER
@@ -129,9 +148,18 @@ typedef struct ThreadStart {
   ThreadFn *fn;
   void *arg;
 } ThreadStart;
+/* Has this thread wait for the processor where the one that wakes it has it,
+   instead of taking it away. */
+static inline void thread_be_polite(void) {
+#ifdef SCHED_BATCH
+  struct sched_param p = {0};
+  pthread_setschedparam(pthread_self(), SCHED_BATCH, &p);
+#endif
+}
 static inline void *thread_main(void *p) {
   ThreadStart start = *(ThreadStart *)p;
   free(p);
+  thread_be_polite();
   start.fn(start.arg);
   return NULL;
 }
@@ -167,6 +195,36 @@ static inline void pin_module(void) {
 static inline void thread_pause(double seconds) {
   struct timespec t = {0, (long)(seconds * 1e9)}; /* less than one second */
   nanosleep(&t, NULL);
+}
+
+#ifdef __linux__
+static inline void bell_open(Bell *b) {
+  b->out = b->in = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+}
+#else
+static inline void bell_open(Bell *b) {
+  int fds[2];
+  bool ok = pipe(fds) == 0;
+  for (int i = 0; ok && i < 2; i++) {
+    fcntl(fds[i], F_SETFD, FD_CLOEXEC);
+    fcntl(fds[i], F_SETFL, O_NONBLOCK);
+  }
+  b->out = ok ? fds[0] : -1;
+  b->in = ok ? fds[1] : -1;
+}
+#endif
+static inline void bell_close(Bell *b) {
+  if (b->out >= 0) close(b->out);
+  if (b->in >= 0 && b->in != b->out) close(b->in);
+}
+/* Once, until it is still again. False when it cannot. */
+static inline bool bell_ring(Bell *b) {
+  uint64_t one = 1;
+  return write(b->in, &one, sizeof one) == sizeof one;
+}
+static inline bool bell_still(Bell *b) {
+  uint64_t rung;
+  return read(b->out, &rung, sizeof rung) == sizeof rung;
 }
 
 /* A peer that has gone must not end the host: between these two SIGPIPE is

@@ -212,6 +212,7 @@ function call.run(client, request, opts, read)
     local response = loop.await(client.source,
       client.core:request(request.path, body, timeout, pause, paid, request.print))
     local result, err
+    loop.rest()
     if read and response.status == 200 and not response.kind then result = read(response) end
     if not result then
       local answer = response.body and core.decode(response.body)

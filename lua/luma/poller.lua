@@ -169,6 +169,7 @@ end
 ---@field ids? string[] of those
 ---@field request? luma.Call that is sent each time, if it may be repeated as it is
 ---@field print? number fingerprint of the answer to that
+---@field again? luma.Round while that is made of the looks that were told nothing
 
 -- The rounds to come are a heap: the one that is due first is the first.
 
@@ -267,26 +268,14 @@ local function is_alike(a, b)
   return a.opts.poll_interval == b.opts.poll_interval and a.opts.poll_max == b.opts.poll_max
 end
 
---- Has those looked at again who were told nothing; as before, if `round` is
---- what it was.
-local function go_on(client, looks, due, round)
-  if not looks[1] then return end
-  for _, look in ipairs(looks) do
-    if not look.task or not is_alike(look, looks[1]) then round = nil end
-    if client.closed then tell(look, nil, loop.refusal(client)) end
-  end
-  if client.closed then return end
-  local next_round = { looks = looks, made = 0 }
-  if round then next_round.ids, next_round.request, next_round.print = round.ids, round.request, round.print end
-  for _, look in ipairs(looks) do look.round = next_round end
-  schedule(client, next_round, due)
-end
-
---- Tells each who waits what was seen. One that a batch left out is asked for
---- by itself: only that answer says why.
+--- Tells each who waits what was seen, and has those looked at again to whom it
+--- says nothing. One that a batch left out is asked for by itself: only that
+--- answer says why.
 local function tell_all(client, round, found, err)
-  local alone, again, due = {}, {}, math.huge
+  local alone, due = {}, math.huge
   local many = 2 * #round.looks >= CHUNK -- or it is not worth it
+  local again = { looks = {}, made = 0, ids = round.ids, request = round.request, print = round.print }
+  round.again = again
   for _, look in ipairs(round.looks) do
     local generation = found == SAME and look.known or found and found[look.id]
     look.looks = look.looks + round.made + 1
@@ -294,7 +283,8 @@ local function tell_all(client, round, found, err)
     if err then -- one each: the wait writes its id into it
       tell(look, nil, errors.new(err.kind, err.message, err))
     elseif at then
-      again[#again + 1], due = look, math.min(due, at)
+      again.looks[#again.looks + 1], look.round, due = look, again, math.min(due, at)
+      if not is_alike(look, again.looks[1]) then again.request = nil end
     elseif generation then
       tell(look, generation)
     else
@@ -304,7 +294,13 @@ local function tell_all(client, round, found, err)
     end
     loop.rest()
   end
-  go_on(client, again, due, #again == #round.looks and round or nil)
+  if #again.looks < #round.looks then again.request = nil end
+  if client.closed then
+    for _, look in ipairs(again.looks) do tell(look, nil, loop.refusal(client)) end
+  elseif again.looks[1] then
+    schedule(client, again, due)
+  end
+  round.again = nil
   loop.all(alone)
 end
 
@@ -328,6 +324,7 @@ end
 
 --- The task of one round.
 local function make(client, round)
+  loop.rest()
   local found, err = ask(client, round)
   loop.rest()
   if found ~= SAME or not repeat_round(client, round) then tell_all(client, round, found, err) end
@@ -337,7 +334,8 @@ end
 local function end_round(round)
   return function(task)
     for _, look in ipairs(task.failure and round.looks or {}) do
-      if look.task and (look.round or round) == round then tell(look, nil, errors.new("error", task.message)) end
+      local of = look.round or round
+      if look.task and (of == round or of == round.again) then tell(look, nil, errors.new("error", task.message)) end
     end
     loop.raise(task)
   end
@@ -377,7 +375,9 @@ function drive(client)
   local state = client.poller
   loop.wake(loop.current())
   loop.park() -- so that looks which begin in the same turn go along
-  while state.rounds[1] and not client.closed do
+  while true do
+    loop.rest()
+    if client.closed or not state.rounds[1] then break end
     state.next_due = state.rounds[1].due
     local wait = state.next_due - core.now()
     if wait > 0 then
@@ -385,7 +385,6 @@ function drive(client)
     else
       local round = take_due(state.rounds, core.now() + client.options.poll_interval * SLACK)
       if round.looks[1] then loop.spawn(end_round(round), nil, make, client, round) end
-      loop.rest()
     end
   end
   state.driven = false
