@@ -10,7 +10,7 @@ if generation then
   print("here it is: " .. generation.path) --> here it is: boat.mp4
 elseif err.kind == "failed" or err.kind == "moderation" then
   print("no clip comes of this prompt: " .. err.message)
-elseif err.id then
+elseif err.id and err.sent == "yes" then
   print("not lost, wait for it and download it later: " .. err.id)
 elseif err.sent ~= "no" then
   print("perhaps paid for, look into the account first: " .. err.message)

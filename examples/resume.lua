@@ -4,17 +4,21 @@ local luma = require "luma"
 
 local NOTE = "boat.id"
 
+--- The id that an earlier run has kept, or nil.
 local function read_note()
   local file = io.open(NOTE)
-  local id = file and file:read "*l"
-  if file then file:close() end
-  return id
+  if not file then return nil end
+  local id = file:read "*l"
+  file:close()
+  return id or error(NOTE .. " is empty: a run ended while it submitted. Look into the account, then remove it", 0)
 end
 
 local id = read_note()
 if not id then
   local file = assert(io.open(NOTE, "w")) -- first make sure that it can be kept
-  id = assert(luma.submit { user_prompt = "a paper boat on a river at dawn" }).id
+  local submitted, problem = luma.submit { user_prompt = "a paper boat on a river at dawn" }
+  if problem and problem.sent == "no" then os.remove(NOTE) end -- nothing was paid
+  id = assert(submitted, problem).id
   assert(file:write(id, "\n"))
   assert(file:close())
 end

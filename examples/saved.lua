@@ -4,11 +4,13 @@ local luma = require "luma"
 
 local NOTE = "boat.job"
 
+--- The token that an earlier run has kept, or nil.
 local function read_note()
   local file = io.open(NOTE)
-  local token = file and file:read "*l"
-  if file then file:close() end
-  return token
+  if not file then return nil end
+  local token = file:read "*l"
+  file:close()
+  return token or error(NOTE .. " is empty: a run ended while it submitted. Look into the account, then remove it", 0)
 end
 
 local token = read_note()
@@ -17,14 +19,18 @@ if token then
   job = assert(luma.resume(token)) -- never submits
 else
   local file = assert(io.open(NOTE, "w")) -- first make sure that it can be kept
-  job = assert(luma.start({ user_prompt = "a paper boat on a river at dawn" }, { path = "boat.mp4" }))
-  repeat luma.update() until job:token() or job:done()
-  file:write(job:token() or "", "\n") -- short, and without the key
+  local problem
+  job, problem = luma.start({ user_prompt = "a paper boat on a river at dawn" }, { path = "boat.mp4" })
+  if not job then os.remove(NOTE) end -- nothing was sent
+  assert(job, problem)
+  repeat job:await(0.1) until job:token() or job:done()
+  file:write(job:token() or "") -- short, and without the key
   file:close()
 end
 
-repeat luma.update() until job:done()
+repeat job:await() until job:done() -- or luma.update(), once in each frame
 local generation, err = job:result()
--- With an id and none of these two kinds the clip can still be had.
-if generation or not err.id or err.kind == "failed" or err.kind == "moderation" then os.remove(NOTE) end
+-- The clip cannot be had any more, or nothing was paid. Otherwise it still can.
+local over = err and (err.kind == "failed" or err.kind == "moderation" or err.sent == "no")
+if generation or over then os.remove(NOTE) end
 print(generation and generation.path or tostring(err)) --> boat.mp4

@@ -566,7 +566,7 @@ describe("luma.client", function()
 
       for name, arguments in pairs {
         submit = { BOAT }, extend = { "a", BOAT }, get = { "a" }, wait = { "a" }, download = { "a", "b" },
-        spawn = { print }, fd = {},
+        spawn = { print }, fd = {}, preview = { BOAT }, close = {},
       } do
         it(("make %s with a dot for the colon raise at the caller's line"):format(name), function()
           local one = support.connect(server)

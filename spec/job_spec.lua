@@ -358,6 +358,13 @@ describe("luma.job", function()
       assert.equal(id, assert(client:wait(id)).id)
     end)
 
+    it("does not know whether an id was paid for that the service does not know", function()
+      local generation, err = client:wait "no-such-id"
+
+      assert.is_nil(generation)
+      assert.same({ "invalid", "maybe", "no-such-id", 400 }, { err.kind, err.sent, err.id, err.status })
+    end)
+
     it("asks nothing of a generation that is known to be completed", function()
       local done = assert(client:wait(submit()))
       local before = support.count(server)

@@ -665,6 +665,10 @@ describe("jobs", function()
       end)
     end
 
+    it("says that a text is no number of seconds", function()
+      assert.error_matches(function() client:start(NEVER):await "3" end, "above 0, got a string")
+    end)
+
     it("takes endless patience", function()
       assert.equal("completed", client:start(BOAT):await(math.huge).state)
     end)

@@ -154,6 +154,12 @@ describe("luma", function()
       assert.matches("^spec/luma_spec.lua:%d+: luma%.submit: .*luma%.submit%(", message)
     end)
 
+    it("raises for a client made with a colon", function()
+      local message = support.raised(function() luma:client { retries = 0 } end)
+
+      assert.matches("^spec/luma_spec.lua:%d+: luma%.client: .*luma%.client{", message)
+    end)
+
     it("raises without the key in the message", function()
       local message = support.raised(function()
         luma.client { api_key = support.KEY .. "\n" }

@@ -353,6 +353,25 @@ describe("examples", function()
     assert.equal(1, server:requests().submits)
   end)
 
+  it("resume.lua submits nothing beside a note of a run that ended while it submitted", function()
+    os.execute("touch " .. quote(folder .. "/boat.id"))
+
+    local _, status = run "examples/resume.lua"
+
+    assert.equal(1, status)
+    assert.is_true(exists "boat.id")
+    assert.equal(0, server:requests().submits)
+  end)
+
+  it("resume.lua keeps no note of what was not paid", function()
+    server:reset { submit_fault = "422" }
+
+    local _, status = run "examples/resume.lua"
+
+    assert.equal(1, status)
+    assert.is_false(exists "boat.id")
+  end)
+
   it("client.lua submits once", function()
     run "examples/client.lua"
 

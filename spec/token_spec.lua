@@ -236,6 +236,10 @@ describe("luma.token", function()
         assert_refused("no token of luma's", "")
       end)
 
+      it("says so of one that was read with the end of its line", function()
+        assert_refused("line end", save() .. "\n")
+      end)
+
       it("asks the service nothing of a token that it refuses", function()
         client:resume "luma1.nonsense"
 
@@ -306,6 +310,23 @@ describe("luma.token", function()
       assert.equal(1, submits)
       assert.equal("boat.mp4\n", files)
       assert.equal(0, luma.update() + core.live())
+    end)
+
+    it("submits nothing beside a note of a run that ended while it submitted", function()
+      local server = support.sandbox()
+      local pipe = assert(io.popen "pwd; mktemp -d")
+      local root, folder = pipe:read "*l", pipe:read "*l"
+      pipe:close()
+
+      local run = support.run({ root .. "/examples/saved.lua" }, { LUMA_API_KEY = "k", LUMA_BASE_URL = server.url },
+        ("cd '%s' && touch boat.job && timeout 20"):format(folder))
+      local submits = support.submits(server)
+      os.execute(("rm -rf '%s'"):format(folder))
+      server:stop()
+
+      assert.equal(1, run.code)
+      assert.matches("Look into the account", run.err)
+      assert.equal(0, submits)
     end)
   end)
 end)

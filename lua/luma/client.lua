@@ -177,10 +177,14 @@ local function no_key()
   return errors.new("auth", "no key: set the variable LUMA_API_KEY, or luma.client{ api_key = … }")
 end
 
-local function check_open(self, name)
-  if self == nil or not self.core then
+local function check_self(self, name)
+  if type(self) ~= "table" or not self.core then
     errors.misuse(("luma.%s: of a client it is called with a colon, client:%s(…)"):format(name, name))
   end
+end
+
+local function check_open(self, name)
+  check_self(self, name)
   if self.closed then errors.misuse(("luma.%s: the client is closed"):format(name)) end
 end
 
@@ -308,6 +312,7 @@ end
 ---@param opts? luma.CallOptions
 ---@return luma.Preview?, luma.Error?
 function Client:preview(params, opts)
+  check_self(self, "preview")
   check_table("preview", params)
   opts = call_options(self, "preview", opts)
   local checked, err = schema.params(options.params, params, opts.allow_unknown)
@@ -349,7 +354,7 @@ end
 ---@param ... any its arguments
 ---@return luma.Job
 function Client:spawn(fn, ...)
-  check_open(type(self) == "table" and self or nil, "spawn")
+  check_open(self, "spawn")
   if type(fn) ~= "function" then misuse("spawn", "a function", fn) end
   return handle.new(self, {}, fn, ...)
 end
@@ -405,6 +410,7 @@ end
 --- Ends all that is under way as `cancelled` and gives the connections back.
 --- The client cannot be used afterwards. Any number of times.
 function Client:close()
+  check_self(self, "close")
   if self.closed then return end
   self.closed = true
   self.core:close()

@@ -133,7 +133,8 @@ end
 function Job:await(seconds)
   check(self, "await")
   if seconds ~= nil and not (type(seconds) == "number" and seconds > 0) then
-    errors.misuse("job:await: expected a number of seconds above 0, got " .. tostring(seconds))
+    errors.misuse("job:await: expected a number of seconds above 0, got "
+      .. (type(seconds) == "number" and tostring(seconds) or "a " .. type(seconds)))
   end
   if loop.in_callback() then errors.misuse("job:await: called inside a callback") end
   if loop.current() == self.task then errors.misuse("job:await: a job cannot await itself") end

@@ -38,6 +38,7 @@ end
 ---@return luma.Client
 function luma.client(options)
   local errors = require "luma.errors"
+  if options == luma then errors.misuse("luma.client: it is called with a dot, luma.client{…}") end
   if options ~= nil and type(options) ~= "table" then
     errors.misuse(("luma.client: expected a table of options, got a %s"):format(type(options)))
   end

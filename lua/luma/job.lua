@@ -211,7 +211,10 @@ local function go_on(look, found, err)
     if known and known.state == "completed" then look.completed_at = look.completed_at or now end
     local over, result, final = verdict(known, err, look.own and client.seen[look.id],
       now - (look.completed_at or now))
-    if final then final.id, final.generation, final.sent = look.id, final.generation or known, "yes" end
+    if final then
+      final.id, final.generation = look.id, final.generation or known
+      final.sent = (final.generation or final.kind ~= "invalid") and "yes" or "maybe" -- there may be no such id
+    end
     if over then return look:after(result, final) end
     local left = opts.deadline - now
     if look.last or left <= 0 then return look:after(nil, overdue(look.id, known, err, opts.timeout)) end

@@ -203,7 +203,7 @@ function types.base_url(value)
   local scheme, host, path = value:match("^(https?)://([^/?#]+)(.*)$")
   local name = host and host:gsub(":%d+$", "")
   if not name or not (name:find("^%w[%w._-]*$") or name:find("^%[[%x:.]+%]$")) then
-    return "must be an https:// URL with a host and no name or password in front of it"
+    return "must be an https:// URL (http:// only to this machine) with a host and no name or password in front of it"
   end
   if path:find("[?#%s\\]") then return "must be an https:// URL that ends with the host or a path" end
   if scheme == "http" and not LOOPBACK[name] then
