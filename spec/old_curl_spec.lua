@@ -6,13 +6,9 @@ local support = require "spec.support.client"
 if not io.open "/proc/self/status" then return end -- it takes LD_PRELOAD
 
 describe("with an older libcurl", function()
-  local library = os.tmpname()
+  local library
 
-  setup(function()
-    local code = os.execute(("cc -shared -fPIC -o %s spec/support/old_curl.c -Wl,--no-as-needed"
-      .. " $(pkg-config --cflags --libs libcurl) -ldl"):format(library))
-    assert(code == true or code == 0, "cannot compile spec/support/old_curl.c")
-  end)
+  setup(function() library = support.compile "old_curl" end)
 
   teardown(function() os.remove(library) end)
 

@@ -12,13 +12,14 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define NOTE_PAUSE 0.05 /* seconds between two progress notes of a request */
-#define POLL_MAX 60.0   /* seconds; longer waits are cut in pieces */
-#define STOP_WAIT 0.03  /* seconds a thread gets to let go of libcurl */
-#define EXIT_WAIT 0.2   /* the same, when the process ends under it */
-#define FORK_WAIT 1.0   /* the same, when it forks */
-#define TURN 0.0003     /* seconds for downloads in a run that cannot wait */
-#define LONG_TURN 0.01  /* the same on the thread, which is to hear of quit */
+#define NOTE_PAUSE 0.05  /* seconds between two progress notes of a request */
+#define POLL_MAX 60.0    /* seconds; longer waits are cut in pieces */
+#define POLL_FAILED 0.01 /* seconds to the next attempt to wait */
+#define STOP_WAIT 0.03   /* seconds a thread gets to let go of libcurl */
+#define EXIT_WAIT 0.2    /* the same, when the process ends under it */
+#define FORK_WAIT 1.0    /* the same, when it forks */
+#define TURN 0.0003      /* seconds for downloads in a run that cannot wait */
+#define LONG_TURN 0.01   /* the same on the thread, which is to hear of quit */
 
 /* The queue of one host: few transfers at a time, because what libcurl does
    for each grows with the number it holds. */
@@ -497,9 +498,11 @@ static double until_due(const Engine *e, double most) {
 static void wait_for_more(Engine *e, double most) {
   double left = until_due(e, most < POLL_MAX ? most : POLL_MAX);
   struct curl_waitfd called = {e->called.out, CURL_WAIT_POLLIN, 0};
-  curl_multi_poll(e->multi, &called, e->called.out >= 0,
-                  (int)(left * 1000 + 0.999), NULL);
+  CURLMcode rc = curl_multi_poll(e->multi, &called, e->called.out >= 0,
+                                 (int)(left * 1000 + 0.999), NULL);
   if (called.revents) bell_still(&e->called);
+  /* As when the host has closed descriptors that are not its own. */
+  if (rc != CURLM_OK) thread_pause(POLL_FAILED);
 }
 
 /* Ends everything there is and leaves libcurl. What waits in a lane does not
@@ -560,7 +563,9 @@ static void run_thread(void *arg) {
   while (!is_quitting(e)) {
     e->turn_end = clock_now() + LONG_TURN;
     move(e);
-    if (lie_down(e)) wait_for_more(e, POLL_MAX);
+    /* What has paused goes on in the next turn: not each libcurl wakes then.
+     */
+    if (!e->paused && lie_down(e)) wait_for_more(e, POLL_MAX);
   }
   halt(e);
   delist(e);

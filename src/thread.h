@@ -149,11 +149,14 @@ typedef struct ThreadStart {
   void *arg;
 } ThreadStart;
 /* Has this thread wait for the processor where the one that wakes it has it,
-   instead of taking it away. */
+   instead of taking it away, unless the host has its own idea of that. */
 static inline void thread_be_polite(void) {
 #ifdef SCHED_BATCH
-  struct sched_param p = {0};
-  pthread_setschedparam(pthread_self(), SCHED_BATCH, &p);
+  struct sched_param p;
+  int policy;
+  if (pthread_getschedparam(pthread_self(), &policy, &p) == 0 &&
+      policy == SCHED_OTHER)
+    pthread_setschedparam(pthread_self(), SCHED_BATCH, &p);
 #endif
 }
 static inline void *thread_main(void *p) {

@@ -108,6 +108,16 @@ function support.run(words, environment, prefix)
   return { code = tonumber(code), out = out, err = err }
 end
 
+--- spec/support/NAME.c as a library to be preloaded; to be removed.
+---@return string path
+function support.compile(name)
+  local library = os.tmpname()
+  local code = os.execute(("cc -shared -fPIC -o %s spec/support/%s.c -Wl,--no-as-needed"
+    .. " $(pkg-config --cflags --libs libcurl) -ldl"):format(library, name))
+  assert(code == true or code == 0, "cannot compile spec/support/" .. name .. ".c")
+  return library
+end
+
 --- What a function raises, with the place, or nil.
 ---@return string?
 function support.raised(fn, ...)

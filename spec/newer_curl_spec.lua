@@ -1,0 +1,54 @@
+--- luma with a libcurl that does less than the one it was built with. Each in a
+--- program of its own, as the library is spec/support/newer_curl.c before the
+--- system's.
+local support = require "spec.support.client"
+
+if not io.open "/proc/self/status" then return end -- it takes LD_PRELOAD
+
+describe("with a newer libcurl", function()
+  local library
+
+  setup(function() library = support.compile "newer_curl" end)
+
+  teardown(function() os.remove(library) end)
+
+  after_each(support.tidy)
+
+  local function run(server, text)
+    return support.run({ "-e", [[
+      local client = require "luma".client {
+        api_key = "k", base_url = os.getenv "URL", retries = 0, poll_interval = 0.01,
+      }
+    ]] .. text }, { URL = server.url, FILE = support.path() }, "LD_PRELOAD=" .. library)
+  end
+
+  it("a submit of which it counted nothing may have been sent", function()
+    local ran = run(support.serve { { at = "request", fault = "close" } }, [[
+      local _, err = client:submit { user_prompt = "a paper boat" }
+      io.write(err.kind, " ", err.sent)
+    ]])
+
+    assert.same({ out = "network maybe", err = "", code = 0 }, ran)
+  end)
+
+  it("a submit that reaches nobody was not sent", function()
+    local ran = run({ url = support.dead_base() }, [[
+      local _, err = client:submit { user_prompt = "a paper boat" }
+      io.write(err.kind, " ", err.sent)
+    ]])
+
+    assert.same({ out = "network no", err = "", code = 0 }, ran)
+  end)
+
+  it("the thread goes on with a download that it has paused", function()
+    local server = support.sandbox { polls = 1, clip_size = 2000000 }
+    finally(function() server:stop() end)
+
+    local ran = run(server, [[
+      local job = client:start({ user_prompt = "a paper boat" }, { path = os.getenv "FILE" })
+      io.write(assert(job:await(30)).state)
+    ]])
+
+    assert.same({ out = "completed", err = "paused\n", code = 0 }, ran)
+  end)
+end)
