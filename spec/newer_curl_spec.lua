@@ -17,13 +17,13 @@ describe("with a newer libcurl", function()
   local function run(server, text)
     return support.run({ "-e", [[
       local client = require "luma".client {
-        api_key = "k", base_url = os.getenv "URL", retries = 0, poll_interval = 0.01,
+        api_key = "k", base_url = os.getenv "URL", ca_file = os.getenv "CA", retries = 0, poll_interval = 0.01,
       }
-    ]] .. text }, { URL = server.url, FILE = support.path() }, "LD_PRELOAD=" .. library)
+    ]] .. text }, { URL = server.url, FILE = support.path(), CA = server.ca_file }, "LD_PRELOAD=" .. library)
   end
 
   it("a submit of which it counted nothing may have been sent", function()
-    local ran = run(support.serve { { at = "request", fault = "close" } }, [[
+    local ran = run(support.serve { tls = true, exchanges = { { at = "request", fault = "close" } } }, [[
       local _, err = client:submit { user_prompt = "a paper boat" }
       io.write(err.kind, " ", err.sent)
     ]])
@@ -32,7 +32,7 @@ describe("with a newer libcurl", function()
   end)
 
   it("a submit that reaches nobody was not sent", function()
-    local ran = run({ url = support.dead_base() }, [[
+    local ran = run({ url = support.dead_base():gsub("^http:", "https:") }, [[
       local _, err = client:submit { user_prompt = "a paper boat" }
       io.write(err.kind, " ", err.sent)
     ]])

@@ -400,6 +400,7 @@ bool request_begin(Request *r, CURL *easy, Wire *wire) {
   }
   r->easy = easy;
   r->guarded = wire->guarded;
+  r->uncounted = wire->uncounted;
   /* Until something has come. An HTTP/2 connection outlives the streams that
      time out on it; if it is dead, all that follow would. And behind an answer
      that is said to be empty the rest may still come, where the next one is
@@ -435,9 +436,7 @@ static Sent how_far(Request *r) {
   /* To libcurl what was said to a proxy is written as well. */
   if (!r->begun && r->guarded) return SENT_NO;
   if (r->status >= 200) return SENT_YES;
-  /* What was begun may have gone: 8.5 does not count what HTTP/2 had to hold
-     back at first. */
-  if (r->guarded && r->body) return SENT_MAYBE;
+  if (r->uncounted) return SENT_MAYBE;
   curl_easy_getinfo(r->easy, CURLINFO_REQUEST_SIZE, &written);
   return written > 0 || r->fed > 0 ? SENT_MAYBE : SENT_NO;
 }

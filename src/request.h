@@ -84,7 +84,7 @@ typedef struct Request {
   CURL *easy;
   struct curl_slist *headers; /* keyless ones' own */
   size_t fed;                 /* bytes of the body handed to libcurl */
-  bool guarded;               /* as in Wire */
+  bool guarded, uncounted;    /* as in Wire */
   bool begun;                 /* a connection was there to write it to */
 
   /* How it ended. */

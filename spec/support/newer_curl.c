@@ -1,6 +1,6 @@
 /* Preloaded into a program, makes its libcurl worse in two ways in which newer
-   ones are. It counts nothing of what it sends, as 8.5 does not over HTTP/2 what
-   could not be sent at once. And nothing but the network wakes it where a
+   ones are. It says that it is 8.5, and counts nothing of what it sends, as that
+   does not over HTTP/2 what could not be sent at once. And nothing but the network wakes it where a
    transfer was paused, as with 8.22: who would wait for that is ended. The disk
    is slow, so that downloads are paused; the first time is noted on stderr.
 
@@ -18,6 +18,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#define NEWER 0x080500
 #define WRITE_MS 20
 
 static int paused, noted; /* of the one thread that is in libcurl */
@@ -34,6 +35,15 @@ CURLcode curl_easy_getinfo(CURL *easy, CURLINFO info, ...) {
   CURLcode rc = next(easy, info, value);
   if (info == CURLINFO_REQUEST_SIZE) *(long *)value = 0;
   return rc;
+}
+
+curl_version_info_data *curl_version_info(CURLversion age) {
+  static curl_version_info_data newer;
+  curl_version_info_data *(*next)(CURLversion);
+  *(void **)&next = dlsym(RTLD_NEXT, "curl_version_info");
+  newer = *next(age);
+  newer.version_num = NEWER;
+  return &newer;
 }
 
 CURLcode curl_easy_pause(CURL *easy, int what) {
