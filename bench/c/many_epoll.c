@@ -7,7 +7,14 @@
 #include <unistd.h>
 
 static int epoll_fd;
-static long timer_ms = -1; /* libcurl's wish */
+static double due =
+    -1; /* when libcurl wants to be called; negative for never */
+
+static double now(void) {
+  struct timespec t;
+  clock_gettime(CLOCK_MONOTONIC, &t);
+  return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
+}
 
 static int on_socket(CURL *easy, curl_socket_t fd, int what, void *arg,
                      void *known) {
@@ -29,14 +36,14 @@ static int on_socket(CURL *easy, curl_socket_t fd, int what, void *arg,
 
 static int on_timer(CURLM *multi, long ms, void *arg) {
   (void)multi, (void)arg;
-  timer_ms = ms;
+  due = ms < 0 ? -1 : now() + (double)ms / 1000;
   return 0;
 }
 
-static double now(void) {
-  struct timespec t;
-  clock_gettime(CLOCK_MONOTONIC, &t);
-  return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
+/* Milliseconds to wait, at most `most`; rounded up. */
+static int wait_ms(int most) {
+  double left = due < 0 ? most : (due - now()) * 1000;
+  return left >= most ? most : left > 0 ? (int)left + 1 : 0;
 }
 
 int main(int argc, char **argv) {
@@ -52,10 +59,11 @@ int main(int argc, char **argv) {
   curl_multi_setopt(m.multi, CURLMOPT_TIMERFUNCTION, on_timer);
   curl_multi_socket_action(m.multi, CURL_SOCKET_TIMEOUT, 0, &running);
   while (m.active > 0 && (end == 0 || now() < end)) {
-    int wait = timer_ms < 0 || timer_ms > 1000 ? 1000 : (int)timer_ms;
-    n = epoll_wait(epoll_fd, events, 256, end > 0 && wait > 20 ? 20 : wait);
-    if (n == 0)
+    n = epoll_wait(epoll_fd, events, 256, wait_ms(end > 0 ? 20 : 1000));
+    if (due >= 0 && now() >= due) {
+      due = -1; /* it rings once */
       curl_multi_socket_action(m.multi, CURL_SOCKET_TIMEOUT, 0, &running);
+    }
     for (int i = 0; i < n; i++) {
       unsigned got = events[i].events;
       int flags = (got & EPOLLIN ? CURL_CSELECT_IN : 0) |
