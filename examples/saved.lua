@@ -30,7 +30,7 @@ end
 
 repeat job:await() until job:done() -- or luma.update(), once in each frame
 local generation, err = job:result()
--- The clip cannot be had any more, or nothing was paid. Otherwise it still can.
-local over = err and (err.kind == "failed" or err.kind == "moderation" or err.sent == "no")
+-- The clip cannot be had any more, or this run paid nothing. Otherwise it still can.
+local over = err and (err.kind == "failed" or err.kind == "moderation" or not token and err.sent == "no")
 if generation or over then os.remove(NOTE) end
 print(generation and generation.path or tostring(err)) --> boat.mp4

@@ -21,12 +21,6 @@ local function most_submits(server)
   return most
 end
 
-local function compile(library)
-  local code = os.execute(("cc -std=c99 -O1 -fno-omit-frame-pointer -shared -fPIC -fvisibility=hidden"
-    .. " $(pkg-config --cflags lua%s) -o %s spec/support/memory.c"):format(_VERSION:match "%d%.%d", library))
-  assert(code == true or code == 0, "cannot compile spec/support/memory.c")
-end
-
 --- What an error of those who are out of memory may say. The last one is of a
 --- job for whose end there was no memory either, when it is ended for good.
 local CLEAR = { "not enough memory", "cannot start libcurl", "without JSON", "cannot be JSON",
@@ -51,7 +45,8 @@ describe("out of memory", function()
   local server
 
   lazy_setup(function()
-    compile(library)
+    support.compile("memory.c", library, "-std=c99 -O1 -fno-omit-frame-pointer -fvisibility=hidden"
+      .. " $(pkg-config --cflags lua5.4)")
   end)
 
   lazy_teardown(function() os.remove(library) end)

@@ -6,9 +6,9 @@ local support = require "spec.support.client"
 if not io.open "/proc/self/status" then return end -- it takes LD_PRELOAD
 
 describe("with a newer libcurl", function()
-  local library
+  local library = os.tmpname()
 
-  setup(function() library = support.compile "newer_curl" end)
+  setup(function() support.compile("newer_curl.c", library, support.BEFORE_CURL) end)
 
   teardown(function() os.remove(library) end)
 

@@ -6,9 +6,9 @@ local support = require "spec.support.client"
 if not io.open "/proc/self/status" then return end -- it takes LD_PRELOAD
 
 describe("with an older libcurl", function()
-  local library
+  local library = os.tmpname()
 
-  setup(function() library = support.compile "old_curl" end)
+  setup(function() support.compile("old_curl.c", library, support.BEFORE_CURL) end)
 
   teardown(function() os.remove(library) end)
 

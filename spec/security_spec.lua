@@ -627,7 +627,7 @@ describe("a file", function()
     it("is not written into once another program that had its part has renamed that", function()
       local home = folder()
       local library, part = home .. "/taken.so", home .. "/clip.mp4.part"
-      assert(os.execute(("cc -shared -fPIC -o %s spec/support/taken.c -ldl"):format(library)))
+      support.compile("taken.c", library, "-ldl")
       support.write(part, "a whole clip")
       local server = support.serve { { headers = CLIP, body = "mine" } }
 

@@ -563,8 +563,7 @@ static void run_thread(void *arg) {
   while (!is_quitting(e)) {
     e->turn_end = clock_now() + LONG_TURN;
     move(e);
-    /* What has paused goes on in the next turn: not each libcurl wakes then.
-     */
+    /* What has paused goes on in the next turn; libcurl may not wake then. */
     if (!e->paused && lie_down(e)) wait_for_more(e, POLL_MAX);
   }
   halt(e);

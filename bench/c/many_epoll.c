@@ -7,8 +7,7 @@
 #include <unistd.h>
 
 static int epoll_fd;
-static double due =
-    -1; /* when libcurl wants to be called; negative for never */
+static double due = -1; /* when libcurl is to be called; negative for never */
 
 static double now(void) {
   struct timespec t;

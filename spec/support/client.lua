@@ -108,14 +108,16 @@ function support.run(words, environment, prefix)
   return { code = tonumber(code), out = out, err = err }
 end
 
---- spec/support/NAME.c as a library to be preloaded; to be removed.
----@return string path
-function support.compile(name)
-  local library = os.tmpname()
-  local code = os.execute(("cc -shared -fPIC -o %s spec/support/%s.c -Wl,--no-as-needed"
-    .. " $(pkg-config --cflags --libs libcurl) -ldl"):format(library, name))
-  assert(code == true or code == 0, "cannot compile spec/support/" .. name .. ".c")
-  return library
+--- What a library that stands before libcurl is compiled with.
+support.BEFORE_CURL = "-Wl,--no-as-needed $(pkg-config --cflags --libs libcurl) -ldl"
+
+--- Makes a file of spec/support a library.
+---@param source string
+---@param library string path
+---@param flags string
+function support.compile(source, library, flags)
+  local code = os.execute(("cc -shared -fPIC -o %s spec/support/%s %s"):format(library, source, flags))
+  assert(code == true or code == 0, "cannot compile spec/support/" .. source)
 end
 
 --- What a function raises, with the place, or nil.

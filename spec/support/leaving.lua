@@ -59,11 +59,6 @@ local function also_preloaded(library)
   return before and library .. ":" .. before or library
 end
 
-local function compile(source, library, flags)
-  local code = os.execute(("cc -shared -fPIC -o %s spec/support/%s %s"):format(library, source, flags))
-  assert(code == true or code == 0, "cannot compile spec/support/" .. source)
-end
-
 ---@class leaving.Stage
 ---@field folder string
 ---@field server luma.SandboxServer
@@ -78,8 +73,8 @@ function leaving.open()
   local self = setmetatable({ folder = pipe:read "*l", held = {} }, Stage)
   pipe:close()
   self.preload = self.folder .. "/slow.so"
-  compile("slow_resolver.c", self.preload, "-ldl")
-  compile("fork.c", self.folder .. "/fork.so", "-Wl,-z,nodelete")
+  support.compile("slow_resolver.c", self.preload, "-ldl")
+  support.compile("fork.c", self.folder .. "/fork.so", "-Wl,-z,nodelete")
   self.server = assert(sandbox.start {})
   local silent, deaf
   silent, self.held[1] = listen(false)

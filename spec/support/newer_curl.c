@@ -1,8 +1,9 @@
 /* Preloaded into a program, makes its libcurl worse in two ways in which newer
    ones are. It says that it is 8.5, and counts nothing of what it sends, as that
-   does not over HTTP/2 what could not be sent at once. And nothing but the network wakes it where a
-   transfer was paused, as with 8.22: who would wait for that is ended. The disk
-   is slow, so that downloads are paused; the first time is noted on stderr.
+   does not over HTTP/2 what could not be sent at once. And nothing but the
+   network wakes it where a transfer was paused, as with 8.22: who would wait for
+   that is ended. The disk is slow, so that downloads are paused; the first time
+   is noted on stderr.
 
      cc -shared -fPIC -o newer_curl.so newer_curl.c -Wl,--no-as-needed -lcurl \
        -ldl
