@@ -14,7 +14,11 @@
 
 #define NOTE_PAUSE 0.05  /* seconds between two progress notes of a request */
 #define POLL_MAX 60.0    /* seconds; longer waits are cut in pieces */
+#define SOCKETS 5        /* that libcurl may wait for, for one transfer */
 #define POLL_FAILED 0.01 /* seconds to the next attempt to wait */
+#define ACTIVE_WAIT 0.01 /* the most an owner may wait that cannot watch */
+#define NEVER 1e300      /* a clock time */
+#define BROKEN_PAUSE 0.1 /* seconds to the next attempt to start over */
 #define STOP_WAIT 0.03   /* seconds a thread gets to let go of libcurl */
 #define EXIT_WAIT 0.2    /* the same, when the process ends under it */
 #define FORK_WAIT 1.0    /* the same, when it forks */
@@ -65,6 +69,10 @@ struct Engine {
   CURL **idle;    /* keyed easy handles at rest, up to max_transfers */
   int idle_count;
   int active;
+  Watch *watches; /* the thread's bell, and what libcurl waits for */
+  int watch_count, watch_room;
+  double timer;    /* clock time libcurl is to be called at; NEVER */
+  bool broken;     /* it ran out of memory: only to be given up */
   bool raises;     /* what moves may raise SIGPIPE */
   double turn_end; /* clock time from which on downloads pause; 0 for never */
   bool paused;     /* some did */
@@ -282,6 +290,47 @@ static void drop_lane(Engine *e, Lane *lane) {
   free(lane);
 }
 
+/* ---- what libcurl waits for, told from within it ---- */
+
+/* Its descriptors. There is room for what transfers need; for others, as when
+   a newer one closes connections at leisure, there may be none: it has a
+   timer for those too. */
+static int on_socket(CURL *easy, curl_socket_t fd, int what, void *arg,
+                     void *known) {
+  Engine *e = arg;
+  int i = 1;
+  (void)easy, (void)known;
+  while (i < e->watch_count && e->watches[i].fd != fd) i++;
+  Watch watch = {0};
+  watch.fd = fd;
+  if (what & CURL_POLL_IN) watch.events |= POLLIN;
+  if (what & CURL_POLL_OUT) watch.events |= POLLOUT;
+  if (watch.events == 0 && i < e->watch_count)
+    e->watches[i] = e->watches[--e->watch_count];
+  else if (watch.events && i < e->watch_count)
+    e->watches[i].events = watch.events;
+  else if (watch.events && i < e->watch_room)
+    e->watches[e->watch_count++] = watch;
+  return 0;
+}
+
+static int on_timer(CURLM *multi, long ms, void *arg) {
+  Engine *e = arg;
+  (void)multi;
+  e->timer = ms < 0 ? NEVER : ms == 0 ? 0 : clock_now() + (double)ms / 1000;
+  return 0;
+}
+
+static CURLM *new_multi(Engine *e) {
+  CURLM *multi = curl_multi_init();
+  if (multi == NULL) return NULL;
+  curl_multi_setopt(multi, CURLMOPT_SOCKETFUNCTION, on_socket);
+  curl_multi_setopt(multi, CURLMOPT_SOCKETDATA, e);
+  curl_multi_setopt(multi, CURLMOPT_TIMERFUNCTION, on_timer);
+  curl_multi_setopt(multi, CURLMOPT_TIMERDATA, e);
+  return multi;
+}
+
 /* ---- starting and ending ---- */
 
 static CURL *take_easy(Engine *e, const Request *r) {
@@ -332,9 +381,20 @@ static void leave_curl(Engine *e, Request *r, CURLcode rc,
   give_easy(e, r, easy);
 }
 
+/* Makes room for what one more transfer may wait for. */
+static bool grow_watches(Engine *e) {
+  int room = 1 + SOCKETS * (e->active + 1);
+  if (room <= e->watch_room) return true;
+  Watch *grown = realloc(e->watches, 2 * (size_t)room * sizeof *grown);
+  if (grown == NULL) return false;
+  e->watches = grown;
+  e->watch_room = 2 * room;
+  return true;
+}
+
 /* Hands a request over to libcurl. */
 static bool enter_curl(Engine *e, Request *r) {
-  CURL *easy = take_easy(e, r);
+  CURL *easy = grow_watches(e) ? take_easy(e, r) : NULL;
   if (easy == NULL) return false;
   if (!request_begin(r, easy, &e->wire)) {
     curl_easy_cleanup(easy);
@@ -449,18 +509,44 @@ static void end_active(Engine *e, Request *r, CURLcode rc) {
   advance(e, lane);
 }
 
-static void perform(Engine *e) {
+/* Tells libcurl that a descriptor has something for it, or that its time has
+   come. What has happened it finds out better than we could tell it. */
+static void tell_curl(Engine *e, curl_socket_t fd) {
+  int left;
+  if (e->broken) return;
+  e->broken = curl_multi_socket_action(e->multi, fd, 0, &left) != CURLM_OK;
+}
+
+/* It may change the descriptors meanwhile: from the last to the first none is
+   missed. */
+static void tell_ready(Engine *e) {
+  for (int i = e->watch_count; --i > 0;) {
+    if (i >= e->watch_count || e->watches[i].revents == 0) continue;
+    e->watches[i].revents = 0;
+    tell_curl(e, e->watches[i].fd);
+  }
+}
+
+static void tell_time(Engine *e) {
+  if (e->timer == NEVER || e->timer > clock_now()) return;
+  e->timer = NEVER;
+  tell_curl(e, CURL_SOCKET_TIMEOUT);
+}
+
+/* Ends what libcurl is done with, if anything. */
+static bool take_ended(Engine *e) {
   int left;
   CURLMsg *msg;
-  if (e->active == 0) return;
-  curl_multi_perform(e->multi, &left);
+  bool any = false;
   while ((msg = curl_multi_info_read(e->multi, &left)) != NULL) {
     Request *r;
     CURLcode rc = msg->data.result;
     if (msg->msg != CURLMSG_DONE) continue;
     curl_easy_getinfo(msg->easy_handle, CURLINFO_PRIVATE, (char **)&r);
     end_active(e, r, rc);
+    any = true;
   }
+  return any;
 }
 
 /* Lets the downloads go on that paused at the end of the last turn. What had
@@ -477,32 +563,63 @@ static void unpause(Engine *e) {
   }
 }
 
+/* Where memory has run out libcurl knows descriptors by halves, and would fall
+   over them. What is under way ends, and a new handle takes its place. */
+static void start_over(Engine *e) {
+  CURLM *fresh = new_multi(e), *old = e->multi;
+  int most = e->max_transfers;
+  if (fresh == NULL) return;
+  e->max_transfers = 0; /* what waits in a lane does not move up */
+  for (Request *r = e->held.first, *next; r; r = next) {
+    next = r->next;
+    if (r->active) cut_off(e, r, &failure_memory);
+  }
+  curl_multi_cleanup(old);
+  lock_take(&e->lock);
+  e->multi = fresh;
+  lock_give(&e->lock);
+  e->max_transfers = most;
+  e->broken = false;
+  e->watch_count = 1;
+  e->timer = NEVER;
+  for (Lane *lane = &e->base_lane, *next; lane; lane = next) {
+    next = lane->next;
+    advance(e, lane);
+  }
+}
+
 static void move(Engine *e) {
   lock_take(&e->gate);
   unpause(e);
   take_orders(e);
   start_due(e);
-  perform(e);
+  tell_ready(e);
+  tell_time(e);
+  if (take_ended(e)) { /* what was next in a lane is to be on its way */
+    tell_time(e);
+    take_ended(e);
+  }
+  if (e->broken) start_over(e);
   lock_give(&e->gate);
 }
 
-/* Seconds until the next request is due, at most `most`. */
+/* Seconds until a request or libcurl is due, at most `most`. */
 static double until_due(const Engine *e, double most) {
-  if (e->heap_count == 0) return most;
-  double left = e->heap[0]->start - clock_now();
+  double due = e->heap_count ? e->heap[0]->start : NEVER;
+  if (e->timer < due) due = e->timer;
+  if (e->broken && most > BROKEN_PAUSE) most = BROKEN_PAUSE;
+  if (due == NEVER) return most;
+  double left = due > 0 ? due - clock_now() : 0;
   return left < 0 ? 0 : left < most ? left : most;
 }
 
-/* Waits for the network, for what is due next, or to be woken. Rounded up, so
+/* Waits for the network, for what is due next, or to be called. Rounded up, so
    that what is due in half a millisecond is due. */
 static void wait_for_more(Engine *e, double most) {
   double left = until_due(e, most < POLL_MAX ? most : POLL_MAX);
-  struct curl_waitfd called = {e->called.out, CURL_WAIT_POLLIN, 0};
-  CURLMcode rc = curl_multi_poll(e->multi, &called, e->called.out >= 0,
-                                 (int)(left * 1000 + 0.999), NULL);
-  if (called.revents) bell_still(&e->called);
-  /* As when the host has closed descriptors that are not its own. */
-  if (rc != CURLM_OK) thread_pause(POLL_FAILED);
+  if (!watch_wait(e->watches, e->watch_count, (int)(left * 1000 + 0.999)))
+    thread_pause(POLL_FAILED); /* as when the host may open no more */
+  if (e->watches->revents) bell_still(&e->called);
 }
 
 /* Ends everything there is and leaves libcurl. What waits in a lane does not
@@ -563,8 +680,8 @@ static void run_thread(void *arg) {
   while (!is_quitting(e)) {
     e->turn_end = clock_now() + LONG_TURN;
     move(e);
-    /* What has paused goes on in the next turn; libcurl may not wake then. */
-    if (!e->paused && lie_down(e)) wait_for_more(e, POLL_MAX);
+    /* What has paused goes on in the next turn; nothing wakes it. */
+    wait_for_more(e, !e->paused && lie_down(e) ? POLL_MAX : 0);
   }
   halt(e);
   delist(e);
@@ -578,10 +695,11 @@ static void run_thread(void *arg) {
 
 bool engine_background(Engine *e) {
   lock_take(&e->lock);
-  if (!e->threaded && e->multi) {
+  if (e->called.in < 0) bell_open(&e->called);
+  if (!e->threaded && e->multi && e->called.in >= 0) {
     e->threaded = true;
     e->users++;
-    if (e->called.in < 0) bell_open(&e->called);
+    e->watches->fd = e->called.out;
     enlist(e);
     if (!thread_start(run_thread, e)) {
       e->threaded = false;
@@ -595,14 +713,12 @@ bool engine_background(Engine *e) {
 }
 
 /* Has the thread look at what was handed in. Called under the lock, which it
-   gives back: the thread, once awake, needs it at once. libcurl's own bell
-   rings sooner, for the thread could take the multi handle away. */
+   gives back: the thread, once awake, needs it at once. */
 static void wake(Engine *e) {
-  bool asleep = e->asleep, own = e->called.in >= 0;
+  bool asleep = e->asleep;
   e->asleep = false;
-  if (asleep && !own) curl_multi_wakeup(e->multi);
   lock_give(&e->lock);
-  if (asleep && own) bell_ring(&e->called);
+  if (asleep) bell_ring(&e->called);
 }
 
 /* ---- running ---- */
@@ -624,6 +740,7 @@ static void move_until_news(Engine *e, double seconds) {
   double now = clock_now(), end = now + seconds;
   e->turn_end = seconds > 0 ? 0 : now + TURN;
   if (e->raises) sigpipe_block(&mask);
+  if (seconds <= 0) wait_for_more(e, 0);
   move(e);
   while (seconds > 0 && !has_news(e)) {
     wait_for_more(e, seconds);
@@ -656,18 +773,14 @@ bool engine_run(Engine *e, double seconds) {
 }
 
 double engine_timeout(Engine *e) {
-  long ms = -1;
   lock_take(&e->lock);
   bool threaded = e->threaded; /* then what is handed in is its business */
   bool news = has_news(e) || (!threaded && e->inbox.first);
   lock_give(&e->lock);
   if (news) return 0;
   if (threaded || e->multi == NULL) return -1;
-  double due = e->heap_count ? until_due(e, POLL_MAX) : -1;
-  if (e->active == 0) return due;
-  curl_multi_timeout(e->multi, &ms);
-  double soon = ms < 0 || ms > 10 ? 0.01 : (double)ms / 1000;
-  return due >= 0 && due < soon ? due : soon;
+  if (e->active > 0) return until_due(e, ACTIVE_WAIT);
+  return e->heap_count ? until_due(e, POLL_MAX) : -1;
 }
 
 int engine_fd(Engine *e) {
@@ -774,13 +887,18 @@ Engine *engine_open(const EngineOptions *options) {
   e->base_lane.last = &e->base_lane.first;
   e->max_transfers = options->max_transfers;
   e->raises = compat_raises_sigpipe();
-  e->multi = curl_multi_init();
+  e->multi = new_multi(e);
   e->idle = calloc((size_t)e->max_transfers, sizeof *e->idle);
+  e->timer = NEVER;
   if (!wire_open(&e->wire, &options->wire) || e->multi == NULL ||
-      e->idle == NULL) {
+      e->idle == NULL || !grow_watches(e)) {
     engine_close(e);
     return NULL;
   }
+  e->watch_count = 1;
+  e->watches->fd = NO_WATCH;
+  e->watches->events = POLLIN;
+  e->watches->revents = 0;
   return e;
 }
 
@@ -852,6 +970,7 @@ static void give_up(Engine *e) {
   bell_close(&e->told);
   bell_close(&e->called);
   free(e->idle);
+  free(e->watches);
   free(e->heap);
   free(e->cancels);
   cond_free(&e->news);

@@ -56,7 +56,7 @@ bool engine_run(Engine *e, double seconds);
 /* False when there is nothing to take. */
 bool engine_take(Engine *e, Event *event);
 /* A descriptor that is readable while there is something to take; -1 without
-   a thread, or on a system that has none such. */
+   a thread. On Windows it is a socket. */
 int engine_fd(Engine *e);
 /* Seconds until engine_run has something to do; negative for never. */
 double engine_timeout(Engine *e);

@@ -60,7 +60,7 @@ static int os_rename(const char *from, const char *to) {
 
 static void os_remove(const char *path) {
   wchar_t name[1024];
-  if (!wide(path, name, 1024)) _wremove(name);
+  if (!wide(path, name, 1024)) DeleteFileW(name);
 }
 
 /* Windows has a store of its own. */

@@ -20,6 +20,8 @@
    have it. */
 #define LARGE_BODY (512 * 1024)
 #define FILE_CHUNK (256 * 1024L)
+/* The same of an answer, which is small; each transfer holds so much. */
+#define ANSWER_CHUNK 4096L
 /* A close that crosses a submit on the wire leaves it in doubt. Servers close
    idle connections after 5 s (Node's default) or more. */
 #define ONCE_IDLE_S 4L
@@ -336,11 +338,10 @@ bool easy_prepare(CURL *easy, const Wire *wire, bool keyed) {
   curl_easy_setopt(easy, CURLOPT_PREREQFUNCTION, on_start);
   SET(CURLOPT_CONNECTTIMEOUT_MS, wire->connect_ms);
   SET(CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L);
-  if (wire->http) {
-    SET(CURLOPT_PROXY, ""); /* loopback is never reached through one */
-  } else if (wire->proxy) {
-    SET(CURLOPT_PROXY, wire->proxy);
-    SET(CURLOPT_NOPROXY, ""); /* whatever the environment excepts */
+  /* Whatever the environment says, or will say. */
+  if (wire->direct || wire->proxy) {
+    SET(CURLOPT_PROXY, wire->direct ? "" : wire->proxy);
+    SET(CURLOPT_NOPROXY, "");
   }
   /* To parse libcurl's CA file costs some 20 ms, once if it has no folder
      besides, which would keep it from caching what it has parsed. To look into
@@ -361,8 +362,9 @@ bool easy_prepare(CURL *easy, const Wire *wire, bool keyed) {
     SET(CURLOPT_USERAGENT, wire->user_agent);
     SET(CURLOPT_FOLLOWLOCATION, 1L);
     SET(CURLOPT_MAXREDIRS, MAX_REDIRECTS);
-    curl_easy_setopt(easy, CURLOPT_BUFFERSIZE, FILE_CHUNK);
   }
+  curl_easy_setopt(easy, CURLOPT_BUFFERSIZE,
+                   keyed ? ANSWER_CHUNK : FILE_CHUNK);
 #undef SET
   return true;
 }

@@ -1,4 +1,5 @@
-/* Locks, threads, bells, signals and the clock, on POSIX and on Windows. */
+/* Locks, threads, bells, descriptors, signals and the clock, on POSIX and on
+   Windows. */
 #ifndef LUMA_THREAD_H
 #define LUMA_THREAD_H
 
@@ -13,6 +14,8 @@ typedef struct Bell {
 } Bell;
 
 #ifdef _WIN32
+
+#include <winsock2.h>
 
 #include <process.h>
 #include <stdlib.h>
@@ -68,11 +71,39 @@ static inline void thread_pause(double seconds) {
   Sleep((DWORD)(seconds * 1000));
 }
 
-/* Nothing that select and the like could wait for. */
-static inline void bell_open(Bell *b) { b->out = b->in = -1; }
-static inline void bell_close(Bell *b) { (void)b; }
-static inline bool bell_ring(Bell *b) { return (void)b, false; }
-static inline bool bell_still(Bell *b) { return (void)b, true; }
+/* Only sockets can be waited for: this one sends to itself. libcurl has
+   started Winsock by then. */
+static inline void bell_open(Bell *b) {
+  struct sockaddr_in at = {0};
+  int size = sizeof at;
+  u_long on = 1;
+  SOCKET s = socket(AF_INET, SOCK_DGRAM, 0);
+  at.sin_family = AF_INET;
+  at.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  bool ok = s != INVALID_SOCKET && !bind(s, (struct sockaddr *)&at, size) &&
+            !getsockname(s, (struct sockaddr *)&at, &size) &&
+            !connect(s, (struct sockaddr *)&at, size) &&
+            !ioctlsocket(s, FIONBIO, &on);
+  if (!ok && s != INVALID_SOCKET) closesocket(s);
+  b->out = b->in = ok ? (int)s : -1;
+}
+static inline void bell_close(Bell *b) {
+  if (b->out >= 0) closesocket((SOCKET)b->out);
+}
+static inline bool bell_ring(Bell *b) {
+  return send((SOCKET)b->in, "", 1, 0) == 1;
+}
+static inline bool bell_still(Bell *b) {
+  char rung;
+  return recv((SOCKET)b->out, &rung, 1, 0) == 1;
+}
+
+typedef WSAPOLLFD Watch;
+#define NO_WATCH INVALID_SOCKET
+/* Waits for one of the descriptors, at most `ms`. False when it cannot. */
+static inline bool watch_wait(Watch *w, int n, int ms) {
+  return WSAPoll(w, (ULONG)n, ms) != SOCKET_ERROR;
+}
 
 /* Windows has neither SIGPIPE nor fork. */
 typedef int SignalMask;
@@ -96,6 +127,8 @@ static inline double clock_now(void) {
 #ifdef __APPLE__
 #include <dlfcn.h>
 #endif
+#include <errno.h>
+#include <poll.h>
 #include <pthread.h>
 #ifdef __linux__
 #include <sys/eventfd.h>
@@ -228,6 +261,13 @@ static inline bool bell_ring(Bell *b) {
 static inline bool bell_still(Bell *b) {
   uint64_t rung;
   return read(b->out, &rung, sizeof rung) == sizeof rung;
+}
+
+typedef struct pollfd Watch;
+#define NO_WATCH (-1)
+/* Waits for one of the descriptors, at most `ms`. False when it cannot. */
+static inline bool watch_wait(Watch *w, int n, int ms) {
+  return poll(w, (nfds_t)n, ms) >= 0 || errno == EINTR;
 }
 
 /* A peer that has gone must not end the host: between these two SIGPIPE is

@@ -45,6 +45,17 @@ static bool add_user_agent(Wire *w) {
   return ok;
 }
 
+/* Where libcurl looks for a proxy, otherwise each time anew. */
+static bool environment_has_proxy(void) {
+  static const char *const names[] = {"https_proxy", "HTTPS_PROXY",
+                                      "all_proxy", "ALL_PROXY"};
+  for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+    const char *value = getenv(names[i]);
+    if (value && *value) return true;
+  }
+  return false;
+}
+
 bool wire_open(Wire *w, const WireOptions *o) {
   bool ok = true;
   w->base = keep(o->base, &ok);
@@ -54,6 +65,7 @@ bool wire_open(Wire *w, const WireOptions *o) {
   w->connect_ms = (long)(o->connect_timeout * 1000);
   w->max_answer = o->max_answer;
   w->http = strncmp(o->base, "http://", 7) == 0;
+  w->direct = w->http || (o->proxy == NULL && !environment_has_proxy());
   w->guarded = compat_tells_start();
   w->uncounted = w->guarded && !w->http && compat_miscounts();
   w->ca_folder = o->lean && w->ca_file == NULL && compat_ca_folder() &&

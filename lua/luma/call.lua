@@ -203,7 +203,7 @@ function call.run(client, request, opts, read)
   local pause, attempt, task = 0, 0, loop.current()
   local in_turn = task and task.line -- to rest would let the next in line be sent first
   while true do
-    if attempt > 0 or not in_turn then loop.rest() end
+    if task and (attempt > 0 or not in_turn) then loop.rest() end
     local timeout, deadline = opts.request_timeout, opts.deadline
     if deadline then timeout = math.max(0.001, math.min(timeout, deadline - core.now() - pause)) end
     local refusal = loop.refusal(client)
@@ -212,16 +212,16 @@ function call.run(client, request, opts, read)
     local response = loop.await(client.source,
       client.core:request(request.path, body, timeout, pause, paid, request.print))
     local result, err
-    loop.rest()
+    if task then loop.rest() end
     if read and response.status == 200 and not response.kind then result = read(response) end
     if not result then
       local answer = response.body and core.decode(response.body)
-      loop.rest()
+      if task then loop.rest() end
       result, err = call.read(client.dialect, request, response, answer, client.base_url, os.time)
     end
     if paid and err and err.sent ~= "no" then err.retryable = false end -- it would pay again
     attempt = attempt + 1
-    loop.rest()
+    if task then loop.rest() end
     if started then log(client, request, attempt, response, err, core.now() - started) end
     if result then return result end
     pause = retry.is_safe(err, paid) and retry.delay(opts.policy, attempt, err, client.random)

@@ -392,7 +392,7 @@ end
 
 --- For a program with an event loop: a descriptor that becomes readable when
 --- `update` has something to do. Starts the thread that makes it so.
----@return integer? fd nil with `background = false`, and on Windows
+---@return integer? fd nil with `background = false`; on Windows a socket
 function Client:fd()
   check_open(self, "fd")
   if self.options.background then self.core:background() end

@@ -44,9 +44,6 @@ local FRAME, LONG_FRAME, GROWTH = 0.00003, 0.0002, 1.02
 ---@field watch? fun(job: luma.Job, state: string, generation?: luma.Generation, progress?: number)
 ---@field line? luma.Line in which it takes up room
 
---- Coroutine -> its task. Values are weak too, for they refer to their keys,
---- and before 5.2 that alone keeps an entry for ever.
-local tasks = setmetatable({}, { __mode = "kv" })
 local busy = {} -- sources that someone waits for, a list
 local callbacks = { first = 1, last = 0 } -- to be called outside any task
 local woken = { first = 1, last = 0 } -- parked tasks, with what they waited for
@@ -110,9 +107,7 @@ end
 --- own is none, even inside a task.
 ---@return luma.Task?
 function loop.current()
-  if not running then return nil end
-  local co = coroutine.running()
-  return co and tasks[co]
+  return running and running.co == coroutine.running() and running or nil
 end
 
 --- What an error says. One that cannot even be shown must hurt nobody else.
@@ -127,13 +122,13 @@ local function fail(task, raised)
   task.failure = ok and trace or task.message
 end
 
-local function finish(task, ok, ...)
-  inside = inside - 1
-  local yielded = coroutine.status(task.co) ~= "dead"
-  if yielded and ... == WAITING then return end
-  if ok and ... == SLEEPING then task.co = nil return end
+--- What comes back from a task, to one that may be a task itself.
+local function come_back(task, outer, ok, ...)
+  running, inside = outer, inside - 1
+  if ... == WAITING then return end
+  if ... == SLEEPING then task.co = nil return end
   task.done = true
-  if yielded then
+  if coroutine.status(task.co) ~= "dead" then
     fail(task, "a job's function yielded, which only luma's calls may do in it: nobody would resume it")
   elseif ok then
     task.results = { n = select("#", ...), ... }
@@ -151,15 +146,10 @@ local function fall(task, problem)
   if task.on_done then task.on_done(task) end
 end
 
-local function come_back(outer, ...)
-  running = outer
-  return ...
-end
-
 local function go_on(task, ...)
   local outer = running
-  running = task
-  finish(task, come_back(outer, coroutine.resume(task.co, ...)))
+  running, inside = task, inside + 1
+  come_back(task, outer, coroutine.resume(task.co, ...))
 end
 
 --- Makes a task of `fields`.
@@ -172,20 +162,15 @@ end
 
 local function begin(task, fn)
   task.co = coroutine.create(fn)
-  tasks[task.co] = task
 end
 
 local function resume(task, ...)
   if task.owner and task.turn ~= turn then task.turn, moved = turn, moved + 1 end
   local sleeper, what = task.sleeper, task.parked_for
-  if not sleeper then
-    inside = inside + 1
-    return go_on(task, ...)
-  end
+  if not sleeper then return go_on(task, ...) end
   task.sleeper = nil
   local ok, problem = pcall(begin, task, sleeper) -- there may be no memory for it
   if not ok then return fall(task, problem) end
-  inside = inside + 1
   go_on(task, what, ...)
 end
 
@@ -197,7 +182,7 @@ end
 function loop.spawn(on_done, fields, fn, ...)
   local task = new_task(on_done, fields)
   begin(task, fn)
-  inside, idle = inside + 1, false
+  idle = false
   go_on(task, ...)
   return task
 end

@@ -132,7 +132,7 @@ end
 
 function types.text(value)
   if type(value) ~= "string" then return expected("a string", value) end
-  if not value:find("%S") then return "is empty" end
+  if (value:byte() or 0) <= 32 and not value:find("%S") then return "is empty" end -- the byte is soon seen
   return utf8_problem(value)
 end
 
@@ -323,8 +323,7 @@ local function index_of(rows)
 end
 
 --- Whether nothing is wrong: each value is looked at once, in any order.
-local function is_fine(rows, values)
-  local index = index_of(rows)
+local function is_fine(index, values)
   for i = 1, #index.required do
     if values[index.required[i]] == nil then return false end
   end
@@ -410,10 +409,11 @@ end
 ---@param lenient boolean
 ---@return table? params, luma.Error? err
 function schema.params(rows, values, lenient)
+  local index = index_of(rows)
   local problem, field
-  if not is_fine(rows, values) then problem, field = schema.problem(rows, values, lenient) end
+  if not is_fine(index, values) then problem, field = schema.problem(rows, values, lenient) end
   if problem then return nil, errors.new("invalid", problem, { field = field }) end
-  local params = schema.fill(rows, values)
+  local params = core.merge(index.defaults, values)
   if values.extra or lenient then
     problem, field = merge_extra(rows, values, params)
     if problem then return nil, errors.new("invalid", problem, { field = field }) end

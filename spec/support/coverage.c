@@ -1,12 +1,13 @@
 /* Counts which lines of luma's Lua files run, for spec/support/coverage.lua.
-   The module is a function: it takes a file that lists their names, one a line,
-   and a file for the counts, and counts from then on in this Lua state and in
-   every coroutine that is made in it.
+   The module is a function: it takes a file that lists their names, one a
+   line, and a file for the counts, and counts from then on in this Lua state
+   and in every coroutine that is made in it.
 
-   The counts are one row of numbers for each name, in a file that all processes
-   share as memory. So nothing has to be written at the end, and lines count of
-   programs too that are killed or out of memory. The hook takes no memory of
-   Lua's, and little time: what runs with it is to see no difference. */
+   The counts are one row of numbers for each name, in a file that all
+   processes share as memory. So nothing has to be written at the end, and
+   lines count of programs too that are killed or out of memory. The hook takes
+   no memory of Lua's, and little time: what runs with it is to see no
+   difference. */
 #define _GNU_SOURCE
 #include <fcntl.h>
 #include <lauxlib.h>

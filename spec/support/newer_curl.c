@@ -1,9 +1,9 @@
 /* Preloaded into a program, makes its libcurl worse in two ways in which newer
-   ones are. It says that it is 8.5, and counts nothing of what it sends, as that
-   does not over HTTP/2 what could not be sent at once. And nothing but the
-   network wakes it where a transfer was paused, as with 8.22: who would wait for
-   that is ended. The disk is slow, so that downloads are paused; the first time
-   is noted on stderr.
+   ones are. It says that it is 8.5, and counts nothing of what it sends, as
+   that does not over HTTP/2 what could not be sent at once. And nothing but
+   the network wakes it where a transfer was paused, as with 8.22: who would
+   wait for that is ended. The disk is slow, so that downloads are paused; the
+   first time is noted on stderr.
 
      cc -shared -fPIC -o newer_curl.so newer_curl.c -Wl,--no-as-needed -lcurl \
        -ldl
@@ -12,6 +12,7 @@
 #define CURL_DISABLE_TYPECHECK
 #include <curl/curl.h>
 #include <dlfcn.h>
+#include <poll.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -55,15 +56,14 @@ CURLcode curl_easy_pause(CURL *easy, int what) {
   return next(easy, what);
 }
 
-CURLMcode curl_multi_poll(CURLM *multi, struct curl_waitfd fds[], unsigned n,
-                          int ms, int *count) {
-  CURLMcode (*next)(CURLM *, struct curl_waitfd *, unsigned, int, int *);
-  *(void **)&next = dlsym(RTLD_NEXT, "curl_multi_poll");
+int poll(struct pollfd *fds, nfds_t n, int ms) {
+  int (*next)(struct pollfd *, nfds_t, int);
+  *(void **)&next = dlsym(RTLD_NEXT, "poll");
   if (paused && ms > 0) {
     fputs("asleep\n", stderr);
     _exit(1);
   }
-  return next(multi, fds, n, ms, count);
+  return next(fds, n, ms);
 }
 
 ssize_t write(int fd, const void *data, size_t n) {

@@ -1,7 +1,7 @@
 /* Preloaded into a program, makes its libcurl an older one, 7.68: it says so,
-   it does not know the options that came later, and each time that it moves its
-   transfers a SIGPIPE comes of it, as of a TLS library that writes to a peer
-   that has gone.
+   it does not know the options that came later, and each time that it moves
+   its transfers a SIGPIPE comes of it, as of a TLS library that writes to a
+   peer that has gone.
 
      cc -shared -fPIC -o old_curl.so old_curl.c -Wl,--no-as-needed -lcurl -ldl
      LD_PRELOAD=./old_curl.so program */
@@ -54,9 +54,12 @@ curl_version_info_data *curl_version_info(CURLversion age) {
   return &old;
 }
 
-CURLMcode curl_multi_perform(CURLM *multi, int *left) {
-  CURLMcode (*next)(CURLM *, int *);
+#undef curl_multi_socket_action
+
+CURLMcode curl_multi_socket_action(CURLM *multi, curl_socket_t fd, int what,
+                                   int *left) {
+  CURLMcode (*next)(CURLM *, curl_socket_t, int, int *);
   raise(SIGPIPE);
-  *(void **)&next = dlsym(RTLD_NEXT, "curl_multi_perform");
-  return next(multi, left);
+  *(void **)&next = dlsym(RTLD_NEXT, "curl_multi_socket_action");
+  return next(multi, fd, what, left);
 }

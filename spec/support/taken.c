@@ -1,5 +1,5 @@
-/* Preloaded into a program, renames the file TAKEN to TAKEN.gone just before it
-   is locked, as another program may that had it locked until then.
+/* Preloaded into a program, renames the file TAKEN to TAKEN.gone just before
+   it is locked, as another program may that had it locked until then.
 
      cc -shared -fPIC -o taken.so taken.c -ldl
      LD_PRELOAD=./taken.so TAKEN=clip.mp4.part program */
