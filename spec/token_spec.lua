@@ -176,6 +176,18 @@ describe("luma.token", function()
       assert.equal(elsewhere, assert(job:await(20)).path)
     end)
 
+    it("lets two resumed jobs know each where it has put the clip", function()
+      local text = save()
+      local here, there = support.path(), support.path()
+      local one = assert(client:resume(text, { path = here }))
+      local other = assert(client:resume(text, { path = there }))
+
+      local first, second = assert(one:await(20)), assert(other:await(20))
+
+      assert.same({ here, there }, { first.path, second.path })
+      assert.same({ here, there }, { one.generation.path, other.generation.path })
+    end)
+
     it("is what the resumed job is saved as, also before its first look", function()
       local text = save()
 

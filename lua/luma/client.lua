@@ -345,8 +345,8 @@ function Client:start(params, opts)
   if not checked then return nil, err end
   err = opts.path and download.check_target(opts.path)
   if err then return nil, err end
-  opts.alone, opts.queued = true, true
-  return handle.new(self, opts, job.generate, self, checked, opts)
+  opts.alone = true
+  return handle.new(self, { on_done = opts.on_done, path = opts.path, queued = true }, job.generate, self, checked, opts)
 end
 
 --- A job out of any function; the calls above yield in it instead of blocking.

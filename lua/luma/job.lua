@@ -181,7 +181,6 @@ end
 ---@class luma.Wait: luma.Look what a wait goes by
 ---@field client luma.Client
 ---@field after fun(look: luma.Wait, generation?: luma.Generation, err?: luma.Error): any, any
----@field own any whether this client submitted it, and saw it accepted
 ---@field completed_at? number clock time at which it was first seen completed
 ---@field last? boolean no further look fits in
 
@@ -209,7 +208,7 @@ local function go_on(look, found, err)
       tell(client, opts, found)
     end
     if known and known.state == "completed" then look.completed_at = look.completed_at or now end
-    local over, result, final = verdict(known, err, look.own and client.seen[look.id],
+    local over, result, final = verdict(known, err, opts.own and client.seen[look.id],
       now - (look.completed_at or now))
     if final then
       final.id, final.generation = look.id, final.generation or known
@@ -221,19 +220,20 @@ local function go_on(look, found, err)
     local pause = pause_before(look, now)
     if pause >= left then pause, look.last = left * LAST_LOOK, true end
     -- A look that is refused comes back at once, to be made an error of.
-    if look.wake and not loop.refusal(client) then return poller.look(client, look, pause) end
+    if opts.alone and not loop.refusal(client) then return poller.look(client, look, pause, go_on) end
     found, err = poller.look(client, look, pause)
   end
 end
 
---- `opts` are the call's own: the deadline is written into them. `opts.alone`
---- says that the task does nothing else; then it sleeps between looks.
+--- `opts` are the call's own: what holds until the end is written into them.
+--- `opts.alone` says that the task does nothing else; then it sleeps between
+--- looks.
 local function wait(client, id, known, opts, after)
   local start = core.now()
-  opts.deadline = start + opts.timeout
+  opts.deadline, opts.own = start + opts.timeout, known and client.seen[id]
   return go_on {
-    client = client, id = id, known = known, opts = opts, start = start, looks = 0,
-    own = known and client.seen[id], after = after, wake = opts.alone and go_on,
+    client = client, id = id, known = known, opts = opts, start = start, looks = 0, after = after,
+    task = nil, -- for which there is room then
   }
 end
 
@@ -293,7 +293,9 @@ local function finish(look, generation, err)
   local path
   path, err = job.download(client, generation, opts.path, opts)
   if not path then return nil, err end
-  generation.path = path
+  generation = core.merge(generation, { path = path }) -- others may wait for the same one
+  local task = loop.current()
+  if task.watch then task.watch(task.owner, "completed", generation, 1) end
   return generation
 end
 

@@ -159,8 +159,6 @@ end
 ---@field looks integer that were made, those in its round aside
 ---@field round? luma.Round it is part of, when that may be repeated
 ---@field task? luma.Task nil once it was told
----@field wake? fun(look: luma.Look, generation?: luma.Generation, err?: luma.Error) what the task goes
---- on with, if it has nothing else to do
 
 ---@class luma.Round looks that are made together
 ---@field looks luma.Look[]
@@ -402,13 +400,15 @@ end
 ---@param client luma.Client
 ---@param look luma.Look of this wait; the same each time
 ---@param pause number
----@return luma.Generation?, luma.Error? -- to be returned where the look has a `wake`
-function poller.look(client, look, pause)
+---@param wake? fun(look: luma.Look, generation?: luma.Generation, err?: luma.Error) what the task goes on
+--- with, if it has nothing else to do; then what this returns is to be returned by it
+---@return luma.Generation?, luma.Error?
+function poller.look(client, look, pause, wake)
   local refusal = loop.refusal(client)
   if refusal then return nil, refusal end
   look.task = loop.current()
   schedule(client, { looks = { look }, made = 0 }, core.now() + pause)
-  if look.wake then return loop.sleep(look.wake, cancelled, look) end
+  if wake then return loop.sleep(wake, cancelled, look) end
   return loop.park(cancelled, look)
 end
 
