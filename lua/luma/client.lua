@@ -346,7 +346,8 @@ function Client:start(params, opts)
   err = opts.path and download.check_target(opts.path)
   if err then return nil, err end
   opts.alone = true
-  return handle.new(self, { on_done = opts.on_done, path = opts.path, queued = true }, job.generate, self, checked, opts)
+  local fields = { on_done = opts.on_done, path = opts.path, queued = true }
+  return handle.new(self, fields, job.generate, self, checked, opts)
 end
 
 --- A job out of any function; the calls above yield in it instead of blocking.
