@@ -134,6 +134,12 @@ describe("luma.handle", function()
       assert.same({ "failed", "error", "a mistake" }, { raised.state, raised.error.kind, raised.error.message })
       assert.matches("handle_spec", raised.error.traceback)
     end)
+
+    it("that raises knows the id it was given", function()
+      local job = start(function() error "a mistake" end, { id = "a-1" })
+
+      assert.same({ "error", "maybe", "a-1" }, { job.error.kind, job.error.sent, job.error.id })
+    end)
   end)
 
   describe("on_done", function()

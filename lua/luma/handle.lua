@@ -44,10 +44,11 @@ local function error_of(self, task)
   local raised = task.raised
   if errors.is(raised) then return raised end
   local generation = self.generation
+  local id = generation and generation.id or self.id
   return errors.new("error", task.message, {
     traceback = task.failure,
-    sent = generation and "yes" or task.paid and "maybe" or "no",
-    id = generation and generation.id,
+    sent = generation and "yes" or (task.paid or id) and "maybe" or "no",
+    id = id,
     generation = generation,
   })
 end
