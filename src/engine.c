@@ -555,9 +555,12 @@ static void unpause(Engine *e) {
   Request *r = e->held.first;
   if (!e->paused) return;
   e->paused = false;
+  e->timer = 0; /* older libcurls may not say that it is time */
   while (r) {
     CURLcode rc = CURLE_OK;
-    if (r->active && !r->keyed) rc = curl_easy_pause(r->easy, CURLPAUSE_CONT);
+    bool paused = r->active && r->paused;
+    r->paused = false; /* until it is again, from within the next line */
+    if (paused) rc = curl_easy_pause(r->easy, CURLPAUSE_CONT);
     if (rc != CURLE_OK) end_active(e, r, rc);
     r = rc == CURLE_OK ? r->next : e->held.first; /* more may have ended */
   }
@@ -617,8 +620,12 @@ static double until_due(const Engine *e, double most) {
    that what is due in half a millisecond is due. */
 static void wait_for_more(Engine *e, double most) {
   double left = until_due(e, most < POLL_MAX ? most : POLL_MAX);
-  if (!watch_wait(e->watches, e->watch_count, (int)(left * 1000 + 0.999)))
-    thread_pause(POLL_FAILED); /* as when the host may open no more */
+  int count = e->broken ? 1 : e->watch_count; /* there nobody heeds them */
+  if (!watch_wait(e->watches, count, (int)(left * 1000 + 0.999))) {
+    /* As when the host may open fewer than it has: libcurl finds out. */
+    thread_pause(POLL_FAILED);
+    for (int i = 1; i < e->watch_count; i++) e->watches[i].revents = POLLERR;
+  }
   if (e->watches->revents) bell_still(&e->called);
 }
 
@@ -775,10 +782,12 @@ bool engine_run(Engine *e, double seconds) {
 double engine_timeout(Engine *e) {
   lock_take(&e->lock);
   bool threaded = e->threaded; /* then what is handed in is its business */
-  bool news = has_news(e) || (!threaded && e->inbox.first);
+  bool news =
+      has_news(e) || (!threaded && (e->inbox.first || e->cancel_count > 0));
   lock_give(&e->lock);
   if (news) return 0;
   if (threaded || e->multi == NULL) return -1;
+  if (e->paused) return 0;
   if (e->active > 0) return until_due(e, ACTIVE_WAIT);
   return e->heap_count ? until_due(e, POLL_MAX) : -1;
 }
@@ -798,7 +807,7 @@ static void on_progress(Request *r) {
   Engine *e = r->engine;
   double now = clock_now();
   if (e->turn_end > 0 && now > e->turn_end) {
-    e->paused = true;
+    e->paused = r->paused = true;
     curl_easy_pause(r->easy, CURLPAUSE_RECV); /* libcurl would read on */
   }
   if (now - r->note_time < NOTE_PAUSE) return;

@@ -86,6 +86,7 @@ typedef struct Request {
   size_t fed;                 /* bytes of the body handed to libcurl */
   bool guarded, uncounted;    /* as in Wire */
   bool begun;                 /* a connection was there to write it to */
+  bool paused;                /* until the next turn */
 
   /* How it ended. */
   const Failure *failure; /* NULL: the service answered */

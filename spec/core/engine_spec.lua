@@ -543,22 +543,46 @@ describe("luma.core, many exchanges,", function()
     end)
   end)
 
+  local function is_linux()
+    local file = io.open "/proc/self/status"
+    if file then file:close() end
+    return file ~= nil
+  end
+
   describe("a download that paused because a turn was over", function()
-    local function is_linux()
-      local file = io.open "/proc/self/status"
-      if file then file:close() end
-      return file ~= nil
-    end
+    --- More pieces than fit into a turn, in what is read at once.
+    local PIECES = {
+      at = "answer", fault = "stall", body = ("1\r\nx\r\n"):rep(40000),
+      headers = { ["Transfer-Encoding"] = "chunked",
+        ["Content-Length"] = false },
+    }
+
+    it("leaves those alone that wait for a connection", function()
+      local server = support.serve { tls = true, exchanges = { PIECES } }
+      local silent = support.serve { tls = true,
+        exchanges = { { at = "tls", fault = "stall" } } }
+      local client = support.connect(server)
+      client:fetch(server.url, support.path(), 0, 0, true)
+      for _ = 1, 3 do client:fetch(silent.url, support.path()) end
+
+      local id, ended, received
+      repeat
+        client:run(0)
+        id, ended, received = client:take()
+      until id
+      assert.is_nil(ended)
+      assert.is_true(received < 4096)
+      for _ = 1, 100 do client:run(0) end
+
+      id, ended = client:take()
+      while id and not ended do id, ended = client:take() end
+      assert.is_nil(ended)
+    end)
 
     if not is_linux() then return end -- it takes prlimit
 
     it("ends when what came meanwhile cannot be written", function()
-      -- More pieces than fit into a turn, in what is read at once.
-      local server = support.serve { {
-        at = "answer", fault = "stall", body = ("1\r\nx\r\n"):rep(40000),
-        headers = { ["Transfer-Encoding"] = "chunked",
-          ["Content-Length"] = false },
-      } }
+      local server = support.serve { PIECES }
 
       local ran = run({ "-e", [[
         local core = require "luma.core"
@@ -583,6 +607,41 @@ describe("luma.core, many exchanges,", function()
 
       assert.same({ "io\tcannot write the file: File too large\n", "" },
         { ran.out, ran.err })
+    end)
+  end)
+
+  describe("a request", function()
+    it("that is held back and cancelled has one look at once", function()
+      local client = support.connect(support.serve())
+      local id = client:request("/", nil, 0, 30)
+      client:run(0)
+      assert.is_true(client:timeout() > 20)
+
+      client:cancel(id)
+
+      assert.equal(0, client:timeout())
+    end)
+
+    if not is_linux() then return end -- it takes prlimit
+
+    it("is answered where the system refuses to wait for so many", function()
+      local server = support.serve { { wait = 0.3 } }
+
+      local ran = run({ "-e", [[
+        local core = require "luma.core"
+        local client = core.client { base = os.getenv "URL" }
+        client:request "/"
+        client:run(0)
+        os.execute "prlimit --pid $PPID --nofile=1:"
+        local stop, id, response = core.now() + 5
+        repeat
+          client:run(1)
+          id, response = client:take()
+        until response or core.now() > stop
+        print(response and response.status)
+      ]] }, { URL = server.url })
+
+      assert.same({ "200\n", "" }, { ran.out, ran.err })
     end)
   end)
 
