@@ -902,13 +902,7 @@ describe("jobs", function()
   end)
 
   describe("the engine's thread", function()
-    local function is_linux()
-      local file = io.open "/proc/self/status"
-      if file then file:close() end
-      return file ~= nil
-    end
-
-    if not is_linux() then
+    if not support.is_linux() then
       pending "needs /proc"
       return
     end

@@ -7,13 +7,7 @@ local SOON = 10 -- seconds; what hangs takes 60 at least. bench/leaving.lua has 
 
 local MOVERS = { thread = "on a thread of its own", caller = "on the caller's thread" }
 
-local function is_linux()
-  local file = io.open "/proc/self/status"
-  if file then file:close() end
-  return file ~= nil
-end
-
-if not is_linux() then return end -- it takes LD_PRELOAD and /proc
+if not support.is_linux() then return end -- it takes LD_PRELOAD and /proc
 
 describe("leaving", function()
   local stage

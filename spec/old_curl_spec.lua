@@ -3,7 +3,7 @@
 --- spec/support/old_curl.c before the system's.
 local support = require "spec.support.client"
 
-if not io.open "/proc/self/status" then return end -- it takes LD_PRELOAD
+if not support.is_linux() then return end -- it takes LD_PRELOAD
 
 describe("with an older libcurl", function()
   local library = os.tmpname()

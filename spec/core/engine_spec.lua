@@ -1,7 +1,8 @@
 local core = require "luma.core"
 local support = require "spec.support.core"
 
-local run = require "spec.support.client".run
+local clients = require "spec.support.client"
+local run, is_linux = clients.run, clients.is_linux
 
 local finish, finish_all = support.finish, support.finish_all
 
@@ -542,12 +543,6 @@ describe("luma.core, many exchanges,", function()
       assert.same({ { id, 6, 9 } }, seen.notes)
     end)
   end)
-
-  local function is_linux()
-    local file = io.open "/proc/self/status"
-    if file then file:close() end
-    return file ~= nil
-  end
 
   describe("a download that paused because a turn was over", function()
     --- More pieces than fit into a turn, in what is read at once.

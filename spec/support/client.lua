@@ -108,6 +108,14 @@ function support.run(words, environment, prefix)
   return { code = tonumber(code), out = out, err = err }
 end
 
+--- Whether this system has /proc, LD_PRELOAD and prlimit.
+---@return boolean
+function support.is_linux()
+  local file = io.open "/proc/self/status"
+  if file then file:close() end
+  return file ~= nil
+end
+
 --- What a library that stands before libcurl is compiled with.
 support.BEFORE_CURL = "-Wl,--no-as-needed $(pkg-config --cflags --libs libcurl) -ldl"
 
