@@ -311,7 +311,7 @@ describe("luma.poller", function()
       function loop.rest()
         local rounds = client.poller.rounds
         local name, request = debug.getlocal(2, 2)
-        local repeated = name == "request" and (request.print or 0) > 0 and rounds[1] == nil
+        local repeated = name == "request" and request.earlier and request.earlier.print > 0 and rounds[1] == nil
         if not repeated or cancelled or not list[40].generation then return rest() end
         cancelled = true
         loop.wake(loop.current())
@@ -336,6 +336,68 @@ describe("luma.poller", function()
       client:close()
       frames(10)
       for _, job in ipairs(list) do assert.equal("cancelled", job.state) end
+    end)
+
+    --- Jobs of which nothing new is said, and the frames until all are asked for in one request that is repeated.
+    local function start_many(n)
+      local jobs = {}
+      for i = 1, n do jobs[i] = client:start { user_prompt = "boat sandbox:state=never" } end
+      for _ = 1, 5000 do
+        client.update()
+        client.core:run(0.001)
+        local round = client.poller.rounds and not client.poller.rounds[1] and jobs[n].task.parked_for.round
+        if round and round.task and round.request.earlier.pause then return jobs end
+      end
+      error("the request is not repeated")
+    end
+
+    it("asks again without an update as long as nothing has changed", function()
+      client.options.poll_interval, client.options.poll_max = 0.02, 0.02
+      start_many(30)
+      local asked, now = count()
+      for _ = 1, 5000 do
+        now = count()
+        if now >= asked + 5 then break end
+      end
+
+      assert.is_true(now >= asked + 5)
+    end)
+
+    it("asks no more once nobody waits", function()
+      client = support.connect(server, { poll_interval = 0.02, poll_max = 0.02, background = false })
+      local jobs = start_many(30)
+      for i = 1, 29 do jobs[i]:cancel() end
+      for _ = 1, 5 do client.update() end
+      local asked = count()
+      for _ = 1, 500 do
+        client.update()
+        client.core:run(0.001)
+        if count() > asked then break end
+      end
+      assert.is_true(count() > asked)
+
+      jobs[30]:cancel()
+      for _ = 1, 500 do
+        client.update()
+        if not client.core:timeout() then break end
+      end
+
+      assert.is_nil(client.core:timeout())
+      for _, job in ipairs(jobs) do assert.equal("cancelled", job.state) end
+    end)
+
+    it("says each time what it asks to who logs it", function()
+      local logged = 0
+      client = support.connect(server, { poll_interval = 0.02, poll_max = 0.02,
+        log = function(entry) if entry.call == "query_many" then logged = logged + 1 end end })
+      for _ = 1, 30 do client:start { user_prompt = "boat sandbox:state=never" } end
+      for _ = 1, 5000 do
+        client.update()
+        client.core:run(0.001)
+        if logged >= 6 then break end
+      end
+
+      assert.is_true(logged >= 6)
     end)
 
     it("tells all of a round of which making it failed", function()

@@ -160,7 +160,15 @@ static int push_id(lua_State *L, long long id) {
   return 1;
 }
 
-/* client:request(path, body, timeout, delay, once, fingerprint) */
+static double get_number(lua_State *L, int table, const char *name) {
+  lua_getfield(L, table, name);
+  lua_Number n = lua_tonumber(L, -1);
+  luaL_argcheck(L, n >= 0, table, name); /* which NaN is not either */
+  lua_pop(L, 1);
+  return (double)n;
+}
+
+/* client:request(path, body, timeout, delay, once, earlier) */
 static int l_client_request(lua_State *L) {
   Spec s = {0};
   Engine *e = check_engine(L, 1);
@@ -171,7 +179,14 @@ static int l_client_request(lua_State *L) {
   s.delay = check_seconds(L, 5, 0);
   s.once = lua_toboolean(L, 6);
   s.compare = !lua_isnoneornil(L, 7);
-  s.earlier = s.compare ? luaL_checknumber(L, 7) : 0;
+  if (s.compare) {
+    luaL_checktype(L, 7, LUA_TTABLE);
+    s.earlier = get_number(L, 7, "print");
+    s.pause = get_number(L, 7, "pause");
+    s.growth = get_number(L, 7, "growth");
+    s.most = get_number(L, 7, "most");
+    s.stop = get_number(L, 7, "stop");
+  }
   luaL_argcheck(L, *s.path == '/', 2, "the path must begin with a slash");
   luaL_argcheck(L, !strchr(s.path, ' '), 2, "the path contains a space");
   return push_id(L, engine_send(e, &s));
@@ -292,6 +307,7 @@ static void push_response(lua_State *L, const Request *r) {
   if (r->status) set_whole(L, "status", r->status);
   if (r->status) set_buffer(L, "head", &r->head);
   if (r->print > 0) set_number(L, "fingerprint", r->print);
+  if (r->repeats > 0) set_whole(L, "repeats", r->repeats);
   if (r->status && (r->print == 0 || r->print != r->earlier))
     set_buffer(L, "body", &r->answer);
   if (r->failure) set_failure(L, r);

@@ -456,14 +456,17 @@ static void make_due(Engine *e, Request *r) {
 
 /* ---- what engine_run does ---- */
 
+/* Until it is due. */
+static void hold_back(Engine *e, Request *r) {
+  if (heap_add(e, r)) return;
+  request_fail(r, &failure_memory);
+  put_out(e, r);
+}
+
 static void take_in(Engine *e, Request *r) {
   list_add(&e->held, r);
-  if (r->start == 0) {
-    make_due(e, r);
-  } else if (!heap_add(e, r)) {
-    request_fail(r, &failure_memory);
-    put_out(e, r);
-  }
+  if (r->start == 0) make_due(e, r);
+  else hold_back(e, r);
 }
 
 static void cancel_held(Engine *e, long long id) {
@@ -505,7 +508,12 @@ static void start_due(Engine *e) {
 static void end_active(Engine *e, Request *r, CURLcode rc) {
   Lane *lane = r->lane;
   leave_curl(e, r, rc, NULL);
-  put_out(e, r);
+  if (request_again(r)) {
+    r->lane = NULL;
+    hold_back(e, r);
+  } else {
+    put_out(e, r);
+  }
   advance(e, lane);
 }
 

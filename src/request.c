@@ -280,6 +280,10 @@ Request *request_new(const Wire *wire, const Spec *spec) {
   r->watch = spec->watch;
   r->compare = spec->compare;
   r->earlier = spec->earlier;
+  r->pause = spec->pause;
+  r->growth = spec->growth;
+  r->most = spec->most;
+  r->stop = spec->stop;
   r->timeout_ms = round_up(spec->timeout * 1000);
   r->stall_s = round_up(spec->stall);
   r->offset = spec->offset;
@@ -314,6 +318,12 @@ Request *request_new(const Wire *wire, const Spec *spec) {
   return r;
 }
 
+static void buffer_drop(Buffer *b) {
+  free(b->data);
+  b->data = NULL;
+  b->len = b->cap = 0;
+}
+
 void request_free(Request *r) {
   curl_slist_free_all(r->headers);
   file_close(&r->file, false);
@@ -321,8 +331,8 @@ void request_free(Request *r) {
   free(r->url);
   free(r->body);
   free(r->validator);
-  free(r->head.data);
-  free(r->answer.data);
+  buffer_drop(&r->head);
+  buffer_drop(&r->answer);
   free(r);
 }
 
@@ -508,6 +518,25 @@ void request_end(Request *r, CURLcode rc) {
         fingerprint(r->answer.data ? r->answer.data : "", r->answer.len);
   if (r->file.path) end_file(r);
   let_go(r);
+}
+
+bool request_again(Request *r) {
+  if (r->pause == 0 || r->print == 0 || r->print != r->earlier) return false;
+  double start = clock_now() + r->pause, left = r->stop - start;
+  if (left <= 0) return false;
+  if (left * 1000 < (double)r->timeout_ms) r->timeout_ms = round_up(left * 1000);
+  r->start = start;
+  r->pause *= r->growth;
+  if (r->pause > r->most) r->pause = r->most;
+  r->repeats++;
+  buffer_drop(&r->head);
+  buffer_drop(&r->answer);
+  r->head_whole = r->begun = false;
+  r->fed = 0;
+  r->status = 0;
+  r->sent = SENT_NO;
+  r->print = 0;
+  return true;
 }
 
 void request_fail(Request *r, const Failure *failure) {

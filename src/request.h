@@ -43,6 +43,10 @@ typedef struct Spec {
   bool once;      /* costs money: only on a connection that is surely open */
   bool compare;   /* with an earlier answer, which had this fingerprint */
   double earlier; /* 0: there was none */
+  /* While the answer is that one it is sent again after `pause` seconds, which
+     grow by this factor each time, to `most`, if that is before the clock time
+     `stop`. No pause: it is sent once. */
+  double pause, growth, most, stop;
   /* The rest is for keyless ones. */
   const char *file;      /* where the answer's body goes */
   long long offset;      /* bytes of it that an earlier attempt left */
@@ -58,9 +62,10 @@ typedef struct Request {
   char *url;
   bool keyed, once, watch, compare;
   double earlier;
+  double growth, most, stop; /* as in Spec */
   char *body;
   size_t body_len;
-  long timeout_ms, stall_s;
+  long stall_s;
   char *validator;
   long long offset;
   File file; /* file.path is NULL when the body is kept in memory */
@@ -87,6 +92,10 @@ typedef struct Request {
   bool guarded, uncounted;    /* as in Wire */
   bool begun;                 /* a connection was there to write it to */
   bool paused;                /* until the next turn */
+
+  /* From one time that it is sent to the next. */
+  double pause;
+  long timeout_ms, repeats;
 
   /* How it ended. */
   const Failure *failure; /* NULL: the service answered */
@@ -119,6 +128,9 @@ void request_end(Request *r, CURLcode rc);
 void request_mask(Request *r, const Wire *wire);
 /* The same as request_end for one that ended without libcurl. */
 void request_fail(Request *r, const Failure *failure);
+/* Whether it is to be sent again. Then it is as before it began, and `start` is
+   set. */
+bool request_again(Request *r);
 /* Accepts what request_new half built. Must not be on any list. */
 void request_free(Request *r);
 

@@ -210,7 +210,7 @@ function call.run(client, request, opts, read)
     if refusal then return nil, refusal end
     local started = client.options.log and core.now() + pause
     local response = loop.await(client.source,
-      client.core:request(request.path, body, timeout, pause, paid, request.print))
+      client.core:request(request.path, body, timeout, pause, paid, request.earlier))
     local result, err
     if task then loop.rest() end
     if read and response.status == 200 and not response.kind then result = read(response) end

@@ -23,8 +23,13 @@ local function expected(generation, elapsed)
   if progress and progress > 0 and progress < 1 then return elapsed * (1 - progress) / progress end
 end
 
+--- A quarter of a pause is left to chance.
+local function vary(pause, random)
+  return pause * (0.75 + 0.25 * random())
+end
+
 --- Seconds until the next look: growing, or half of what the service expects,
---- within the two limits, and a quarter of it left to chance.
+--- within the two limits.
 ---@param policy { poll_interval: number, poll_max: number }
 ---@param looks integer that were made
 ---@param generation? luma.Generation as last seen
@@ -35,7 +40,7 @@ function poller.pause(policy, looks, generation, elapsed, random)
   local guess = expected(generation, elapsed)
   local pause = guess and guess / 2 or policy.poll_interval * GROWTH ^ looks
   pause = math.max(policy.poll_interval, math.min(policy.poll_max, pause))
-  return pause * (0.75 + 0.25 * random())
+  return vary(pause, random)
 end
 
 -- ---- asking for several ----
@@ -156,17 +161,19 @@ end
 ---@field known? luma.Generation as it was seen last
 ---@field opts table of its wait, with the deadline
 ---@field start number clock time at which the wait began
----@field looks integer that were made, those in its round aside
----@field round? luma.Round it is part of, when that may be repeated
+---@field looks integer that were made
+---@field round? luma.Round it is part of, when that is made again
 ---@field task? luma.Task nil once it was told
 
 ---@class luma.Round looks that are made together
 ---@field looks luma.Look[]
 ---@field due number clock time
----@field made integer times that it was made and nothing had changed
+---@field waiting? integer of the looks, those who still wait, when it is made again
 ---@field ids? string[] of those
----@field request? luma.Call that is sent each time, if it may be repeated as it is
+---@field request? luma.Call that is sent each time, if it may be sent again as it is
 ---@field print? number fingerprint of the answer to that
+---@field task? luma.Task while that is under way
+---@field repeats integer answers to it that said nothing new
 ---@field again? luma.Round while that is made of the looks that were told nothing
 
 -- The rounds to come are a heap: the one that is due first is the first.
@@ -229,28 +236,24 @@ local function schedule(client, round, due)
   end
 end
 
+--- One look less in a round. To those that are left another request belongs,
+--- but one that is under way may stay until there is none.
+local function drop(round)
+  round.request, round.waiting = nil, round.waiting - 1
+  if round.waiting == 0 and round.task then loop.cancel(round.task) end
+end
+
 --- Wakes who waits, unless the wait was cancelled.
 local function tell(look, generation, err)
-  local task = look.task
-  look.task, look.known = nil, generation or look.known
-  if look.round then look.round.request, look.round = nil, nil end
+  local task, round = look.task, look.round
+  look.task, look.known, look.round = nil, generation or look.known, nil
   if task then loop.wake(task, generation, err) end
+  if round then drop(round) end
 end
 
 --- Seconds until the next look, as who waits would have it.
 local function pause_of(client, look, looks, now)
   return poller.pause(look.opts, looks, look.known, now - look.start, client.random)
-end
-
---- The same round again, of which nothing has changed, without a word to those
---- who wait. Not if it may be the last look of one.
-local function repeat_round(client, round)
-  local first, now = round.looks[1], core.now()
-  local due = now + pause_of(client, first, first.looks + round.made + 1, now)
-  if not round.request or client.closed or due >= first.opts.deadline then return false end
-  round.made = round.made + 1
-  schedule(client, round, due)
-  return true
 end
 
 --- When to look again, without a word to who waits; nil if it is to be told.
@@ -272,16 +275,17 @@ end
 local function tell_all(client, round, found, err)
   local alone, due = {}, math.huge
   local many = 2 * #round.looks >= CHUNK -- or it is not worth it
-  local again = { looks = {}, made = 0, ids = round.ids, request = round.request, print = round.print }
+  local again = { looks = {}, waiting = 0, repeats = 0, ids = round.ids, request = round.request, print = round.print }
   round.again = again
   for _, look in ipairs(round.looks) do
     local generation = found == SAME and look.known or found and found[look.id]
-    look.looks = look.looks + round.made + 1
+    look.looks = look.looks + round.repeats + 1
     local at = many and generation and stays(client, look, generation)
     if err then -- one each: the wait writes its id into it
       tell(look, nil, errors.new(err.kind, err.message, err))
     elseif at then
       again.looks[#again.looks + 1], look.round, due = look, again, math.min(due, at)
+      again.waiting = again.waiting + 1
       if not is_alike(look, again.looks[1]) then again.request = nil end
     elseif generation then
       tell(look, generation)
@@ -302,6 +306,21 @@ local function tell_all(client, round, found, err)
   loop.all(alone)
 end
 
+--- What the answer to a round that is made again is compared with. As long as
+--- nothing changes the core asks alone, without a word to those who wait; what
+--- is logged is said each time.
+local function earlier(client, round)
+  local first, now = round.looks[1], core.now()
+  local opts = first.opts
+  return {
+    print = round.print,
+    pause = not client.options.log and pause_of(client, first, first.looks + 1, now) or nil,
+    growth = GROWTH,
+    most = vary(opts.poll_max, client.random),
+    stop = opts.deadline,
+  }
+end
+
 --- Inside a task: asks for all of a round.
 local function ask(client, round)
   local ids, opts = round.ids or {}, round.looks[1].opts
@@ -310,14 +329,16 @@ local function ask(client, round)
   end
   if is_for_each(client, ids) then return {} end
   local function read(response)
-    round.print = response.fingerprint
+    round.print, round.repeats = response.fingerprint, response.repeats or 0
     if not response.body then return SAME end
     return read_items(client, response.body)
   end
   local request = round.request or client.dialect.query_many(ids)
-  round.ids, round.request = ids, request -- unless someone cancels meanwhile
-  request.print = round.print or 0
-  return ask_together(client, ids, opts, request, read)
+  request.earlier = round.request and earlier(client, round) or { print = 0 }
+  round.ids, round.request, round.task = ids, request, loop.current() -- unless someone cancels meanwhile
+  local found, err = ask_together(client, ids, opts, request, read)
+  round.task = nil
+  return found, err
 end
 
 --- The task of one round.
@@ -325,7 +346,7 @@ local function make(client, round)
   loop.rest()
   local found, err = ask(client, round)
   loop.rest()
-  if found ~= SAME or not repeat_round(client, round) then tell_all(client, round, found, err) end
+  tell_all(client, round, found, err)
 end
 
 --- The task of a round has ended. If it failed nobody is left waiting.
@@ -348,7 +369,7 @@ local function take_due(rounds, by)
   local looks, from = {}, first
   repeat
     for _, look in ipairs(from.looks) do
-      look.round, look.looks = nil, look.looks + from.made
+      look.round = nil
       if look.task then looks[#looks + 1] = look end
       if look.task and look.opts.deadline < looks[1].opts.deadline then
         looks[1], looks[#looks] = look, looks[1]
@@ -358,7 +379,7 @@ local function take_due(rounds, by)
     from = rounds[1]
     from = from and from.due <= by and #from.looks + #looks <= CHUNK and take(rounds)
   until not from
-  return { looks = looks, made = 0 }
+  return { looks = looks, repeats = 0 }
 end
 
 local function sleep(client, seconds)
@@ -407,7 +428,7 @@ function poller.look(client, look, pause, wake)
   local refusal = loop.refusal(client)
   if refusal then return nil, refusal end
   look.task = loop.current()
-  schedule(client, { looks = { look }, made = 0 }, core.now() + pause)
+  schedule(client, { looks = { look } }, core.now() + pause)
   if wake then return loop.sleep(wake, cancelled, look) end
   return loop.park(cancelled, look)
 end

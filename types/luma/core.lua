@@ -122,9 +122,19 @@ local Client = {} -- luacheck: ignore 241
 ---@param timeout? number seconds the exchange may take once it is its turn; default 0, no limit
 ---@param delay? number seconds before it may start; default 0
 ---@param once? boolean it costs money: only on a connection that was used in the last 4 seconds, or a new one
----@param fingerprint? number of the last answer, or 0: a good answer that has it comes without its body
+---@param earlier? luma.core.Earlier what a good answer is compared with
 ---@return integer id
-function Client:request(path, body, timeout, delay, once, fingerprint) end
+function Client:request(path, body, timeout, delay, once, earlier) end
+
+--- An answer that there was. One that is the same comes without its body; with
+--- `pause` the request is then sent again and again, and ends with an answer
+--- that is another one.
+---@class luma.core.Earlier
+---@field print number its fingerprint, or 0 if there was none
+---@field pause? number seconds until it is sent again; without it it is sent once
+---@field growth? number factor by which the pause grows each time
+---@field most? number seconds to which it grows
+---@field stop? number clock time from which on it is not sent again
 
 --- Downloads a URL to a file, without the client's headers, following up to
 --- five redirects; to https alone unless the base is http. Bytes go to
@@ -202,6 +212,7 @@ function Client:close() end
 ---@field head? string the status line and header lines of that answer, as they came
 ---@field body? string its body, or what came of it; empty if it went to the file; nil if it is the same as before
 ---@field fingerprint? number of the body of a good answer, where the request asked for it
+---@field repeats? integer times that the request was sent again and answered the same, if any
 ---@field kind? luma.Kind why there is no whole answer: network, timeout, protocol, cancelled, io or invalid
 ---@field message? string a sentence, with `kind`
 ---@field sent? luma.Sent with `kind`; without it an answer came, so the service has it

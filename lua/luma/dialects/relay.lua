@@ -34,7 +34,7 @@ relay.base_url = "https://www.anyapi.vip"
 ---@field body? table
 ---@field id? string what is asked for
 ---@field text? string the body as JSON, once it was sent
----@field print? number what is asked for again: fingerprint of the last answer, or 0
+---@field earlier? luma.core.Earlier what is asked for again: the last answer
 
 -- ---- requests ----
 
