@@ -10,7 +10,7 @@ local SLICE = 0.25 -- seconds; how long an interrupt (Ctrl-C) may go unseen
 local SHARED_SLICE = 0.005 -- seconds; with several clients under way
 -- Seconds that update() may take up, but for the last thing it does: at first,
 -- and when there has been something to do in frame after frame.
-local FRAME, LONG_FRAME, GROWTH = 0.00003, 0.0002, 1.02
+local FRAME, LONG_FRAME, GROWTH = 0.000015, 0.0002, 1.04
 
 ---@class luma.Source where responses come from: one client's core
 ---@field core luma.core.Client
@@ -45,8 +45,8 @@ local FRAME, LONG_FRAME, GROWTH = 0.00003, 0.0002, 1.02
 ---@field line? luma.Line in which it takes up room
 
 local busy = {} -- sources that someone waits for, a list
-local callbacks = { first = 1, last = 0 } -- to be called outside any task
-local woken = { first = 1, last = 0 } -- parked tasks, with what they waited for
+local callbacks = { first = 1, last = 0 } -- to be called outside any task; see loop.defer
+local woken = { first = 1, last = 0 } -- parked tasks, each with two values that they waited for
 local forks = core.forks() -- between the first process and this one
 local depth = 0 -- of callbacks that run now
 local turn = 0 -- of update()
@@ -76,15 +76,20 @@ local function forget_queues()
   return true
 end
 
-local function push(queue, head, ...)
+local function push(queue, entry)
   forget_queues()
   queued, idle = true, false
-  queue[queue.last + 1] = { head = head, n = select("#", ...), ... }
+  queue[queue.last + 1] = entry
   queue.last = queue.last + 1 -- now that there was memory for it
 end
 
 local function is_empty(queue)
   return queue.first > queue.last
+end
+
+--- Whether that clock time, if there is one, is over.
+local function is_past(time)
+  return time and core.now() > time
 end
 
 --- Hands each entry to `fn`, those added meanwhile too; past the clock time
@@ -95,8 +100,8 @@ local function work_off(queue, fn, stop)
     local entry = queue[queue.first]
     queue[queue.first] = nil
     queue.first = queue.first + 1
-    fn(entry.head, unpack(entry, 1, entry.n))
-    if stop and core.now() > stop then return end
+    fn(entry)
+    if is_past(stop) then return end
   end
   queue.first, queue.last = 1, 0
 end
@@ -164,14 +169,18 @@ local function begin(task, fn)
   task.co = coroutine.create(fn)
 end
 
-local function resume(task, ...)
+local function resume(task, value, problem)
   if task.owner and task.turn ~= turn then task.turn, moved = turn, moved + 1 end
   local sleeper, what = task.sleeper, task.parked_for
-  if not sleeper then return go_on(task, ...) end
+  if not sleeper then return go_on(task, value, problem) end
   task.sleeper = nil
-  local ok, problem = pcall(begin, task, sleeper) -- there may be no memory for it
-  if not ok then return fall(task, problem) end
-  go_on(task, what, ...)
+  local ok, message = pcall(begin, task, sleeper) -- there may be no memory for it
+  if not ok then return fall(task, message) end
+  go_on(task, what, value, problem)
+end
+
+local function rouse(entry)
+  resume(entry[1], entry[2], entry[3])
 end
 
 --- Starts a task. It runs until it first waits before this returns.
@@ -229,8 +238,10 @@ end
 
 --- Has a parked task go on when the loop turns. Whoever wakes it does so once.
 ---@param task luma.Task
-function loop.wake(task, ...)
-  push(woken, task, ...)
+---@param value? any what `park` returns there, and
+---@param problem? any
+function loop.wake(task, value, problem)
+  push(woken, { task, value, problem })
   task.on_cancel = nil
 end
 
@@ -241,7 +252,7 @@ function loop.rest()
   local task = loop.current()
   if not task then return end
   loop.wake(task)
-  loop.park()
+  coroutine.yield(WAITING)
 end
 
 --- Inside a task: runs the functions at the same time, each as a task, until
@@ -358,8 +369,7 @@ local function deliver(source, id, response, received, total)
     leave(source, id)
     return
   end
-  local late = turn_end and core.now() > turn_end
-  local waits = late and pcall(loop.wake, task, response) -- without memory it goes on at once
+  local waits = is_past(turn_end) and pcall(loop.wake, task, response) -- without memory it goes on at once
   leave(source, id)
   task.request, task.on_note = nil, nil
   if not waits then resume(task, response) end
@@ -390,7 +400,7 @@ local function drain(source, stop)
     local id, response, received, total = source.core:take()
     if not id then return end
     deliver(source, id, response, received, total)
-  until stop and core.now() > stop
+  until is_past(stop)
 end
 
 --- Ends all that waits for a source whose core was closed. What the core could
@@ -414,7 +424,7 @@ function loop.close(source)
     give(id, { kind = "cancelled", message = "the client was closed", lasting = true, sent = "maybe" })
     id = next(source.waiting)
   end
-  work_off(woken, resume)
+  work_off(woken, rouse)
   if failure then error(failure, 0) end
 end
 
@@ -425,20 +435,19 @@ end
 ---@param report fun(message: string)
 ---@param fn function
 function loop.defer(report, fn, ...)
-  push(callbacks, fn, report, ...)
+  push(callbacks, { fn = fn, report = report, n = select("#", ...), ... })
 end
 
 local function traceback(err)
   return debug.traceback(text_of(err), 2)
 end
 
-local function call_back(fn, report, ...)
-  local n, args = select("#", ...), { ... }
+local function call_back(entry)
   depth = depth + 1
-  local ok, message = xpcall(function() fn(unpack(args, 1, n)) end, traceback)
+  local ok, message = xpcall(function() entry.fn(unpack(entry, 1, entry.n)) end, traceback)
   depth = depth - 1
   if ok then return end
-  ok, message = pcall(report, message)
+  ok, message = pcall(entry.report, message)
   if not ok then io.stderr:write("luma: on_error failed: ", tostring(message), "\n") end
 end
 
@@ -452,22 +461,24 @@ end
 
 --- Moves everything once; waits up to `seconds` for something to happen. With
 --- `budget`, seconds too, what would take longer is left for the next turn.
+--- Whoever has moved one of the sources already says which.
 ---@param seconds number
 ---@param budget? number
-function loop.step(seconds, budget)
+---@param ready? integer
+function loop.step(seconds, budget, ready)
   local stop = budget and core.now() + budget
   turn_end = stop
   if queued then seconds = 0 end
   -- What an earlier turn had no time for comes first. However slow the machine
   -- is, each turn does something.
   local worked = budget and not is_empty(woken)
-  if worked then work_off(woken, resume, stop) end
-  local function is_over() return worked and stop and core.now() > stop end
+  if worked then work_off(woken, rouse, stop) end
   if busy[2] then seconds = math.min(seconds, SHARED_SLICE) end
-  local i = 1
-  while busy[i] and not is_over() do
+  local i = ready or 1
+  while busy[i] and not (worked and is_past(stop)) do
     local source = busy[i]
-    if source.core:run(seconds) then
+    if i == ready or source.core:run(seconds) then
+      ready = nil
       drain(source, stop)
       worked = true
     end
@@ -478,20 +489,20 @@ function loop.step(seconds, budget)
     for _ = 2, i do table.insert(busy, table.remove(busy, 1)) end
   end
   if queued then
-    if not (is_empty(woken) or is_over()) then work_off(woken, resume, stop) end
+    if not (is_empty(woken) or worked and is_past(stop)) then work_off(woken, rouse, stop) end
     if not is_empty(callbacks) then work_off(callbacks, call_back, stop) end
     queued = loop.is_due()
   end
   turn_end = nil
 end
 
---- Whether a turn would find something. Asked in each frame.
-local function has_news()
-  if queued then return true end
+--- Moves the sources up to the first with something to take, and says which
+--- that is.
+---@return integer?
+local function find_ready()
   for i = 1, #busy do
-    if busy[i].core:run(0) then return true end
+    if busy[i].core:run(0) then return i end
   end
-  return false
 end
 
 --- One turn that never waits, for a program with a loop of its own.
@@ -500,12 +511,13 @@ function loop.update()
   if idle then return 0 end
   if depth > 0 then errors.misuse("luma.update: called inside a callback") end
   if inside > 0 and loop.current() then errors.misuse("luma.update: called inside a job") end
-  if not has_news() then
+  local ready = not queued and find_ready() or nil
+  if not (ready or queued) then
     idle, frame = not busy[1] and inside == 0, FRAME
     return 0
   end
   turn, moved = turn + 1, 0
-  loop.step(0, frame)
+  loop.step(0, frame, ready)
   frame = math.min(frame * GROWTH, LONG_FRAME)
   return moved
 end
