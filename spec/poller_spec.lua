@@ -344,51 +344,126 @@ describe("luma.poller", function()
       for _, job in ipairs(list) do assert.equal("cancelled", job.state) end
     end)
 
-    --- Jobs of which nothing new is said, and the frames until all are asked for in one request that is repeated.
-    local function start_many(n)
-      local jobs = {}
-      for i = 1, n do jobs[i] = client:start { user_prompt = "boat sandbox:state=never" } end
+    --- Whether the core asks for this job's generation alone, and again and again.
+    local function is_held(job)
+      local look = job.task.parked_for
+      local round = look and look.round
+      return round and round.task and round.task.request and round.request.earlier.print ~= 0 and round
+    end
+
+    --- Frames until it is so.
+    local function play_until(is_so)
       for _ = 1, 5000 do
         client.update()
         client.core:run(0.001)
-        local round = client.poller.rounds and not client.poller.rounds[1] and jobs[n].task.parked_for.round
-        if round and round.task and round.task.request and round.request.earlier.pause then return jobs end
+        if is_so() then return end
       end
-      error("the request is not repeated")
+      error("it does not come to that", 2)
     end
 
-    it("asks again without an update as long as nothing has changed", function()
+    local function are_held(jobs)
+      for _, job in ipairs(jobs) do
+        if not is_held(job) then return false end
+      end
+      return true
+    end
+
+    local function start_many(n, opts)
+      local jobs = {}
+      for i = 1, n do jobs[i] = client:start({ user_prompt = "boat sandbox:state=never" }, opts) end
+      return jobs
+    end
+
+    --- Until the service was asked that often.
+    local function await_queries(n)
+      for _ = 1, 20000 do
+        local tasks, gets = count()
+        if tasks + gets >= n then return end
+      end
+      error("nobody asks", 2)
+    end
+
+    for _, n in ipairs { 1, 2, 30 } do
+      it(("asks for %d again without an update as long as nothing has changed"):format(n), function()
+        client.options.poll_interval, client.options.poll_max = UNHURRIED, UNHURRIED
+        local jobs = start_many(n)
+        play_until(function() return are_held(jobs) end)
+        local tasks, gets = count()
+
+        await_queries(tasks + gets + 5)
+      end)
+    end
+
+    it("asks for each again where there is no query for several", function()
+      server:reset { polls = 1, batch_shape = "missing" }
       client.options.poll_interval, client.options.poll_max = UNHURRIED, UNHURRIED
-      start_many(30)
-      local asked, now = count()
-      for _ = 1, 5000 do
-        now = count()
-        if now >= asked + 5 then break end
+      local jobs = start_many(3)
+
+      play_until(function() return are_held(jobs) end)
+
+      assert.is_true(client.lacks_batch)
+      assert.are_not.equal(is_held(jobs[1]), is_held(jobs[2]))
+    end)
+
+    it("hears at once of what changes after many that were the same", function()
+      client.options.poll_interval, client.options.poll_max = UNHURRIED, UNHURRIED
+      local target = assert(client:submit { user_prompt = "boat sandbox:polls=9" })
+      local job = client:spawn(client.wait, client, target)
+
+      play_until(function() return job:done() end)
+
+      assert.equal("completed", job.generation.state)
+    end)
+
+    it("puts those together that begin one after the other", function()
+      client.options.poll_interval, client.options.poll_max = UNHURRIED, UNHURRIED
+      local jobs = {}
+      for i = 1, 4 do
+        jobs[i] = client:start { user_prompt = "boat sandbox:state=never" }
+        play_until(function() return is_held(jobs[i]) end)
       end
 
-      assert.is_true(now >= asked + 5)
+      play_until(function() return are_held(jobs) and #is_held(jobs[1]).looks == 4 end)
+    end)
+
+    it("sees those through that were put together", function()
+      client.options.poll_interval, client.options.poll_max = UNHURRIED, UNHURRIED
+      local jobs = start_many(2)
+      for i = 1, 3 do
+        play_until(function() return is_held(jobs[1]) and is_held(jobs[2]) end)
+        jobs[#jobs + 1] = client:start { user_prompt = "boat sandbox:polls=" .. 2 * i }
+      end
+
+      play_until(function() return jobs[3]:done() and jobs[4]:done() and jobs[5]:done() end)
+
+      for i, state in ipairs { "processing", "processing", "completed", "completed", "completed" } do
+        assert.equal(state, jobs[i].generation.state)
+      end
+    end)
+
+    it("tells of each look who wants to hear of each", function()
+      client.options.poll_interval, client.options.poll_max = UNHURRIED, UNHURRIED
+      local heard = 0
+      start_many(1, { on_update = function() heard = heard + 1 end })
+
+      play_until(function() return heard >= 5 end)
     end)
 
     it("asks no more once nobody waits", function()
       client = support.connect(server, { poll_interval = UNHURRIED, poll_max = UNHURRIED, background = false })
       local jobs = start_many(30)
+      play_until(function() return are_held(jobs) end)
       for i = 1, 29 do jobs[i]:cancel() end
       for _ = 1, 5 do client.update() end
-      local asked = count()
-      for _ = 1, 500 do
-        client.update()
-        client.core:run(0.001)
-        if count() > asked then break end
-      end
-      assert.is_true(count() > asked)
+      local tasks, gets = count()
+      play_until(function()
+        local tasks_now, gets_now = count()
+        return tasks_now + gets_now > tasks + gets
+      end)
 
       jobs[30]:cancel()
-      for _ = 1, 500 do
-        client.update()
-        if not client.core:timeout() then break end
-      end
+      play_until(function() return not client.core:timeout() end)
 
-      assert.is_nil(client.core:timeout())
       for _, job in ipairs(jobs) do assert.equal("cancelled", job.state) end
     end)
 

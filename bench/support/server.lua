@@ -22,7 +22,7 @@ local ready, ca_path = arg[1], arg[2]
 -- ---- what it answers ----
 
 -- As relays answer: most of it says nothing yet.
-local ITEM = '{"id":"%s","state":"dreaming","created_at":"2025-01-02T03:04:05.678Z",'
+local ITEM = '{"id":"%s","state":"%s","created_at":"2025-01-02T03:04:05.678Z",'
   .. '"prompt":"a paper boat on a river at dawn, seen from the bank, soft light, slow camera",'
   .. '"model":"ray-2","request":{"prompt":"a paper boat on a river at dawn","resolution":"720p",'
   .. '"duration":"5s","aspect_ratio":"16:9"},"video":null,"video_raw":null,"thumbnail":null,'
@@ -35,14 +35,14 @@ local function answer(method, path, body)
   if path == "/luma/tasks" then
     cqueues.sleep(BATCH_PAUSE)
     local items = {}
-    for i, id in ipairs(cjson.decode(body).ids) do items[i] = ITEM:format(id) end
+    for i, id in ipairs(cjson.decode(body).ids) do items[i] = ITEM:format(id, "dreaming") end
     return "[" .. table.concat(items, ",") .. "]"
   end
   if method == "POST" then
     submits = submits + 1
-    return ITEM:format(("%08x-0000-4000-8000-000000000000"):format(submits))
+    return ITEM:format(("%08x-0000-4000-8000-000000000000"):format(submits), "pending")
   end
-  return ITEM:format(path:match("[^/]*$"))
+  return ITEM:format(path:match("[^/]*$"), "dreaming")
 end
 
 -- ---- HTTP ----

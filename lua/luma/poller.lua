@@ -129,9 +129,9 @@ local function ask_together(client, ids, opts, request, read)
   return found, problem
 end
 
---- Whether these are to be asked for one by one.
-local function is_for_each(client, ids)
-  return #ids == 1 or client.lacks_batch or not client.dialect.query_many
+--- Whether each is to be asked for by itself.
+local function is_for_each(client)
+  return client.lacks_batch or not client.dialect.query_many
 end
 
 --- Inside a task: generations in the order of `ids`, `false` where the service
@@ -146,7 +146,7 @@ function poller.get_many(client, ids, opts)
     local chunk = {}
     for i = first, math.min(first + CHUNK - 1, #ids) do chunk[#chunk + 1] = ids[i] end
     local found, err
-    if is_for_each(client, chunk) then found, err = ask_each(client, chunk, opts)
+    if #chunk == 1 or is_for_each(client) then found, err = ask_each(client, chunk, opts)
     else found, err = ask_together(client, chunk, opts, client.dialect.query_many(chunk)) end
     if not found then return nil, err end
     for i, id in ipairs(chunk) do results[first + i - 1] = found[id] or false end
@@ -159,18 +159,18 @@ end
 ---@class luma.Look what one task waits for, again and again
 ---@field id string
 ---@field known? luma.Generation as it was seen last
+---@field print? number fingerprint of the answer that said so, if it was asked for by itself
 ---@field opts table of its wait, with the deadline
 ---@field start number clock time at which the wait began
 ---@field looks integer that were made
----@field round? luma.Round it is part of, when that is made again
+---@field round? luma.Round it is part of
 ---@field task? luma.Task nil once it was told
 
 ---@class luma.Round looks that are made together
----@field looks luma.Look[]
+---@field looks luma.Look[] the first is the one with the nearest deadline
 ---@field due number clock time
----@field waiting? integer of the looks, those who still wait, when it is made again
----@field ids? string[] of those
----@field request? luma.Call that is sent each time, if it may be sent again as it is
+---@field waiting integer of the looks, those who still wait
+---@field request? luma.Call that is sent each time, if all are looked at again
 ---@field print? number fingerprint of the answer to that
 ---@field task? luma.Task while that is under way
 ---@field repeats integer answers to it that said nothing new
@@ -214,7 +214,7 @@ local function state_of(client)
   if client.poller.forks ~= forks then
     -- Items of lists and what they say, as long as someone waits for more.
     local items = setmetatable({}, { __mode = "v" })
-    client.poller = { rounds = {}, driven = false, forks = forks, items = items }
+    client.poller = { rounds = {}, driven = false, forks = forks, items = items, small = nil }
   end
   return client.poller
 end
@@ -237,7 +237,7 @@ local function schedule(client, round, due)
 end
 
 --- One look less in a round. To those that are left another request belongs,
---- but one that is under way may stay until there is none.
+--- but one that is under way goes on until there is none.
 local function drop(round)
   round.request, round.waiting = nil, round.waiting - 1
   if round.waiting == 0 and round.task then loop.cancel(round.task) end
@@ -274,13 +274,12 @@ end
 --- answer says why.
 local function tell_all(client, round, found, err)
   local alone, due = {}, math.huge
-  local many = 2 * #round.looks >= CHUNK -- or it is not worth it
-  local again = { looks = {}, waiting = 0, repeats = 0, ids = round.ids, request = round.request, print = round.print }
+  local again = { looks = {}, waiting = 0, repeats = 0, request = round.request, print = round.print }
   round.again = again
   for _, look in ipairs(round.looks) do
     local generation = found == SAME and look.known or found and found[look.id]
-    look.looks = look.looks + round.repeats + 1
-    local at = many and generation and stays(client, look, generation)
+    look.looks, look.print = look.looks + round.repeats + 1, not round.looks[2] and round.print or nil
+    local at = generation and stays(client, look, generation)
     if err then -- one each: the wait writes its id into it
       tell(look, nil, errors.new(err.kind, err.message, err))
     elseif at then
@@ -306,38 +305,57 @@ local function tell_all(client, round, found, err)
   loop.all(alone)
 end
 
---- What the answer to a round that is made again is compared with. As long as
---- nothing changes the core asks alone, without a word to those who wait; what
---- is logged is said each time.
+--- What the answer to a round is compared with. As long as nothing changes the
+--- core asks alone, without a word to those who wait; who hears of each look,
+--- or reads of it in a log, is told each time.
 local function earlier(client, round)
   local first, now = round.looks[1], core.now()
   local opts = first.opts
   return {
-    print = round.print,
-    pause = not client.options.log and pause_of(client, first, first.looks + 1, now) or nil,
+    print = round.print or round.looks[2] == nil and first.print or 0,
+    pause = not (client.options.log or opts.on_update) and pause_of(client, first, first.looks + 1, now) or nil,
     growth = GROWTH,
     most = vary(opts.poll_max, client.random),
     stop = opts.deadline,
   }
 end
 
+--- Whether it is rather to be made together with others.
+local function is_small(round)
+  return 2 * #round.looks < CHUNK
+end
+
+--- What is asked for in a round: one generation by its own address.
+local function request_for(client, ids)
+  return ids[2] and client.dialect.query_many(ids) or client.dialect.query(ids[1])
+end
+
 --- Inside a task: asks for all of a round.
 local function ask(client, round)
-  local ids, opts = round.ids or {}, round.looks[1].opts
-  if not round.ids then
-    for i, look in ipairs(round.looks) do ids[i] = look.id end
-  end
-  if is_for_each(client, ids) then return {} end
+  local looks, ids, state = round.looks, {}, client.poller
+  local first, opts = looks[1], looks[1].opts
+  if looks[2] and is_for_each(client) then return {} end
+  for i, look in ipairs(looks) do ids[i] = look.id end
   local function read(response)
     round.print, round.repeats = response.fingerprint, response.repeats or 0
     if not response.body then return SAME end
-    return read_items(client, response.body)
+    return looks[2] and read_items(client, response.body) or nil
   end
-  local request = round.request or client.dialect.query_many(ids)
-  request.earlier = round.request and earlier(client, round) or { print = 0 }
-  round.ids, round.request, round.task = ids, request, loop.current() -- unless someone cancels meanwhile
-  local found, err = ask_together(client, ids, opts, request, read)
+  local request = round.request or request_for(client, ids)
+  request.earlier = earlier(client, round)
+  round.request, round.task = request, loop.current() -- unless someone cancels meanwhile
+  if request.earlier.print ~= 0 and request.earlier.pause and is_small(round) and not is_for_each(client) then
+    state.small = round
+  end
+  local found, err
+  if looks[2] then
+    found, err = ask_together(client, ids, opts, request, read)
+  else
+    found, err = call.run(client, request, opts, read)
+    if found and found ~= SAME then found = { [first.id] = found } end
+  end
   round.task = nil
+  if state.small == round then state.small = nil end
   return found, err
 end
 
@@ -350,36 +368,57 @@ local function make(client, round)
 end
 
 --- The task of a round has ended. If it failed nobody is left waiting.
-local function end_round(round)
+local function end_round(client, round)
   return function(task)
+    if client.poller.small == round then client.poller.small = nil end
     for _, look in ipairs(task.failure and round.looks or {}) do
-      local of = look.round or round
-      if look.task and (of == round or of == round.again) then tell(look, nil, errors.new("error", task.message)) end
+      local of = look.round
+      if of and (of == round or of == round.again) then tell(look, nil, errors.new("error", task.message)) end
     end
     loop.raise(task)
   end
 end
 
+--- Adds the looks of another round, except those that were told meanwhile.
+local function join(round, looks)
+  local mine = round.looks
+  for _, look in ipairs(looks) do
+    if look.task then
+      look.round, mine[#mine + 1], round.waiting = round, look, round.waiting + 1
+      if look.opts.deadline < mine[1].opts.deadline then mine[1], mine[#mine] = look, mine[1] end
+    end
+  end
+end
+
+--- Has the core let go of the small round that it has.
+---@return luma.Look[] looks of that
+local function recall(state)
+  local round = state.small
+  local looks = round.looks
+  state.small, round.looks = nil, {}
+  loop.cancel(round.task)
+  return looks
+end
+
 --- Inside a task: takes a round of what is due by then, of up to CHUNK looks.
 --- The first is the one with the nearest deadline: a request may take as long
---- as the first of its looks can wait.
-local function take_due(rounds, by)
-  local first = take(rounds)
-  if first.request then return first end
-  local looks, from = {}, first
+--- as the first of its looks can wait. A small one that is under way goes
+--- along, so that there is one of those at most.
+local function take_due(client, by)
+  local state, each = client.poller, is_for_each(client)
+  local rounds = state.rounds
+  local from = take(rounds)
+  if from.request and not (state.small and is_small(from)) then return from end
+  local round = { looks = {}, waiting = 0, repeats = 0 }
   repeat
-    for _, look in ipairs(from.looks) do
-      look.round = nil
-      if look.task then looks[#looks + 1] = look end
-      if look.task and look.opts.deadline < looks[1].opts.deadline then
-        looks[1], looks[#looks] = look, looks[1]
-      end
-    end
+    join(round, from.looks)
     loop.rest()
-    from = rounds[1]
-    from = from and from.due <= by and #from.looks + #looks <= CHUNK and take(rounds)
+    from = not each and rounds[1]
+    from = from and from.due <= by and #from.looks + #round.looks <= CHUNK and take(rounds)
   until not from
-  return { looks = looks, repeats = 0 }
+  local small = round.looks[1] and state.small
+  if small and #small.looks + #round.looks <= CHUNK then join(round, recall(state)) end
+  return round
 end
 
 local function sleep(client, seconds)
@@ -402,8 +441,8 @@ function drive(client)
     if wait > 0 then
       sleep(client, wait)
     else
-      local round = take_due(state.rounds, core.now() + client.options.poll_interval * SLACK)
-      if round.looks[1] then loop.spawn(end_round(round), nil, make, client, round) end
+      local round = take_due(client, core.now() + client.options.poll_interval * SLACK)
+      if round.looks[1] then loop.spawn(end_round(client, round), nil, make, client, round) end
     end
   end
   state.driven = false
@@ -428,7 +467,7 @@ function poller.look(client, look, pause, wake)
   local refusal = loop.refusal(client)
   if refusal then return nil, refusal end
   look.task = loop.current()
-  schedule(client, { looks = { look } }, core.now() + pause)
+  schedule(client, { looks = { look }, waiting = 1, repeats = 0 }, core.now() + pause)
   if wake then return loop.sleep(wake, cancelled, look) end
   return loop.park(cancelled, look)
 end
