@@ -524,7 +524,8 @@ bool request_again(Request *r) {
   if (r->pause == 0 || r->print == 0 || r->print != r->earlier) return false;
   double start = clock_now() + r->pause, left = r->stop - start;
   if (left <= 0) return false;
-  if (left * 1000 < (double)r->timeout_ms) r->timeout_ms = round_up(left * 1000);
+  if (left * 1000 < (double)r->timeout_ms)
+    r->timeout_ms = round_up(left * 1000);
   r->start = start;
   r->pause *= r->growth;
   if (r->pause > r->most) r->pause = r->most;

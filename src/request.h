@@ -128,8 +128,8 @@ void request_end(Request *r, CURLcode rc);
 void request_mask(Request *r, const Wire *wire);
 /* The same as request_end for one that ended without libcurl. */
 void request_fail(Request *r, const Failure *failure);
-/* Whether it is to be sent again. Then it is as before it began, and `start` is
-   set. */
+/* Whether it is to be sent again. Then it is as before it began, and `start`
+   is set. */
 bool request_again(Request *r);
 /* Accepts what request_new half built. Must not be on any list. */
 void request_free(Request *r);
