@@ -467,6 +467,34 @@ describe("luma.poller", function()
       for _, job in ipairs(jobs) do assert.equal("cancelled", job.state) end
     end)
 
+    it("does not ask for one that is cancelled before it could", function()
+      client = support.connect(server, { poll_interval = UNHURRIED, poll_max = UNHURRIED, background = false })
+      local job, rest = start_many(1)[1], loop.rest
+      function loop.rest()
+        local name, round = debug.getlocal(2, 2)
+        if name == "round" and round.looks[1].print then job:cancel() end
+        return rest()
+      end
+
+      local ok, message = pcall(play_until, function() return job:done() and not client.core:timeout() end)
+      loop.rest = rest
+
+      assert.same({ true, nil }, { ok, not ok and message or nil })
+      assert.equal("cancelled", job.state)
+    end)
+
+    it("does not take a failure that comes again for the answer before it", function()
+      local relay = support.serve {
+        { body = '{"id":"a1","state":"pending"}' }, { body = '{"code":"success","data":[]}' },
+      }
+      client = support.connect(relay)
+
+      local _, err = client:wait(assert(client:submit { user_prompt = "boat" }), { timeout = 0.3 * support.PACE })
+
+      assert.equal("timeout", err.kind)
+      assert.matches("the last look failed: the service knows no generation a1", err.message)
+    end)
+
     it("says each time what it asks to who logs it", function()
       local logged = 0
       client = support.connect(server, { poll_interval = UNHURRIED, poll_max = UNHURRIED,

@@ -278,7 +278,7 @@ local function tell_all(client, round, found, err)
   round.again = again
   for _, look in ipairs(round.looks) do
     local generation = found == SAME and look.known or found and found[look.id]
-    look.looks, look.print = look.looks + round.repeats + 1, not round.looks[2] and round.print or nil
+    look.looks, look.print = look.looks + round.repeats + 1, found and not round.looks[2] and round.print or nil
     local at = generation and stays(client, look, generation)
     if err then -- one each: the wait writes its id into it
       tell(look, nil, errors.new(err.kind, err.message, err))
@@ -362,6 +362,7 @@ end
 --- The task of one round.
 local function make(client, round)
   loop.rest()
+  if round.waiting == 0 then return end
   local found, err = ask(client, round)
   loop.rest()
   tell_all(client, round, found, err)
