@@ -476,7 +476,7 @@ describe("luma.poller", function()
         return rest()
       end
 
-      local ok, message = pcall(play_until, function() return job:done() and not client.core:timeout() end)
+      local ok, message = pcall(play_until, function() return job:done() and client.source.count == 0 and not loop.is_due() end)
       loop.rest = rest
 
       assert.same({ true, nil }, { ok, not ok and message or nil })
