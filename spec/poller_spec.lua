@@ -449,6 +449,50 @@ describe("luma.poller", function()
       play_until(function() return heard >= 5 end)
     end)
 
+    it("leaves it to the wait how long one that is completed has no link", function()
+      client.options.poll_interval, client.options.poll_max = UNHURRIED, UNHURRIED
+      local job = client:start { user_prompt = "boat sandbox:link_after=1000" }
+
+      play_until(function()
+        local round = is_held(job)
+        return round and job.generation.state == "completed" and not round.request.earlier.pause
+      end)
+    end)
+
+    it("has the core keep to the longer of the two pauses", function()
+      client.options.poll_interval, client.options.poll_max = UNHURRIED, UNHURRIED / 100
+      local job, round = client:start { user_prompt = "boat sandbox:state=never" }, nil
+
+      play_until(function() round = is_held(job) return round end)
+
+      assert.is_true(round.request.earlier.pause >= 0.7 * UNHURRIED)
+      assert.is_true(round.request.earlier.most >= 0.7 * UNHURRIED)
+    end)
+
+    it("has the core make the pause of the one who waits least", function()
+      client.options.poll_interval, client.options.poll_max = UNHURRIED, 100 * UNHURRIED
+      local jobs, round = start_many(2), nil
+      play_until(function()
+        local look = jobs[1].task.parked_for
+        if look and look.task and look.looks == 1 then look.looks = 20 end -- its next one is due soon all the same
+        round = is_held(jobs[1])
+        return round and round == is_held(jobs[2])
+      end)
+
+      assert.is_true(round.looks[1].looks > 20 or round.looks[2].looks > 20)
+      assert.is_true(round.request.earlier.pause < 10 * UNHURRIED)
+    end)
+
+    it("has the core keep the pause that the service's estimate asks for", function()
+      local relay = support.serve { { body = '{"id":"a1","state":"pending","estimate_wait_seconds":2}' } }
+      client = support.connect(relay)
+      local job, round = client:start { user_prompt = "boat" }, nil
+
+      play_until(function() round = is_held(job) return round end)
+
+      assert.equal(1, round.request.earlier.growth)
+    end)
+
     it("asks no more once nobody waits", function()
       client = support.connect(server, { poll_interval = UNHURRIED, poll_max = UNHURRIED, background = false })
       local jobs = start_many(30)

@@ -256,9 +256,11 @@ local function pause_of(client, look, looks, now)
   return poller.pause(look.opts, looks, look.known, now - look.start, client.random)
 end
 
---- When to look again, without a word to who waits; nil if it is to be told.
+--- When to look again, without a word to who waits; nil if it is to be told. How
+--- long one that is completed has no link is for the wait to judge.
 local function stays(client, look, generation)
   if generation ~= look.known or not look.task or look.opts.on_update then return nil end
+  if generation.state == "completed" then return nil end
   local now = core.now()
   local due = now + pause_of(client, look, look.looks, now)
   return due < look.opts.deadline and due or nil
@@ -305,17 +307,29 @@ local function tell_all(client, round, found, err)
   loop.all(alone)
 end
 
+--- Seconds until the core is to ask for a round again, as the one who waits least
+--- would have it; nil if it is not to ask alone: who hears of each look, or reads
+--- of it in a log, is told each time.
+local function pause_for(client, round)
+  local first, now, pause = round.looks[1], core.now(), math.huge
+  local completed = first.known and first.known.state == "completed"
+  if completed or client.options.log or first.opts.on_update then return nil end
+  for _, look in ipairs(round.looks) do
+    pause = math.min(pause, pause_of(client, look, look.looks + 1, now))
+  end
+  return pause
+end
+
 --- What the answer to a round is compared with. As long as nothing changes the
---- core asks alone, without a word to those who wait; who hears of each look,
---- or reads of it in a log, is told each time.
+--- core asks alone, without a word to those who wait.
 local function earlier(client, round)
-  local first, now = round.looks[1], core.now()
+  local first = round.looks[1]
   local opts = first.opts
   return {
     print = round.print or round.looks[2] == nil and first.print or 0,
-    pause = not (client.options.log or opts.on_update) and pause_of(client, first, first.looks + 1, now) or nil,
-    growth = GROWTH,
-    most = vary(opts.poll_max, client.random),
+    pause = pause_for(client, round),
+    growth = expected(first.known, core.now() - first.start) and 1 or GROWTH,
+    most = vary(math.max(opts.poll_interval, opts.poll_max), client.random),
     stop = opts.deadline,
   }
 end
@@ -342,7 +356,7 @@ local function ask(client, round)
     return looks[2] and read_items(client, response.body) or nil
   end
   local request = round.request or request_for(client, ids)
-  request.earlier = earlier(client, round)
+  request.earlier, round.print = earlier(client, round), nil
   round.request, round.task = request, loop.current() -- unless someone cancels meanwhile
   if request.earlier.print ~= 0 and request.earlier.pause and is_small(round) and not is_for_each(client) then
     state.small = round
@@ -396,8 +410,8 @@ end
 local function recall(state)
   local round = state.small
   local looks = round.looks
+  loop.cancel(round.task) -- raises without memory, and then nothing has changed
   state.small, round.looks = nil, {}
-  loop.cancel(round.task)
   return looks
 end
 
