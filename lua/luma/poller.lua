@@ -271,6 +271,13 @@ local function is_alike(a, b)
   return a.opts.poll_interval == b.opts.poll_interval and a.opts.poll_max == b.opts.poll_max
 end
 
+--- Makes a look part of a round.
+local function enter(round, look)
+  local looks = round.looks
+  look.round, looks[#looks + 1], round.waiting = round, look, round.waiting + 1
+  if look.opts.deadline < looks[1].opts.deadline then looks[1], looks[#looks] = look, looks[1] end
+end
+
 --- Tells each who waits what was seen, and has those looked at again to whom it
 --- says nothing. One that a batch left out is asked for by itself: only that
 --- answer says why.
@@ -285,8 +292,8 @@ local function tell_all(client, round, found, err)
     if err then -- one each: the wait writes its id into it
       tell(look, nil, errors.new(err.kind, err.message, err))
     elseif at then
-      again.looks[#again.looks + 1], look.round, due = look, again, math.min(due, at)
-      again.waiting = again.waiting + 1
+      enter(again, look)
+      due = math.min(due, at)
       if not is_alike(look, again.looks[1]) then again.request = nil end
     elseif generation then
       tell(look, generation)
@@ -324,9 +331,10 @@ end
 --- core asks alone, without a word to those who wait.
 local function earlier(client, round)
   local first = round.looks[1]
-  local opts = first.opts
+  local opts, print = first.opts, round.print or round.looks[2] == nil and first.print
+  if not print then return { print = 0 } end
   return {
-    print = round.print or round.looks[2] == nil and first.print or 0,
+    print = print,
     pause = pause_for(client, round),
     growth = expected(first.known, core.now() - first.start) and 1 or GROWTH,
     most = vary(math.max(opts.poll_interval, opts.poll_max), client.random),
@@ -358,9 +366,7 @@ local function ask(client, round)
   local request = round.request or request_for(client, ids)
   request.earlier, round.print = earlier(client, round), nil
   round.request, round.task = request, loop.current() -- unless someone cancels meanwhile
-  if request.earlier.print ~= 0 and request.earlier.pause and is_small(round) and not is_for_each(client) then
-    state.small = round
-  end
+  if request.earlier.pause and is_small(round) and not is_for_each(client) then state.small = round end
   local found, err
   if looks[2] then
     found, err = ask_together(client, ids, opts, request, read)
@@ -396,12 +402,8 @@ end
 
 --- Adds the looks of another round, except those that were told meanwhile.
 local function join(round, looks)
-  local mine = round.looks
   for _, look in ipairs(looks) do
-    if look.task then
-      look.round, mine[#mine + 1], round.waiting = round, look, round.waiting + 1
-      if look.opts.deadline < mine[1].opts.deadline then mine[1], mine[#mine] = look, mine[1] end
-    end
+    if look.task then enter(round, look) end
   end
 end
 
