@@ -319,7 +319,8 @@ static void free_taken(Client *c, Request *r) {
   Request **p = &c->taken;
   while (*p != r) p = &(*p)->next;
   *p = r->next;
-  request_free(r);
+  Engine *e = c->engine;
+  engine_discard(e && !engine_is_foreign(e) ? e : NULL, r);
 }
 
 bool take_event(lua_State *L, Client *c, Event *event) {
@@ -370,9 +371,9 @@ static int l_client_close(lua_State *L) {
 static int l_client_gc(lua_State *L) {
   Client *c = check_client(L, 1);
   Engine *e = c->engine;
+  while (c->taken) free_taken(c, c->taken);
   c->engine = NULL;
   c->closed = true; /* another finaliser may still use it */
-  while (c->taken) free_taken(c, c->taken);
   if (e && !engine_is_foreign(e)) engine_close(e);
   return 0;
 }

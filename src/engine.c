@@ -24,6 +24,7 @@
 #define FORK_WAIT 1.0    /* the same, when it forks */
 #define TURN 0.0003      /* seconds for downloads in a run that cannot wait */
 #define LONG_TURN 0.01   /* the same on the thread, which is to hear of quit */
+#define SPENT_MAX 65536  /* bytes that may wait for the thread to free them */
 
 /* The queue of one host: few transfers at a time, because what libcurl does
    for each grows with the number it holds. */
@@ -47,6 +48,8 @@ struct Engine {
   Lock lock; /* guards from here … */
   Cond news; /* something is in the outbox, or the thread has ended */
   List inbox, outbox;
+  List spent; /* for the thread to free: that may take longer than a frame */
+  size_t spent_bytes;
   Request *notes, **notes_last;
   long long *cancels; /* ids, `cancel_count` of `cancel_room` */
   size_t cancel_count, cancel_room;
@@ -475,13 +478,29 @@ static void cancel_held(Engine *e, long long id) {
   if (r) cut_off(e, r, &failure_cancelled);
 }
 
-/* Takes over what the owner has handed in, and what it wants cancelled. */
+static void drop(Request *r) {
+  request_free(r);
+  count_live(-1);
+}
+
+static void drop_all(List *l) {
+  Request *r;
+  while ((r = l->first) != NULL) {
+    list_remove(l, r);
+    drop(r);
+  }
+}
+
+/* Takes over what the owner has handed in, what it wants cancelled, and what
+   it is done with. */
 static void take_orders(Engine *e) {
   lock_take(&e->lock);
   Request *r = e->inbox.first;
+  List spent = e->spent;
   long long *cancels = e->cancels;
   size_t count = e->cancel_count;
-  e->inbox.first = e->inbox.last = NULL;
+  e->inbox.first = e->inbox.last = e->spent.first = e->spent.last = NULL;
+  e->spent_bytes = 0;
   e->asleep = false;
   if (count > 0) e->cancels = NULL, e->cancel_count = e->cancel_room = 0;
   lock_give(&e->lock);
@@ -492,6 +511,7 @@ static void take_orders(Engine *e) {
   }
   for (size_t i = 0; i < count; i++) cancel_held(e, cancels[i]);
   if (count > 0) free(cancels);
+  drop_all(&spent);
 }
 
 static void start_due(Engine *e) {
@@ -677,7 +697,8 @@ static void delist(Engine *e) {
    it. */
 static bool lie_down(Engine *e) {
   lock_take(&e->lock);
-  bool asleep = !e->inbox.first && e->cancel_count == 0 && !e->quit;
+  bool asleep = !e->inbox.first && e->cancel_count == 0 && !e->quit &&
+                e->spent_bytes < SPENT_MAX;
   e->asleep = asleep;
   lock_give(&e->lock);
   return asleep;
@@ -884,8 +905,20 @@ bool engine_take(Engine *e, Event *event) {
   if (e->rings && !has_news(e)) e->rings = !bell_still(&e->told);
   lock_give(&e->lock);
   event->ended = ended;
-  if (ended) count_live(-1);
   return r != NULL;
+}
+
+void engine_discard(Engine *e, Request *r) {
+  if (e) lock_take(&e->lock);
+  if (e && e->threaded) {
+    list_add(&e->spent, r);
+    e->spent_bytes += r->head.cap + r->answer.cap;
+    if (e->spent_bytes >= SPENT_MAX) wake(e);
+    else lock_give(&e->lock);
+    return;
+  }
+  if (e) lock_give(&e->lock);
+  drop(r);
 }
 
 /* ---- opening and closing ---- */
@@ -966,23 +999,15 @@ bool engine_is_empty(Engine *e) {
   return empty;
 }
 
-static void free_list(List *l) {
-  Request *r;
-  while ((r = l->first) != NULL) {
-    list_remove(l, r);
-    request_free(r);
-    count_live(-1);
-  }
-}
-
 /* One holder less; the last one frees the engine. Called under the lock, which
    it gives back: an owner that sees no thread any more is the last. */
 static void give_up(Engine *e) {
   int users = --e->users;
   lock_give(&e->lock);
   if (users > 0) return;
-  free_list(&e->inbox);
-  free_list(&e->outbox);
+  drop_all(&e->inbox);
+  drop_all(&e->outbox);
+  drop_all(&e->spent);
   wire_close(&e->wire);
   bell_close(&e->told);
   bell_close(&e->called);

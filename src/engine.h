@@ -16,8 +16,8 @@ typedef struct EngineOptions {
   int max_transfers; /* at a time to one host; the others wait their turn */
 } EngineOptions;
 
-/* What comes out: a request that ended, now the caller's to free, or news of
-   a watched one that goes on. */
+/* What comes out: a request that ended, now the caller's, who gives it to
+   engine_discard, or news of a watched one that goes on. */
 typedef struct Event {
   long long id;
   Request *ended; /* NULL: only progress */
@@ -55,6 +55,9 @@ bool engine_cancel(Engine *e, long long id);
 bool engine_run(Engine *e, double seconds);
 /* False when there is nothing to take. */
 bool engine_take(Engine *e, Event *event);
+/* Frees a request that was taken, on the thread if there is one: malloc may
+   give memory back to the system then. The engine itself may be gone: NULL. */
+void engine_discard(Engine *e, Request *r);
 /* A descriptor that is readable while there is something to take; -1 without
    a thread. On Windows it is a socket. */
 int engine_fd(Engine *e);

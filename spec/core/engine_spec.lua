@@ -404,6 +404,35 @@ describe("luma.core, many exchanges,", function()
       assert.is_nil((client:take()))
       assert.equal(1, core.live())
     end)
+
+    describe("that was taken from a thread", function()
+      local function use(answer)
+        local server = support.serve { { body = answer } }
+        local client = support.connect(server)
+        client:background()
+        assert.equal(answer, finish(client, client:request("/")).body)
+        return client
+      end
+
+      it("is freed by that at once, where it is large", function()
+        local client = use(("x"):rep(100000))
+
+        for _ = 1, 1000 do
+          if core.live() == 1 then break end
+          client:run(0.01)
+        end
+
+        assert.equal(1, core.live())
+      end)
+
+      it("is freed with the client, where it is small", function()
+        use("small"):close()
+        collectgarbage()
+        collectgarbage()
+
+        assert.equal(0, core.live())
+      end)
+    end)
   end)
 
   describe("close()", function()
