@@ -199,7 +199,7 @@ local function shake_hands(name, ca)
     play_until(function() return job:done() end)
     check(job)
     report(("the first TLS handshake, %s"):format(name), background and goals() or "first")
-    play_jobs(seconds, begin, 0.05)
+    play_jobs(seconds, begin, 0.1)
     report(("more handshakes, %s"):format(name), goals())
     client:close()
   end

@@ -478,29 +478,13 @@ static void cancel_held(Engine *e, long long id) {
   if (r) cut_off(e, r, &failure_cancelled);
 }
 
-static void drop(Request *r) {
-  request_free(r);
-  count_live(-1);
-}
-
-static void drop_all(List *l) {
-  Request *r;
-  while ((r = l->first) != NULL) {
-    list_remove(l, r);
-    drop(r);
-  }
-}
-
-/* Takes over what the owner has handed in, what it wants cancelled, and what
-   it is done with. */
+/* Takes over what the owner has handed in, and what it wants cancelled. */
 static void take_orders(Engine *e) {
   lock_take(&e->lock);
   Request *r = e->inbox.first;
-  List spent = e->spent;
   long long *cancels = e->cancels;
   size_t count = e->cancel_count;
-  e->inbox.first = e->inbox.last = e->spent.first = e->spent.last = NULL;
-  e->spent_bytes = 0;
+  e->inbox.first = e->inbox.last = NULL;
   e->asleep = false;
   if (count > 0) e->cancels = NULL, e->cancel_count = e->cancel_room = 0;
   lock_give(&e->lock);
@@ -511,7 +495,6 @@ static void take_orders(Engine *e) {
   }
   for (size_t i = 0; i < count; i++) cancel_held(e, cancels[i]);
   if (count > 0) free(cancels);
-  drop_all(&spent);
 }
 
 static void start_due(Engine *e) {
@@ -634,6 +617,29 @@ static void move(Engine *e) {
   lock_give(&e->gate);
 }
 
+static void drop(Request *r) {
+  request_free(r);
+  count_live(-1);
+}
+
+static void drop_all(List *l) {
+  Request *r;
+  while ((r = l->first) != NULL) {
+    list_remove(l, r);
+    drop(r);
+  }
+}
+
+/* Not behind the gate: whoever forks has process_lock and waits for that. */
+static void drop_spent(Engine *e) {
+  lock_take(&e->lock);
+  List spent = e->spent;
+  e->spent.first = e->spent.last = NULL;
+  e->spent_bytes = 0;
+  lock_give(&e->lock);
+  drop_all(&spent);
+}
+
 /* Seconds until a request or libcurl is due, at most `most`. */
 static double until_due(const Engine *e, double most) {
   double due = e->heap_count ? e->heap[0]->start : NEVER;
@@ -716,6 +722,7 @@ static void run_thread(void *arg) {
   while (!is_quitting(e)) {
     e->turn_end = clock_now() + LONG_TURN;
     move(e);
+    drop_spent(e);
     /* What has paused goes on in the next turn; nothing wakes it. */
     wait_for_more(e, !e->paused && lie_down(e) ? POLL_MAX : 0);
   }

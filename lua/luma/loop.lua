@@ -10,7 +10,7 @@ local SLICE = 0.25 -- seconds; how long an interrupt (Ctrl-C) may go unseen
 local SHARED_SLICE = 0.005 -- seconds; with several clients under way
 -- Seconds that update() may take up, but for the last thing it does: at first,
 -- which is for one thing, and when there was something to do in frame after frame.
-local FRAME, LONG_FRAME, GROWTH = 0.000001, 0.0002, 1.04
+local FRAME, LONG_FRAME, GROWTH = 0.000005, 0.0002, 1.04
 
 ---@class luma.Source where responses come from: one client's core
 ---@field core luma.core.Client
