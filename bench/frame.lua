@@ -1,17 +1,20 @@
 --- What one call of luma.update() takes out of a frame, whatever the network,
 -- TLS, name lookups and the disk do meanwhile. See frame.md.
 --
---     lua bench/frame.lua [quick|full]
+--     lua bench/frame.lua [quick|full] [CASE...]
 --
 -- Each case runs in a process of its own, against a server in another one, on
--- loopback alone. Goals are marked as met or missed; the exit code tells
--- whether all were met.
+-- loopback alone: all of them in turn, and that three times. Goals are marked as
+-- met or missed; the exit code tells whether all were met.
 
 local here = arg[0]:match("^(.*)/[^/]*$") or "."
 local JOBS = 1000
 local CLIP = 100e6 -- bytes
 local SMALL_CLIP = 1e6
 local SECONDS = { [60] = 17, [240] = 6 } -- by rate: a percentile of 99.9 takes a thousand frames
+local ROUNDS = 3
+local BUSY, HALF = 5e-6, 50e-6 -- seconds: more than an idle call takes; half of what any may take
+local HEAP = 100000 -- tables that the heap has room for before anything is measured
 
 local unpack = table.unpack or unpack -- luacheck: ignore 143
 
@@ -35,6 +38,7 @@ local WORDS = { median = "median", p999 = "99.9 %", max = "maximum" }
 
 local clock, luma, place -- the last: where the server is, and what to write to
 local hz, background
+local heap -- luacheck: ignore 231
 
 local function say(kind, ...)
   io.stdout:write(kind, "\t", table.concat({ ... }, "\t"), "\n")
@@ -42,14 +46,17 @@ local function say(kind, ...)
 end
 
 --- Frames with a call of `fn` in each, until `until_true` says so or the time
---- is over; it runs after the call, as the rest of a game's frame would.
+--- is over; it runs after the call, as the rest of a game's frame would. Where
+--- the call did something so long a computing comes after it that touches no
+--- memory: what that takes above its time the machine takes from any program.
 local function play(seconds, until_true, fn)
   local at = clock.now()
   local finish = at + seconds
   repeat
     at = math.max(at + 1 / hz, clock.now())
     clock.sleep_until(at)
-    clock.measure(1, fn or luma.update)
+    local took = clock.measure(1, fn or luma.update)
+    clock.measure(3, clock.compute, took > BUSY and HALF or 0)
     if until_true and until_true() then return true end
   until at > finish
   return until_true == nil
@@ -62,7 +69,14 @@ end
 
 --- What the samples since the last report say. `of` are names of GOALS.
 local function report(name, of, series)
-  say("row", name, of, clock.take(series or 1))
+  local _, _, computing = clock.take(3)
+  say("row", name, of, computing, clock.take(series or 1))
+end
+
+--- Forgets the samples so far.
+local function forget()
+  clock.take(1)
+  clock.take(3)
 end
 
 local function connect(options)
@@ -103,7 +117,7 @@ function cases.idle(seconds)
   local job = client:spawn(client.get, client, "first")
   play_until(function() return job:done() end)
   check(job)
-  clock.take(1)
+  forget()
   play(seconds, nil, function() end)
   report("an empty function, by comparison", "none")
   play(seconds, nil, function() clock.compute(50e-6) end)
@@ -157,7 +171,7 @@ local function wait_for(n)
     for i = 1, n do
       jobs[i] = assert(client:start({ user_prompt = "boat " .. i }, { path = ("%s.%d.mp4"):format(place.file, i) }))
     end
-    clock.take(1)
+    forget()
     local function play_until_all(state)
       local all, so_far = false, 0
       play_until(function()
@@ -171,7 +185,7 @@ local function wait_for(n)
     if n > 1 then report("1,000 jobs are first looked at", "many") end
     play(seconds == 1 and 1 or 15) -- the second look is the last at which much is new
     local lua_now, c_now = memory()
-    clock.take(1)
+    forget()
     play(seconds)
     for _, job in ipairs(jobs) do check(job) end
     if n == 1 then return report("one job is pending", goals()) end
@@ -245,11 +259,27 @@ end
 local function calibrate()
   play(0.5, nil, function() end)
   say("cost", clock.take(1))
+  forget()
+end
+
+--- Has malloc take from the system what a program that has run for a while has
+--- from it: to touch a page for the first time takes longer than most frames.
+--- What stays behind keeps it from being given back, and a large piece has
+--- the small ones that are free joined.
+local function warm_heap()
+  local tables = {}
+  for i = 1, HEAP do tables[i] = { i, {} } end
+  local last = tables[HEAP]
+  tables = nil -- luacheck: ignore 311
+  collectgarbage()
+  collectgarbage()
+  return { last, ("large"):rep(10000) }
 end
 
 local function run_case(name, seconds)
   -- As a program with frames would have it; see frame.md.
   if _VERSION >= "Lua 5.4" then collectgarbage("incremental", 200, 1, 8) end
+  heap = warm_heap()
   calibrate()
   cases[name](seconds)
 end
@@ -351,8 +381,10 @@ local function verdicts(row, idle)
   for name in row.goals:gmatch("[^,]+") do
     for _, goal in ipairs(GOALS[name] or {}) do
       local clock_name, rank, limit = unpack(goal)
+      -- No program could do better than the machine lets it.
+      if rank == "p999" then limit = math.max(limit, row.computing) end
       list[#list + 1] = judge(row[clock_name][rank] <= limit,
-        ("%s %s <= %g"):format(clock_name, WORDS[rank], limit))
+        ("%s %s <= %.0f"):format(clock_name, WORDS[rank], limit))
     end
     if name == "same" and idle then
       list[#list + 1] = judge(row.wall.median <= idle.wall.median + SAME,
@@ -363,14 +395,14 @@ local function verdicts(row, idle)
 end
 
 local function print_head()
-  print(("%-38s %4s %6s  %8s %8s %9s  %8s %8s %9s  %s"):format("one update() while ...", "Hz", "calls",
-    "wall 50%", "99.9%", "max", "cpu 50%", "99.9%", "max", "goals, in microseconds"))
+  print(("%-38s %4s %6s  %8s %8s %9s  %8s %8s %9s  %11s  %s"):format("one update() while ...", "Hz", "calls",
+    "wall 50%", "99.9%", "max", "cpu 50%", "99.9%", "max", "50 us 99.9%", "goals, in microseconds"))
 end
 
 local function print_row(row, rate, idle)
-  print(("%-38s %4d %6d  %8.1f %8.1f %9.1f  %8.1f %8.1f %9.1f  %s"):format(row.name, rate, row.n,
+  print(("%-38s %4d %6d  %8.1f %8.1f %9.1f  %8.1f %8.1f %9.1f  %11.1f  %s"):format(row.name, rate, row.n,
     row.wall.median, row.wall.p999, row.wall.max, row.cpu.median, row.cpu.p999, row.cpu.max,
-    verdicts(row, idle)))
+    row.computing, verdicts(row, idle)))
 end
 
 local function split(line)
@@ -379,72 +411,121 @@ local function split(line)
   return words
 end
 
---- Three seconds as microseconds, less what measuring costs.
-local function ranks(words, first, less)
-  local function us(i) return math.max(0, tonumber(words[i]) * 1e6 - less) end
-  return { median = us(first), p999 = us(first + 1), max = us(first + 2) }
-end
-
 local PRELOADS = { lookup = "slow_lookup", disk = "slow_disk" }
 local ORDER = { "idle", "one", "pending", "tls", "system", "download", "secure", "lookup", "disk" }
+local MODES = { "background", "foreground" }
 
---- Runs a case in a process of its own and prints its rows.
-local function show(found, lua, name, rate, mode, seconds, idle)
+--- Runs a case in a process of its own.
+---@return table[] rows of what it says, in microseconds
+local function measure(found, name, rate, mode, seconds)
   local preload = PRELOADS[name]
   local ok, out = run(("%s %s %s/frame.lua --case %s %d %s %g %s %d %d %s %s %s"):format(
-    preload and "LD_PRELOAD=" .. quoted(("%s/%s.so"):format(found.folder, preload)) or "", lua, quoted(here),
+    preload and "LD_PRELOAD=" .. quoted(("%s/%s.so"):format(found.folder, preload)) or "", found.lua, quoted(here),
     name, rate, mode, seconds, quoted(found.clock), found.plain, found.secure, quoted(found.file),
     quoted(found.ca), quoted(found.bundle or "")))
   if not ok then error(("case %s failed:\n%s"):format(name, out), 0) end
-  local cost, last
+  local rows, cost = {}, nil
+  local function ranks(words, first, less)
+    local function us(i) return math.max(0, tonumber(words[i]) * 1e6 - less) end
+    return { median = us(first), p999 = us(first + 1), max = us(first + 2) }
+  end
   for line in out:gmatch("[^\n]+") do
     local words = split(line)
-    if words[1] == "cost" then
+    if words[1] == "cost" then -- of measuring, which is taken off
       cost = { wall = tonumber(words[3]) * 1e6, cpu = tonumber(words[6]) * 1e6 }
     elseif words[1] == "memory" then
-      print(("    memory per pending job: %.0f bytes in Lua, %.0f in C"):format(
-        tonumber(words[2]), tonumber(words[3])) .. "  "
-        .. judge(words[2] + words[3] <= MEMORY, ("<= %d"):format(MEMORY)))
+      rows[#rows].memory = { lua = tonumber(words[2]), c = tonumber(words[3]) }
     else
-      local row = {
-        name = words[2], goals = words[3], n = tonumber(words[4]),
-        wall = ranks(words, 5, cost.wall), cpu = ranks(words, 8, cost.cpu),
+      rows[#rows + 1] = {
+        name = words[2], goals = words[3], computing = tonumber(words[4]) * 1e6, n = tonumber(words[5]),
+        wall = ranks(words, 6, cost.wall), cpu = ranks(words, 9, cost.cpu),
       }
-      last = row
-      print_row(row, rate, idle)
     end
   end
-  return last, cost
+  return rows
 end
 
-local function main(kind)
-  local seconds, rates = SECONDS, { 60, 240 }
-  if kind == "quick" then seconds, rates = { [240] = 1 }, { 240 } end
-  local lua = quoted(arg[-1])
+--- The same row of several rounds as one: medians of what is a median or a
+--- percentile, and the maximum of all.
+local function combine(rounds, i)
+  local first = rounds[1][i]
+  local row = { name = first.name, goals = first.goals, memory = first.memory, n = 0, wall = {}, cpu = {} }
+  local function median(get, part)
+    local values = {}
+    for j, rows in ipairs(rounds) do values[j] = get(rows[i]) end
+    table.sort(values)
+    return values[math.ceil(#values * (part or 0.5))]
+  end
+  for _, name in ipairs { "wall", "cpu" } do
+    for _, rank in ipairs { "median", "p999", "max" } do
+      row[name][rank] = median(function(of) return of[name][rank] end, rank == "max" and 1)
+    end
+  end
+  row.computing = median(function(of) return of.computing end)
+  for _, rows in ipairs(rounds) do row.n = row.n + rows[i].n end
+  return row
+end
+
+--- Prints what the rounds of one mode and rate say, by case.
+local function print_rate(results, cases_run, rate)
+  local idle
+  for _, name in ipairs(cases_run) do
+    local rounds = results[name]
+    for i = 1, #rounds[1] do
+      local row = combine(rounds, i)
+      print_row(row, rate, idle)
+      if name == "idle" then idle = row end
+      local held = row.memory
+      if held then
+        print(("    memory per pending job: %.0f bytes in Lua, %.0f in C  %s"):format(held.lua, held.c,
+          judge(held.lua + held.c <= MEMORY, ("<= %d"):format(MEMORY))))
+      end
+    end
+  end
+end
+
+--- All there is to know, by mode, rate and case.
+local function measure_all(found, cases_run, rates, seconds, count)
+  local results = {}
+  for round = 1, count do
+    if count > 1 then io.stderr:write(("round %d of %d\n"):format(round, count)) end
+    for _, mode in ipairs(MODES) do
+      results[mode] = results[mode] or {}
+      for _, rate in ipairs(rates) do
+        local of = results[mode][rate] or {}
+        results[mode][rate] = of
+        for _, name in ipairs(cases_run) do
+          of[name] = of[name] or {}
+          of[name][round] = measure(found, name, rate, mode, seconds[rate])
+        end
+      end
+    end
+  end
+  return results
+end
+
+local function main(kind, names)
+  local seconds, rates, rounds = SECONDS, { 60, 240 }, ROUNDS
+  if kind == "quick" then seconds, rates, rounds = { [240] = 1 }, { 240 }, 1 end
   local folder = os.tmpname()
   os.remove(folder)
   assert(run("mkdir -p " .. quoted(folder)))
+  local lua = quoted(arg[-1])
   clock = load_clock(compile(folder, "clock", lua_flags()))
   compile(folder, "slow_lookup")
   compile(folder, "slow_disk")
   local found = start_server(folder, lua)
-  found.folder = folder
+  found.folder, found.lua = folder, lua
+  local cases_run = {}
+  for _, name in ipairs(names[1] and names or ORDER) do
+    if name ~= "system" or found.bundle then cases_run[#cases_run + 1] = name end
+  end
   local ok, problem = pcall(function()
-    for _, mode in ipairs { "background", "foreground" } do
+    local results = measure_all(found, cases_run, rates, seconds, rounds)
+    for _, mode in ipairs(MODES) do
       print(("\n%s, background = %s, microseconds"):format(_VERSION, tostring(mode == "background")))
       print_head()
-      for _, rate in ipairs(rates) do
-        local idle
-        for _, name in ipairs(ORDER) do
-          if name ~= "system" or found.bundle then
-            local row, cost = show(found, lua, name, rate, mode, seconds[rate], idle)
-            if name == "idle" then
-              idle = row
-              print(("    measuring costs %.2f wall, %.2f cpu, which is taken off"):format(cost.wall, cost.cpu))
-            end
-          end
-        end
-      end
+      for _, rate in ipairs(rates) do print_rate(results[mode][rate], cases_run, rate) end
     end
   end)
   found.pipe:close()
@@ -452,6 +533,11 @@ local function main(kind)
   if not ok then error(problem, 0) end
   print(missed == 0 and "\nall goals met" or ("\n%d goals missed"):format(missed))
   return missed == 0
+end
+
+local function usage()
+  io.stderr:write("usage: lua bench/frame.lua [quick|full] [CASE...]\ncases: ", table.concat(ORDER, " "), "\n")
+  os.exit(2)
 end
 
 if arg[1] == "--case" then
@@ -463,9 +549,12 @@ if arg[1] == "--case" then
   clock = load_clock(clock_path)
   luma = require "luma"
   run_case(name, tonumber(seconds))
-elseif arg[1] == nil or arg[1] == "full" or arg[1] == "quick" then
-  os.exit(main(arg[1]) and 0 or 1)
 else
-  io.stderr:write("usage: lua bench/frame.lua [quick|full]\n")
-  os.exit(2)
+  local kind, names = arg[1] or "full", {}
+  if kind ~= "full" and kind ~= "quick" then usage() end
+  for i = 2, #arg do
+    if not cases[arg[i]] then usage() end
+    names[i - 1] = arg[i]
+  end
+  os.exit(main(kind, names) and 0 or 1)
 end

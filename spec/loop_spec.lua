@@ -553,6 +553,100 @@ describe("luma.loop", function()
 
       assert.equal(2, served)
     end)
+
+    describe("leaves a source alone", function()
+      local core = require "luma.core"
+      local now, news = core.now, core.news
+      local time, tidings, ids, still
+
+      before_each(function()
+        time, tidings, ids = 100, 1, {}
+        function core.now() return time end
+        function core.news() return tidings end
+        still = fake.core()
+        local of = loop.source(still, false)
+        loop.spawn(loop.raise, nil, function()
+          ids[1] = still:timer(5)
+          loop.await(of, ids[1])
+        end)
+      end)
+
+      after_each(function()
+        core.now, core.news = now, news
+        still:finish(ids[1], {})
+        still.rests = 0
+        loop.step(0)
+        loop.update()
+      end)
+
+      --- How often it was asked in three frames.
+      local function looks()
+        local before = still.turns
+        for _ = 1, 3 do loop.update() end
+        return still.turns - before
+      end
+
+      it("that rests, once it was found to", function()
+        still.rests = math.huge
+
+        assert.same({ 1, 0 }, { looks(), looks() })
+      end)
+
+      it("until its time has come", function()
+        still.rests = 5
+
+        assert.same({ 1, 0 }, { looks(), looks() })
+        time = 104.9
+        assert.equal(0, looks())
+        time = 105.1
+        assert.equal(1, looks())
+      end)
+
+      it("until a thread has had news", function()
+        still.rests = math.huge
+        looks()
+
+        tidings = 2
+
+        assert.same({ 1, 0 }, { looks(), looks() })
+      end)
+
+      it("not when the news came while it was looked at", function()
+        still.rests = math.huge
+        function still.on_run() tidings, still.on_run = 2, function() end end
+
+        assert.equal(2, looks())
+      end)
+
+      it("until something else begins, wakes or ends", function()
+        local of = loop.source(still, false)
+        still.rests = math.huge
+        looks()
+
+        local task = loop.spawn(loop.raise, nil, function() loop.park(function() end) end)
+        assert.equal(1, looks())
+        loop.wake(task)
+        assert.is_true(looks() > 0)
+        loop.spawn(loop.raise, nil, function()
+          ids[2] = still:timer(1)
+          loop.await(of, ids[2])
+        end)
+        assert.is_true(looks() > 0)
+        loop.cut_off(of, ids[2])
+        assert.is_true(looks() > 0)
+        assert.same({ ids[2] }, still.cancelled)
+      end)
+
+      it("not while another cannot rest", function()
+        local other = fake.core()
+        still.rests = math.huge
+        loop.spawn(loop.raise, nil, function() loop.await(loop.source(other, false), other:timer(1)) end)
+
+        assert.equal(3, looks())
+        other:finish(1, {})
+        looks()
+      end)
+    end)
   end)
 
   describe("defer()", function()

@@ -240,6 +240,14 @@ static int l_client_run(lua_State *L) {
   return 1;
 }
 
+/* client:rest() -> seconds in which run() and take() surely have nothing to
+   do, unless something is asked of it or core.news() changes */
+static int l_client_rest(lua_State *L) {
+  Engine *e = rest_engine(L, check_client(L, 1));
+  lua_pushnumber(L, (lua_Number)(e ? engine_rest(e) : 0));
+  return 1;
+}
+
 /* client:background() -> whether a thread moves everything */
 static int l_client_background(lua_State *L) {
   lua_pushboolean(L, engine_background(check_engine(L, 1)));
@@ -340,12 +348,13 @@ bool take_event(lua_State *L, Client *c, Event *event) {
   return true;
 }
 
-/* client:take(seconds) -> id, response | id, nil, received, total | nothing */
+/* client:take(seconds) -> id, response | id, nil, received, total | nothing.
+   With seconds it runs first. */
 static int l_client_take(lua_State *L) {
   Event event;
   Client *c = check_client(L, 1);
   double seconds = check_seconds(L, 2, 0);
-  Engine *e = seconds > 0 ? rest_engine(L, c) : NULL;
+  Engine *e = lua_isnoneornil(L, 2) ? NULL : rest_engine(L, c);
   if (e && !engine_run(e, seconds)) return 0;
   if (!take_event(L, c, &event)) return 0;
   push_whole(L, event.id);
@@ -385,13 +394,19 @@ static int l_client_tostring(lua_State *L) {
 }
 
 void client_register(lua_State *L) {
-  static const luaL_Reg methods[] = {
-      {"request", l_client_request}, {"fetch", l_client_fetch},
-      {"timer", l_client_timer},     {"cancel", l_client_cancel},
-      {"run", l_client_run},         {"background", l_client_background},
-      {"forks", l_client_forks},     {"fd", l_client_fd},
-      {"timeout", l_client_timeout}, {"take", l_client_take},
-      {"close", l_client_close},     {NULL, NULL}};
+  static const luaL_Reg methods[] = {{"request", l_client_request},
+                                     {"fetch", l_client_fetch},
+                                     {"timer", l_client_timer},
+                                     {"cancel", l_client_cancel},
+                                     {"run", l_client_run},
+                                     {"rest", l_client_rest},
+                                     {"forks", l_client_forks},
+                                     {"background", l_client_background},
+                                     {"timeout", l_client_timeout},
+                                     {"fd", l_client_fd},
+                                     {"take", l_client_take},
+                                     {"close", l_client_close},
+                                     {NULL, NULL}};
   static const luaL_Reg meta[] = {{"__gc", l_client_gc},
                                   {"__close", l_client_close},
                                   {"__tostring", l_client_tostring},

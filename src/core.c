@@ -272,6 +272,13 @@ static int l_forks(lua_State *L) {
   return 1;
 }
 
+/* core.news() -> a number that is another one once a thread of a client's had
+   something to tell */
+static int l_news(lua_State *L) {
+  lua_pushinteger(L, (lua_Integer)process_news());
+  return 1;
+}
+
 /* How long the UTF-8 sequence at s is, of at most n bytes; 0 if it is none.
    Overlong forms, surrogates and what lies above U+10FFFF are none. */
 static size_t utf8_step(const unsigned char *s, size_t n) {
@@ -338,6 +345,7 @@ int luaopen_luma_core(lua_State *L) {
                                        {"now", l_now},
                                        {"live", l_live},
                                        {"forks", l_forks},
+                                       {"news", l_news},
                                        {"invalid_utf8", l_invalid_utf8},
                                        {"check_file", l_check_file},
                                        {"fill", l_fill},

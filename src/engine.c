@@ -9,6 +9,7 @@
    fork, which must not leave a child with a lock that a thread had taken. */
 #include "engine.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -24,7 +25,8 @@
 #define FORK_WAIT 1.0    /* the same, when it forks */
 #define TURN 0.0003      /* seconds for downloads in a run that cannot wait */
 #define LONG_TURN 0.01   /* the same on the thread, which is to hear of quit */
-#define SPENT_MAX 65536  /* bytes that may wait for the thread to free them */
+#define STEP 0.0001 /* seconds after which such a run begins nothing more */
+#define SPENT_MAX 65536 /* bytes that may wait for the thread to free them */
 
 /* The queue of one host: few transfers at a time, because what libcurl does
    for each grows with the number it holds. */
@@ -79,6 +81,10 @@ struct Engine {
   bool raises;     /* what moves may raise SIGPIPE */
   double turn_end; /* clock time from which on downloads pause; 0 for never */
   bool paused;     /* some did */
+  double step_end; /* the same from which on libcurl is told no more */
+  int steps;       /* how often it was told something in this run */
+  int last_told;   /* place of the watch that it was told of last */
+  bool broke_off;  /* the last run did: there may be more to do at once */
 
   /* Under process_lock. */
   Engine *next_thread; /* in the list of those with one */
@@ -92,6 +98,7 @@ static bool curl_started;
 static long live;
 static Engine *threads; /* engines that have one */
 static long forks;      /* how often this process is a child of fork */
+static Count told;      /* see process_news; it needs no lock */
 
 /* Takes process_lock, and the gates of all threads, so that none is inside
    libcurl. It waits for what they compute, not for the network or the disk;
@@ -147,6 +154,8 @@ bool engine_is_foreign(const Engine *e) { return e->generation != forks; }
 long engine_forks(const Engine *e) { return e->generation; }
 
 long process_forks(void) { return forks; }
+
+long process_news(void) { return count_read(&told); }
 
 static void count_live(int by) {
   lock_take(&process_lock);
@@ -355,6 +364,7 @@ static void give_easy(Engine *e, const Request *r, CURL *easy) {
 /* Tells the owner that there is something to take. Under the lock. */
 static void tell(Engine *e) {
   if (!e->threaded) return;
+  count_up(&told);
   cond_signal(&e->news);
   if (e->told.in >= 0 && !e->rings) e->rings = bell_ring(&e->told);
 }
@@ -525,21 +535,32 @@ static void end_active(Engine *e, Request *r, CURLcode rc) {
 static void tell_curl(Engine *e, curl_socket_t fd) {
   int left;
   if (e->broken) return;
+  e->steps++;
   e->broken = curl_multi_socket_action(e->multi, fd, 0, &left) != CURLM_OK;
 }
 
-/* It may change the descriptors meanwhile: from the last to the first none is
-   missed. */
+/* Whether the rest is for the next run: half a TLS handshake, say, is as much
+   as a frame can spare. However slow the machine is, each run takes a step. */
+static bool is_over(const Engine *e) {
+  return e->step_end > 0 && e->steps > 0 && clock_now() > e->step_end;
+}
+
+/* From the last to the first, as libcurl may change them meanwhile, and on
+   from where the last run broke off, so that none starves. */
 static void tell_ready(Engine *e) {
-  for (int i = e->watch_count; --i > 0;) {
-    if (i >= e->watch_count || e->watches[i].revents == 0) continue;
+  for (int left = e->watch_count; --left > 0 && !is_over(e);) {
+    int i = e->last_told < e->watch_count ? e->last_told : e->watch_count;
+    e->last_told = i = i > 1 ? i - 1 : e->watch_count - 1;
+    if (i == 0) return; /* no more of them */
+    if (e->watches[i].revents == 0) continue;
     e->watches[i].revents = 0;
     tell_curl(e, e->watches[i].fd);
   }
 }
 
+/* With a descriptor libcurl looks at the time as well. */
 static void tell_time(Engine *e) {
-  if (e->timer == NEVER || e->timer > clock_now()) return;
+  if (e->timer == NEVER || e->timer > clock_now() || is_over(e)) return;
   e->timer = NEVER;
   tell_curl(e, CURL_SOCKET_TIMEOUT);
 }
@@ -604,11 +625,13 @@ static void start_over(Engine *e) {
 
 static void move(Engine *e) {
   lock_take(&e->gate);
+  e->steps = 0;
   unpause(e);
   take_orders(e);
   start_due(e);
   tell_ready(e);
   tell_time(e);
+  e->broke_off = is_over(e);
   if (take_ended(e)) { /* what was next in a lane is to be on its way */
     tell_time(e);
     take_ended(e);
@@ -719,6 +742,7 @@ static bool is_quitting(Engine *e) {
 
 static void run_thread(void *arg) {
   Engine *e = arg;
+  e->step_end = 0;
   while (!is_quitting(e)) {
     e->turn_end = clock_now() + LONG_TURN;
     move(e);
@@ -782,6 +806,7 @@ static void move_until_news(Engine *e, double seconds) {
   SignalMask mask;
   double now = clock_now(), end = now + seconds;
   e->turn_end = seconds > 0 ? 0 : now + TURN;
+  e->step_end = seconds > 0 ? 0 : now + STEP;
   if (e->raises) sigpipe_block(&mask);
   if (seconds <= 0) wait_for_more(e, 0);
   move(e);
@@ -815,6 +840,15 @@ bool engine_run(Engine *e, double seconds) {
   return news;
 }
 
+double engine_rest(Engine *e) {
+  double rest = 0;
+  if (!lock_try(&e->lock)) return 0;
+  if (!has_news(e) && e->threaded) rest = HUGE_VAL;
+  else if (!has_news(e) && is_at_rest(e)) rest = until_due(e, HUGE_VAL);
+  lock_give(&e->lock);
+  return rest;
+}
+
 double engine_timeout(Engine *e) {
   lock_take(&e->lock);
   bool threaded = e->threaded; /* then what is handed in is its business */
@@ -823,7 +857,7 @@ double engine_timeout(Engine *e) {
   lock_give(&e->lock);
   if (news) return 0;
   if (threaded || e->multi == NULL) return -1;
-  if (e->paused) return 0;
+  if (e->paused || e->broke_off) return 0;
   if (e->active > 0) return until_due(e, ACTIVE_WAIT);
   return e->heap_count ? until_due(e, POLL_MAX) : -1;
 }

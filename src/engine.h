@@ -53,6 +53,11 @@ bool engine_cancel(Engine *e, long long id);
 /* Waits up to `seconds` for something to take, and returns whether there is;
    without a thread it is this that moves everything. */
 bool engine_run(Engine *e, double seconds);
+/* Seconds for which engine_run(e, 0) has nothing to do and there is nothing to
+   take, unless something is handed in, or a thread has news. */
+double engine_rest(Engine *e);
+/* How often a thread had news, of any engine of this process. */
+long process_news(void);
 /* False when there is nothing to take. */
 bool engine_take(Engine *e, Event *event);
 /* Frees a request that was taken, on the thread if there is one: malloc may

@@ -98,6 +98,11 @@ static inline bool bell_still(Bell *b) {
   return recv((SOCKET)b->out, &rung, 1, 0) == 1;
 }
 
+/* A number that threads count up and read without a lock. */
+typedef volatile LONG Count;
+static inline void count_up(Count *n) { InterlockedIncrement(n); }
+static inline long count_read(Count *n) { return InterlockedOr(n, 0); }
+
 typedef WSAPOLLFD Watch;
 #define NO_WATCH INVALID_SOCKET
 /* Waits for one of the descriptors, at most `ms`. False when it cannot. */
@@ -271,6 +276,15 @@ static inline bool bell_ring(Bell *b) {
 static inline bool bell_still(Bell *b) {
   uint64_t rung;
   return read(b->out, &rung, sizeof rung) == sizeof rung;
+}
+
+/* A number that threads count up and read without a lock. */
+typedef long Count;
+static inline void count_up(Count *n) {
+  __atomic_fetch_add(n, 1, __ATOMIC_ACQ_REL);
+}
+static inline long count_read(Count *n) {
+  return __atomic_load_n(n, __ATOMIC_ACQUIRE);
 }
 
 typedef struct pollfd Watch;

@@ -15,6 +15,7 @@ local socket = require "cqueues.socket"
 local x509 = require "openssl.x509"
 
 local BATCH_PAUSE = 0.2 -- seconds before a batch is answered
+local NETWORK = 0.02 -- seconds until a handshake is answered, as over a network
 local BLOCK = ("\0\1\2\3\4\5\6\7"):rep(32 * 1024)
 
 local ready, ca_path = arg[1], arg[2]
@@ -87,6 +88,7 @@ local function quiet(_, _, why) return why end
 local function serve(con, tls)
   con:setmode("b", "bf")
   con:onerror(quiet)
+  if tls then cqueues.sleep(NETWORK) end
   if tls and not con:starttls(tls) then return con:close() end
   while serve_one(con, tls) do end
   con:shutdown("w")

@@ -46,14 +46,18 @@ local FRAME, LONG_FRAME, GROWTH = 0.000005, 0.0002, 1.04
 
 local busy = {} -- sources that someone waits for, a list
 local callbacks = { first = 1, last = 0 } -- to be called outside any task; see loop.defer
-local woken = { first = 1, last = 0 } -- parked tasks, each with two values that they waited for
+local woken = { first = 1, last = 0 } -- parked tasks
+local values, problems = {}, {} -- what those waited for, at the same places
 local forks = core.forks() -- between the first process and this one
 local depth = 0 -- of callbacks that run now
 local turn = 0 -- of update()
 local running -- the task that was resumed last and has not come back
 local moved = 0 -- jobs that went on in it
 local queued = false -- whether a queue may have entries: cheaper to look at than both
-local idle = true -- whether surely nothing is under way: cheaper to look at than all
+-- The clock time up to which update() has nothing to do, unless a thread has had
+-- news since `heard`: cheaper to look at than all. True when nothing is under way,
+-- false when there may be something to do now.
+local rests, heard = true, nil
 local inside = 0 -- tasks that were resumed and have not yielded since
 local frame = FRAME -- seconds for the next update
 local turn_end -- clock time at which tasks rest; nil while a turn may take long
@@ -73,12 +77,12 @@ local function forget_queues()
     for i = queue.first, queue.last do queue[i] = nil end
     queue.first, queue.last = 1, 0
   end
+  values, problems = {}, {}
   return true
 end
 
 local function push(queue, entry)
-  forget_queues()
-  queued, idle = true, false
+  queued, rests = true, false
   queue[queue.last + 1] = entry
   queue.last = queue.last + 1 -- now that there was memory for it
 end
@@ -97,10 +101,11 @@ end
 local function work_off(queue, fn, stop)
   while not is_empty(queue) do
     if forget_queues() then return end
-    local entry = queue[queue.first]
-    queue[queue.first] = nil
-    queue.first = queue.first + 1
-    fn(entry)
+    local place = queue.first
+    local entry = queue[place]
+    queue[place] = nil
+    queue.first = place + 1
+    fn(entry, place)
     if is_past(stop) then return end
   end
   queue.first, queue.last = 1, 0
@@ -179,8 +184,10 @@ local function resume(task, value, problem)
   go_on(task, what, value, problem)
 end
 
-local function rouse(entry)
-  resume(entry[1], entry[2], entry[3])
+local function rouse(task, place)
+  local value, problem = values[place], problems[place]
+  values[place], problems[place] = nil, nil
+  resume(task, value, problem)
 end
 
 --- Starts a task. It runs until it first waits before this returns.
@@ -191,7 +198,7 @@ end
 function loop.spawn(on_done, fields, fn, ...)
   local task = new_task(on_done, fields)
   begin(task, fn)
-  idle = false
+  rests = false
   go_on(task, ...)
   return task
 end
@@ -241,7 +248,10 @@ end
 ---@param value? any what `park` returns there, and
 ---@param problem? any
 function loop.wake(task, value, problem)
-  push(woken, { task, value, problem })
+  forget_queues()
+  local place = woken.last + 1
+  values[place], problems[place] = value, problem
+  push(woken, task)
   task.on_cancel = nil
 end
 
@@ -305,6 +315,7 @@ end
 ---@param source luma.Source
 ---@param id integer
 function loop.cut_off(source, id)
+  rests = false
   if not source.closed then source.core:cancel(id) end
 end
 
@@ -339,7 +350,7 @@ function loop.await(source, id, on_note)
     task.source, task.request, task.on_note = source, id, on_note
   end
   -- What raises for want of memory is to change nothing else: room comes first.
-  source.waiting[id], idle = false, false
+  source.waiting[id], rests = false, false
   if source.count == 0 then busy[#busy + 1] = source end
   source.waiting[id] = task or true
   source.count = source.count + 1
@@ -379,7 +390,7 @@ end
 --- turn, which is most of what such a call would cost here.
 function wait_alone(source, id)
   local client, answers = source.core, source.answers
-  source.waiting[id], idle = true, false -- in case a hook has someone else turn
+  source.waiting[id], rests = true, false -- in case a hook has someone else turn
   source.count, busy[1] = source.count + 1, source
   repeat
     local ended, response, received, total = client:take(SLICE)
@@ -394,13 +405,17 @@ function wait_alone(source, id)
   return response
 end
 
---- Takes what has come in from one source and resumes who waits for it.
-local function drain(source, stop)
+--- Moves one source, takes what has come in and resumes who waits for it.
+---@return boolean whether there was something
+local function drain(source, seconds, stop)
+  local id, response, received, total = source.core:take(seconds)
+  if not id then return false end
   repeat
-    local id, response, received, total = source.core:take()
-    if not id then return end
     deliver(source, id, response, received, total)
-  until is_past(stop)
+    if is_past(stop) then break end
+    id, response, received, total = source.core:take()
+  until not id
+  return true
 end
 
 --- Ends all that waits for a source whose core was closed. What the core could
@@ -435,6 +450,7 @@ end
 ---@param report fun(message: string)
 ---@param fn function
 function loop.defer(report, fn, ...)
+  forget_queues()
   push(callbacks, { fn = fn, report = report, n = select("#", ...), ... })
 end
 
@@ -461,27 +477,22 @@ end
 
 --- Moves everything once; waits up to `seconds` for something to happen. With
 --- `budget`, seconds too, what would take longer is left for the next turn.
---- Whoever has moved one of the sources already says which.
 ---@param seconds number
 ---@param budget? number
----@param ready? integer
-function loop.step(seconds, budget, ready)
+---@return boolean whether there was something to do
+function loop.step(seconds, budget)
   local stop = budget and core.now() + budget
   turn_end = stop
   if queued then seconds = 0 end
   -- What an earlier turn had no time for comes first. However slow the machine
   -- is, each turn does something.
-  local worked = budget and not is_empty(woken)
+  local worked = budget ~= nil and not is_empty(woken)
   if worked then work_off(woken, rouse, stop) end
   if busy[2] then seconds = math.min(seconds, SHARED_SLICE) end
-  local i = ready or 1
+  local i = 1
   while busy[i] and not (worked and is_past(stop)) do
     local source = busy[i]
-    if i == ready or source.core:run(seconds) then
-      ready = nil
-      drain(source, stop)
-      worked = true
-    end
+    worked = drain(source, seconds, stop) or worked
     if busy[i] == source then i = i + 1 end
   end
   -- Those for whom no time was left come first in the next turn.
@@ -491,34 +502,35 @@ function loop.step(seconds, budget, ready)
   if queued then
     if not (is_empty(woken) or worked and is_past(stop)) then work_off(woken, rouse, stop) end
     if not is_empty(callbacks) then work_off(callbacks, call_back, stop) end
-    queued = loop.is_due()
+    queued, worked = loop.is_due(), true
   end
   turn_end = nil
+  return worked
 end
 
---- Moves the sources up to the first with something to take, and says which
---- that is.
----@return integer?
-local function find_ready()
-  for i = 1, #busy do
-    if busy[i].core:run(0) then return i end
-  end
+--- For how long nothing can be there to do; see `rests`.
+local function find_rest()
+  if not busy[1] then return inside == 0 end
+  local rest = math.huge
+  for _, source in ipairs(busy) do rest = math.min(rest, source.core:rest()) end
+  return rest > 0 and core.now() + rest
 end
 
 --- One turn that never waits, for a program with a loop of its own.
 ---@return integer moved jobs that went on
 function loop.update()
-  if idle then return 0 end
-  if depth > 0 then errors.misuse("luma.update: called inside a callback") end
-  if inside > 0 and loop.current() then errors.misuse("luma.update: called inside a job") end
-  local ready = not queued and find_ready() or nil
-  if not (ready or queued) then
-    idle, frame = not busy[1] and inside == 0, FRAME
+  if rests and (rests == true or heard == core.news() and (rests == math.huge or core.now() < rests)) then
     return 0
   end
+  if depth > 0 then errors.misuse("luma.update: called inside a callback") end
+  if inside > 0 and loop.current() then errors.misuse("luma.update: called inside a job") end
   turn, moved = turn + 1, 0
-  loop.step(0, frame, ready)
-  frame = math.min(frame * GROWTH, LONG_FRAME)
+  heard = core.news() -- before it is looked for
+  if loop.step(0, frame) then
+    frame = math.min(frame * GROWTH, LONG_FRAME)
+  else
+    rests, frame = find_rest(), FRAME
+  end
   return moved
 end
 

@@ -232,7 +232,7 @@ local function schedule(client, round, due)
     loop.spawn(loop.raise, nil, drive, client)
   elseif state.timer and due < state.next_due then
     state.next_due = due
-    client.core:cancel(state.timer)
+    loop.cut_off(client.source, state.timer)
   end
 end
 

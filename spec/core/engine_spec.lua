@@ -634,6 +634,120 @@ describe("luma.core, many exchanges,", function()
     end)
   end)
 
+  describe("rest()", function()
+    it("is the time until something is due", function()
+      local client = support.connect("http://127.0.0.1:1")
+      client:timer(100)
+      client:run(0)
+
+      local rest = client:rest()
+
+      assert.is_true(rest > 90 and rest <= 100)
+    end)
+
+    it("has no end with nothing to wait for", function()
+      assert.equal(math.huge, support.connect("http://127.0.0.1:1"):rest())
+    end)
+
+    it("is 0 while something was handed in, is under way, or can be taken", function()
+      local client = support.connect(support.serve { { fault = "stall" } })
+      local rests = {}
+      client:timer(50)
+      rests[1] = client:rest()
+      client:cancel(client:timer(60))
+      client:run(0)
+      rests[2] = client:rest()
+      client:take()
+      client:request("/")
+      for _ = 1, 100 do client:run(0) end
+      rests[3] = client:rest()
+
+      assert.same({ 0, 0, 0 }, rests)
+    end)
+
+    it("has no end with a thread, whose news are told by core.news()", function()
+      local client = support.connect("http://127.0.0.1:1")
+      client:background()
+      local before = core.news()
+
+      assert.equal(math.huge, client:rest())
+      local id = client:timer(0.01)
+      finish(client, id)
+      assert.not_equal(before, core.news())
+      client:cancel(client:timer(100))
+      client:run(10)
+      assert.equal(0, client:rest())
+      client:take()
+      assert.equal(math.huge, client:rest())
+    end)
+  end)
+
+  if is_linux() then -- it takes LD_PRELOAD
+    describe("a run that cannot wait", function()
+      local library = os.tmpname()
+
+      setup(function()
+        clients.compile("slow_step.c", library, clients.BEFORE_CURL)
+      end)
+
+      teardown(function() os.remove(library) end)
+
+      --- What comes of five requests, and the steps of each run.
+      local function run_slowly(wait)
+        local server = support.serve()
+        return run({ "-e", [[
+          local core = require "luma.core"
+          local client = core.client { base = os.getenv "URL" }
+          for i = 1, 5 do client:request("/" .. i) end
+          local statuses, stop = {}, core.now() + 30
+          while #statuses < 5 and core.now() < stop do
+            client:run(]] .. wait .. [[)
+            io.stderr:write "|"
+            local id, response = client:take()
+            if id then statuses[#statuses + 1] = response.status end
+          end
+          print(table.concat(statuses, " "))
+        ]] }, { URL = server.url }, "LD_PRELOAD=" .. library)
+      end
+
+      it("has libcurl take one step, and gets to all in turn", function()
+        local ran = run_slowly "0"
+
+        assert.equal("200 200 200 200 200\n", ran.out, ran.err)
+        assert.is_nil(ran.err:find("..", 1, true), ran.err)
+      end)
+
+      it("lets the others go on where one is always ready", function()
+        local server = support.serve()
+        local silent = support.serve { { fault = "stall" } }
+
+        local ran = run({ "-e", [[
+          local core = require "luma.core"
+          local client = core.client { base = os.getenv "URL" }
+          for i = 1, 3 do client:request("/" .. i) end
+          client:run(0) -- those connect first
+          client:fetch(os.getenv "SILENT", os.getenv "FILE")
+          local statuses, stop = {}, core.now() + 5
+          while #statuses < 3 and core.now() < stop do
+            client:run(0)
+            local id, response = client:take()
+            if id then statuses[#statuses + 1] = response.status end
+          end
+          print(table.concat(statuses, " "))
+        ]] }, { URL = server.url, SILENT = silent.url, FILE = support.path() }, "LD_PRELOAD=" .. library)
+
+        assert.equal("200 200 200\n", ran.out, ran.err)
+      end)
+
+      it("is what one that waits is not", function()
+        local ran = run_slowly "10"
+
+        assert.equal("200 200 200 200 200\n", ran.out, ran.err)
+        assert.is_truthy(ran.err:find("..", 1, true), ran.err)
+      end)
+    end)
+  end
+
   describe("a request", function()
     it("that is held back and cancelled has one look at once", function()
       local client = support.connect(support.serve())

@@ -5,6 +5,7 @@ local fake = {}
 ---@class fake.Core
 ---@field sent table[] what was asked for, by id
 ---@field turns integer calls of run
+---@field rests? number seconds that it says it rests
 local Core = {}
 Core.__index = Core
 
@@ -61,6 +62,9 @@ function Core:take(seconds)
   local entry = table.remove(self.ready, 1)
   if entry then return (table.unpack or unpack)(entry, 1, 4) end -- luacheck: ignore 143
 end
+
+--- By itself it may have something to do at any time.
+function Core:rest() return self.rests or 0 end
 
 function Core.background() end
 

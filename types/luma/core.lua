@@ -52,6 +52,12 @@ function core.now() end
 ---@nodiscard
 function core.live() end
 
+--- A number that is another one once a client's thread has had something to
+--- tell, of any client of this process.
+---@return integer news
+---@nodiscard
+function core.news() end
+
 --- A number that is another one in a child of fork, once there was a client.
 ---@return integer forks
 ---@nodiscard
@@ -165,6 +171,12 @@ function Client:cancel(id) end
 ---@return boolean news whether there is
 function Client:run(seconds) end
 
+--- How long `run` and `take` surely have nothing to do, unless something is
+--- asked of the client or `core.news()` changes.
+---@return number seconds 0 if there may be something now, math.huge for no end
+---@nodiscard
+function Client:rest() end
+
 --- Has a thread of the client's own move everything from now on; `run` then
 --- only waits.
 ---@return boolean threaded false where there can be none
@@ -189,7 +201,7 @@ function Client:timeout() end
 --- What has come in, one at a time: `id, response` of something that ended, or
 --- `id, nil, received, total` of a download that is watched, at most every 0.05
 --- seconds and the latest only. Nothing when there is nothing.
----@param seconds? number to wait for it, as `run` does; default 0
+---@param seconds? number to `run` first; without it nothing is moved
 ---@return integer? id
 ---@return luma.Response? response
 ---@return integer? received bytes in FILE.part
