@@ -39,10 +39,11 @@ describe("luma.line", function()
       list = start(client, 5)
     end)
 
-    it("lets twice as many begin as can be sent, and the others hold no coroutine", function()
+    it("lets a quarter more begin than can be sent, and the others hold no coroutine", function()
       assert.equal(2, begun(list))
       assert.is_not_nil(list[1].task.co)
       assert.is_not_nil(list[2].task.co)
+      assert.equal(20, begun(start(jobs.connect(server, { max_transfers = 16, retries = 0 }), 30)))
     end)
 
     it("lets the next one begin for each that ends", function()

@@ -4,7 +4,9 @@ local loop = require "luma.loop"
 
 local line = {}
 
-local AHEAD = 2 -- jobs that may be sending, for each exchange there may be
+-- Jobs that may be sending, for each exchange there may be. More of them would
+-- only be coroutines for the collector, which looks at all in one go at its end.
+local AHEAD = 1.25
 
 ---@class luma.Line of one client
 ---@field forks integer process that it is of; see core.forks
@@ -26,7 +28,7 @@ local unpack = table.unpack or unpack -- luacheck: ignore 143
 local function line_of(client)
   local forks = client.core:forks()
   if not client.line or client.line.forks ~= forks then
-    client.line = { forks = forks, room = AHEAD * client.options.max_transfers, first = 1, last = 0 }
+    client.line = { forks = forks, room = math.ceil(AHEAD * client.options.max_transfers), first = 1, last = 0 }
   end
   return client.line
 end
