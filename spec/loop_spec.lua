@@ -557,14 +557,14 @@ describe("luma.loop", function()
     describe("leaves a source alone", function()
       local core = require "luma.core"
       local now, news = core.now, core.news
-      local time, tidings, ids, still
+      local time, tidings, ids, still, of
 
       before_each(function()
         time, tidings, ids = 100, 1, {}
         function core.now() return time end
         function core.news() return tidings end
         still = fake.core()
-        local of = loop.source(still, false)
+        of = loop.source(still, false)
         loop.spawn(loop.raise, nil, function()
           ids[1] = still:timer(5)
           loop.await(of, ids[1])
@@ -619,7 +619,6 @@ describe("luma.loop", function()
       end)
 
       it("until something else begins, wakes or ends", function()
-        local of = loop.source(still, false)
         still.rests = math.huge
         looks()
 
@@ -635,6 +634,41 @@ describe("luma.loop", function()
         loop.cut_off(of, ids[2])
         assert.is_true(looks() > 0)
         assert.same({ ids[2] }, still.cancelled)
+      end)
+
+      it("not when an update was cut short that found something", function()
+        local ended = {}
+        for i = 1, 2 do
+          loop.spawn(nil, nil, function()
+            loop.await(of, i + 1)
+            ended[i], time = true, time + 1 -- longer than a frame
+            if i == 1 then error "a mistake" end
+          end)
+        end
+        still.rests = math.huge
+        looks()
+
+        tidings = 2
+        still:finish(2, {})
+        still:finish(3, {})
+        for _ = 1, 10 do loop.update() end
+
+        assert.same({ true, true }, ended)
+      end)
+
+      it("not so that an update inside a job would be none", function()
+        local task = loop.spawn(nil, nil, function()
+          loop.await(of, 2)
+          loop.update()
+        end)
+        still.rests = math.huge
+        looks()
+
+        tidings = 2
+        still:finish(2, {})
+        looks()
+
+        assert.matches("called inside a job", task.message)
       end)
 
       it("not while another cannot rest", function()

@@ -96,9 +96,9 @@ struct Engine {
 static Lock process_lock = LOCK_INIT; /* guards the four below */
 static bool curl_started;
 static long live;
-static Engine *threads; /* engines that have one */
-static long forks;      /* how often this process is a child of fork */
-static Count told;      /* see process_news; it needs no lock */
+static Engine *threads;  /* engines that have one */
+static long forks;       /* how often this process is a child of fork */
+static Count news_count; /* see process_news; it needs no lock */
 
 /* Takes process_lock, and the gates of all threads, so that none is inside
    libcurl. It waits for what they compute, not for the network or the disk;
@@ -155,7 +155,7 @@ long engine_forks(const Engine *e) { return e->generation; }
 
 long process_forks(void) { return forks; }
 
-long process_news(void) { return count_read(&told); }
+long process_news(void) { return count_read(&news_count); }
 
 static void count_live(int by) {
   lock_take(&process_lock);
@@ -364,7 +364,7 @@ static void give_easy(Engine *e, const Request *r, CURL *easy) {
 /* Tells the owner that there is something to take. Under the lock. */
 static void tell(Engine *e) {
   if (!e->threaded) return;
-  count_up(&told);
+  count_up(&news_count);
   cond_signal(&e->news);
   if (e->told.in >= 0 && !e->rings) e->rings = bell_ring(&e->told);
 }
@@ -545,8 +545,9 @@ static bool is_over(const Engine *e) {
   return e->step_end > 0 && e->steps > 0 && clock_now() > e->step_end;
 }
 
-/* From the last to the first, as libcurl may change them meanwhile, and on
-   from where the last run broke off, so that none starves. */
+/* From the last to the first, as libcurl may take some away meanwhile, and on
+   from where the last run broke off, so that none starves. What is missed is
+   still ready in the next run. */
 static void tell_ready(Engine *e) {
   for (int left = e->watch_count; --left > 0 && !is_over(e);) {
     int i = e->last_told < e->watch_count ? e->last_told : e->watch_count;

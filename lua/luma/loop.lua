@@ -525,7 +525,7 @@ function loop.update()
   if depth > 0 then errors.misuse("luma.update: called inside a callback") end
   if inside > 0 and loop.current() then errors.misuse("luma.update: called inside a job") end
   turn, moved = turn + 1, 0
-  heard = core.news() -- before it is looked for
+  rests, heard = false, core.news() -- before it is looked for, which may be cut short
   if loop.step(0, frame) then
     frame = math.min(frame * GROWTH, LONG_FRAME)
   else
