@@ -15,6 +15,7 @@ describe("luma.handle", function()
       options = { background = false, dialect = "relay" },
       base_url = "https://a.example",
       report = function(message) reports[#reports + 1] = message end,
+      spawned = {},
     }
   end)
 

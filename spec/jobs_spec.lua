@@ -219,6 +219,16 @@ describe("jobs", function()
   end)
 
   describe("spawn()", function()
+    it("takes any result for one, also what says that it equals everything", function()
+      local odd = setmetatable({}, { __eq = function() return true end })
+      local odder = setmetatable({}, { __eq = function() error "no" end })
+
+      local list = { client:spawn(function() return odd end), client:spawn(function() return odder end) }
+
+      assert.same({ true, true }, { list[1]:done(), list[2]:done() })
+      assert.is_true(rawequal(odd, (list[1]:result())) and rawequal(odder, (list[2]:result())))
+    end)
+
     it("runs a function whose calls yield instead of blocking", function()
       local frames = 0
       local job = client:spawn(function(params)
@@ -456,6 +466,16 @@ describe("jobs", function()
       assert.equal("error", job.error.kind)
       assert.matches("luma.update: called inside a job", job.error.message)
     end)
+
+    it("raises there after a coroutine of the program's own has called it, too", function()
+      client:start(NEVER)
+      local job = client:spawn(function()
+        coroutine.wrap(function() for _ = 1, 3 do luma.update() end end)()
+        luma.update()
+      end)
+
+      assert.matches("luma.update: called inside a job", job.error.message)
+    end)
   end)
 
   describe("callbacks", function()
@@ -502,6 +522,43 @@ describe("jobs", function()
       finish(job)
 
       assert.equal("completed", generation.state)
+    end)
+
+    it("may block by the hundred", function()
+      local messages, list, got = {}, {}, 0
+      local many = jobs.connect(server, { on_error = function(message) messages[#messages + 1] = message end })
+      for i = 1, 300 do
+        list[i] = many:start(BOAT, { on_done = function(job)
+          if many:get(job.generation) then got = got + 1 end
+        end })
+      end
+
+      finish_all(list)
+      play(function() return got == 300 or messages[1] end)
+
+      assert.same({}, messages)
+      assert.equal(300, got)
+    end)
+
+    it("may not yield, whoever calls update(), and hurt nobody by it", function()
+      local message
+      local loud = jobs.connect(server, { on_error = function(text) message = text end })
+      local job = loud:start(BOAT, { on_done = function() coroutine.yield() end })
+      local scheduled = coroutine.wrap(function()
+        while true do
+          luma.update()
+          coroutine.yield "a frame is over"
+        end
+      end)
+
+      for _ = 1, 10000 do
+        assert.equal("a frame is over", scheduled())
+        if message then break end
+        socket.sleep(0.001)
+      end
+
+      assert.equal("completed", job.state)
+      assert.matches("yield across .*: a callback cannot yield, but it can luma.spawn a job", message)
     end)
 
     it("may cancel the job they are called for", function()
@@ -776,6 +833,41 @@ describe("jobs", function()
   end)
 
   describe("a closed client", function()
+    it("has its jobs end that wait for another one", function()
+      local other = jobs.connect(server)
+      local its = other:start(NEVER)
+      local list = {
+        client:spawn(function() return other:generate(NEVER) end),
+        client:spawn(function() return its:await() end),
+      }
+      play(function() return list[1].generation end)
+
+      client:close()
+
+      local result, err = list[1]:await(10)
+      finish_all(list)
+      assert.is_nil(result)
+      assert.same({ "cancelled", "yes" }, { err.kind, err.sent })
+      assert.same({ "cancelled", "cancelled" }, { list[1].state, list[2].state })
+      assert.is_false(its:done())
+    end)
+
+    it("can be waited for by a job of another one", function()
+      local other = jobs.connect(server)
+      local job = client:spawn(function() return other:generate(NEVER) end)
+      play(function() return job.generation end)
+      local waiting
+      other:spawn(function()
+        client:close()
+        waiting = { job:await(10) }
+      end)
+
+      finish(job)
+      play(function() return waiting end)
+
+      assert.equal("cancelled", waiting[2].kind)
+    end)
+
     it("starts nothing more", function()
       local token = assert(client:start(NEVER)) and "luma1.x"
       client:close()

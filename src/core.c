@@ -272,6 +272,18 @@ static int l_forks(lua_State *L) {
   return 1;
 }
 
+/* core.call(handler, fn, ...) -> true, or false and what the handler made of
+   an error. Like xpcall, but nothing yields across it. */
+static int l_call(lua_State *L) {
+  luaL_checktype(L, 1, LUA_TFUNCTION);
+  luaL_checkany(L, 2);
+  bool ok = lua_pcall(L, lua_gettop(L) - 2, 0, 1) == 0;
+  lua_pushboolean(L, ok);
+  if (ok) return 1;
+  lua_insert(L, -2);
+  return 2;
+}
+
 /* core.news() -> a number that is another one once a thread of a client's had
    something to tell */
 static int l_news(lua_State *L) {
@@ -346,6 +358,7 @@ int luaopen_luma_core(lua_State *L) {
                                        {"live", l_live},
                                        {"forks", l_forks},
                                        {"news", l_news},
+                                       {"call", l_call},
                                        {"invalid_utf8", l_invalid_utf8},
                                        {"check_file", l_check_file},
                                        {"fill", l_fill},

@@ -858,8 +858,8 @@ double engine_timeout(Engine *e) {
   lock_give(&e->lock);
   if (news) return 0;
   if (threaded || e->multi == NULL) return -1;
-  if (e->paused || e->broke_off) return 0;
-  if (e->active > 0) return until_due(e, ACTIVE_WAIT);
+  if (e->paused) return 0;
+  if (e->active > 0) return e->broke_off ? 0 : until_due(e, ACTIVE_WAIT);
   return e->heap_count ? until_due(e, POLL_MAX) : -1;
 }
 

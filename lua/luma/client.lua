@@ -25,6 +25,7 @@ local version = require "luma.version"
 ---@field lacks_batch? boolean the service cannot be asked for several at once
 ---@field used { submits: integer, inflight: integer } against the client's limits
 ---@field seen table<string, number> when ids submitted here were last seen, until they ended
+---@field spawned table<luma.Job, true> jobs that may wait for other clients too
 ---@field defaults table<string, table> by call: the metatable of its options
 local Client = { __name = "luma.Client" }
 Client.__index = Client
@@ -90,6 +91,7 @@ function client.new(given, getenv, random)
     poller = poller.new(),
     used = { submits = 0, inflight = 0 },
     seen = {},
+    spawned = {},
     defaults = {},
   }, Client)
   self.core = core.client {
@@ -357,7 +359,7 @@ end
 function Client:spawn(fn, ...)
   check_open(self, "spawn")
   if type(fn) ~= "function" then misuse("spawn", "a function", fn) end
-  return handle.new(self, {}, fn, ...)
+  return handle.new(self, { spawned = true }, fn, ...)
 end
 
 --- Goes on with a job that was saved with `job:token()`: waits, and fetches the
@@ -409,7 +411,8 @@ function Client:timeout()
 end
 
 --- Ends all that is under way as `cancelled` and gives the connections back.
---- The client cannot be used afterwards. Any number of times.
+--- The client cannot be used afterwards. Any number of times. A job of its that
+--- waits for another client is cancelled, and ends with the next update.
 function Client:close()
   check_self(self, "close")
   if self.closed then return end
@@ -417,6 +420,7 @@ function Client:close()
   self.core:close()
   local ok, problem = pcall(line.close, self) -- there may be no memory for it
   loop.close(self.source)
+  handle.close(self)
   if not ok then error(problem, 0) end
 end
 

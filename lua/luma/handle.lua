@@ -56,6 +56,7 @@ end
 local function end_job(task)
   local self, results = task.owner, task.results
   self.ended = core.now()
+  self.client.spawned[self] = nil
   if task.failure then
     self.error = error_of(self, task)
   elseif results[1] == nil and errors.is(results[2]) then
@@ -79,7 +80,7 @@ end
 
 --- Starts a job that runs `fn`, or has it wait in line.
 ---@param client luma.Client
----@param fields { on_done?: fun(job: luma.Job), path?: string, id?: string, queued?: boolean }
+---@param fields { on_done?: fun(job: luma.Job), path?: string, id?: string, queued?: boolean, spawned?: boolean }
 ---@param fn function
 ---@return luma.Job
 function handle.new(client, fields, fn, ...)
@@ -94,9 +95,18 @@ function handle.new(client, fields, fn, ...)
   local background = client.options.background
   if background then client.core:background() end
   local task = { owner = self, watch = watch, background = background }
+  if fields.spawned then client.spawned[self] = true end
   if fields.queued then self.task = line.spawn(client, end_job, task, fn, ...)
   else self.task = loop.spawn(end_job, task, fn, ...) end
   return self
+end
+
+--- Cancels the jobs of a client that is closed which wait for another one.
+---@param client luma.Client
+function handle.close(client)
+  for self in pairs(client.spawned) do
+    if self.task and self.task ~= loop.current() then loop.cancel(self.task) end
+  end
 end
 
 --- Whether it has ended, in whatever way.
@@ -116,8 +126,16 @@ function Job:result()
   return (table.unpack or unpack)(results, 1, results.n) -- luacheck: ignore 143
 end
 
+--- Of a client that was closed there is no timer; but what its jobs may still
+--- wait for comes soon.
+local function turn_until_done(self, seconds)
+  local stop = core.now() + seconds
+  repeat loop.turn() until self.ended or core.now() > stop
+end
+
 local function sleep_until_done(self, seconds)
   if self.ended then return end
+  if self.client.closed then return turn_until_done(self, seconds) end
   local source = self.client.source
   local id = source.core:timer(seconds)
   self.awaited = self.awaited or {}
@@ -137,8 +155,8 @@ function Job:await(seconds)
     errors.misuse("job:await: expected a number of seconds above 0, got "
       .. (type(seconds) == "number" and tostring(seconds) or "a " .. type(seconds)))
   end
-  if loop.in_callback() then errors.misuse("job:await: called inside a callback") end
-  if loop.current() == self.task then errors.misuse("job:await: a job cannot await itself") end
+  if loop.in_callback() then errors.misuse("job:await: called inside a callback: luma.spawn a job that awaits") end
+  if loop.current() == self.task then errors.misuse("job:await: a job cannot await itself, as it would never end") end
   local slept = loop.run(sleep_until_done, self, seconds or AWAIT)
   if self.ended then return self:result() end
   local refusal = loop.refusal(self.client)

@@ -38,7 +38,7 @@ end
 ---@return luma.Client
 function luma.client(options)
   local errors = require "luma.errors"
-  if options == luma then errors.misuse("luma.client: it is called with a dot, luma.client{…}") end
+  if rawequal(options, luma) then errors.misuse("luma.client: it is called with a dot, luma.client{…}") end
   if options ~= nil and type(options) ~= "table" then
     errors.misuse(("luma.client: expected a table of options, got a %s"):format(type(options)))
   end
@@ -61,7 +61,7 @@ end
 
 for _, name in ipairs(CALLS) do
   luma[name] = function(...)
-    if ... == luma then
+    if rawequal((...), luma) then
       require("luma.errors").misuse(("luma.%s: it is called with a dot, luma.%s(…)"):format(name, name))
     end
     local made, err = default_client()

@@ -8,6 +8,7 @@ local loop = {}
 
 local SLICE = 0.25 -- seconds; how long an interrupt (Ctrl-C) may go unseen
 local SHARED_SLICE = 0.005 -- seconds; with several clients under way
+local NESTED = 8 -- callbacks that go on while others block in the middle
 -- Seconds that update() may take up, but for the last thing it does: at first,
 -- which is for one thing, and when there was something to do in frame after frame.
 local FRAME, LONG_FRAME, GROWTH = 0.000005, 0.0002, 1.04
@@ -61,8 +62,9 @@ local rests, heard = true, nil
 local inside = 0 -- tasks that were resumed and have not yielded since
 local frame = FRAME -- seconds for the next update
 local turn_end -- clock time at which tasks rest; nil while a turn may take long
-local WAITING = {} -- what a task of ours yields
-local SLEEPING = {} -- what one returns that has not ended
+-- Functions, as nothing that a job's function may return has an __eq for these.
+local function WAITING() end -- what a task of ours yields
+local function SLEEPING() end -- what one returns that has not ended
 
 local unpack = table.unpack or unpack -- luacheck: ignore 143
 
@@ -255,14 +257,17 @@ function loop.wake(task, value, problem)
   task.on_cancel = nil
 end
 
+--- Inside a task: goes on when the loop turns next.
+function loop.turn()
+  loop.wake(loop.current())
+  coroutine.yield(WAITING)
+end
+
 --- Inside a task, between two steps of long work: lets the program go on with
 --- its frame when this turn has taken its time.
 function loop.rest()
   if not turn_end or core.now() < turn_end then return end
-  local task = loop.current()
-  if not task then return end
-  loop.wake(task)
-  coroutine.yield(WAITING)
+  if loop.current() then loop.turn() end
 end
 
 --- Inside a task: runs the functions at the same time, each as a task, until
@@ -455,16 +460,26 @@ function loop.defer(report, fn, ...)
 end
 
 local function traceback(err)
-  return debug.traceback(text_of(err), 2)
+  local text = text_of(err)
+  if text:find("yield across", 1, true) then
+    text = text .. ": a callback cannot yield, but it can luma.spawn a job or resume a coroutine of its own"
+  end
+  return debug.traceback(text, 2)
 end
 
 local function call_back(entry)
   depth = depth + 1
-  local ok, message = xpcall(function() entry.fn(unpack(entry, 1, entry.n)) end, traceback)
+  local ok, message = core.call(traceback, entry.fn, unpack(entry, 1, entry.n))
   depth = depth - 1
   if ok then return end
-  ok, message = pcall(entry.report, message)
+  ok, message = core.call(traceback, entry.report, message)
   if not ok then io.stderr:write("luma: on_error failed: ", tostring(message), "\n") end
+end
+
+--- Whether there are some to be called now. Where many block, each in the middle
+--- of another, the rest waits for these.
+local function has_callbacks()
+  return depth < NESTED and not is_empty(callbacks)
 end
 
 ---@return boolean whether this is called from within a callback, and not from
@@ -501,7 +516,7 @@ function loop.step(seconds, budget)
   end
   if queued then
     if not (is_empty(woken) or worked and is_past(stop)) then work_off(woken, rouse, stop) end
-    if not is_empty(callbacks) then work_off(callbacks, call_back, stop) end
+    if has_callbacks() then work_off(callbacks, call_back, stop) end
     queued, worked = loop.is_due(), true
   end
   turn_end = nil
@@ -510,7 +525,8 @@ end
 
 --- For how long nothing can be there to do; see `rests`.
 local function find_rest()
-  if not busy[1] then return inside == 0 end
+  if inside > 0 then return false end
+  if not busy[1] then return true end
   local rest = math.huge
   for _, source in ipairs(busy) do rest = math.min(rest, source.core:rest()) end
   return rest > 0 and core.now() + rest
@@ -522,8 +538,12 @@ function loop.update()
   if rests and (rests == true or heard == core.news() and (rests == math.huge or core.now() < rests)) then
     return 0
   end
-  if depth > 0 then errors.misuse("luma.update: called inside a callback") end
-  if inside > 0 and loop.current() then errors.misuse("luma.update: called inside a job") end
+  if depth > 0 then
+    errors.misuse("luma.update: called inside a callback: all goes on when that returns, or in a call that blocks")
+  end
+  if inside > 0 and loop.current() then
+    errors.misuse("luma.update: called inside a job: it waits with luma's other calls, or job:await")
+  end
   turn, moved = turn + 1, 0
   rests, heard = false, core.news() -- before it is looked for, which may be cut short
   if loop.step(0, frame) then
@@ -536,7 +556,7 @@ end
 
 ---@return boolean whether a turn has something to do that no descriptor tells
 function loop.is_due()
-  return not (is_empty(woken) and is_empty(callbacks))
+  return not is_empty(woken) or has_callbacks()
 end
 
 --- Runs `fn` as a task to its end and returns what it returns. Inside a task
@@ -549,13 +569,13 @@ function loop.run(fn, ...)
     assert(busy[1] or loop.is_due(), "a task waits for nothing")
     loop.step(SLICE)
   end
-  work_off(callbacks, call_back)
+  if has_callbacks() then work_off(callbacks, call_back) end
   if task.failure then error(task.failure, 0) end
   return unpack(task.results, 1, task.results.n)
 end
 
 local function after_callbacks(...)
-  if queued then work_off(callbacks, call_back) end
+  if queued and has_callbacks() then work_off(callbacks, call_back) end
   return ...
 end
 

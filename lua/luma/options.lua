@@ -28,7 +28,7 @@ options.client = {
   { "connect_timeout", type = "seconds", default = 10,
     doc = "Seconds a connection may take to come about." },
   { "stall_timeout", type = "seconds", default = 30, call = true,
-    doc = "Seconds a download may go without a byte." },
+    doc = "Seconds a download may go without a byte, give or take a few." },
   { "retries", type = "count", default = 2, call = true,
     doc = "Further attempts after a failure that may pass." },
   { "poll_interval", type = "seconds", default = 2, call = true,

@@ -448,8 +448,7 @@ end
 --- The task that has the rounds of one client made, as long as there are any.
 function drive(client)
   local state = client.poller
-  loop.wake(loop.current())
-  loop.park() -- so that looks which begin in the same turn go along
+  loop.turn() -- so that looks which begin in the same turn go along
   while true do
     loop.rest()
     if client.closed or not state.rounds[1] then break end

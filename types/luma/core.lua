@@ -52,6 +52,14 @@ function core.now() end
 ---@nodiscard
 function core.live() end
 
+--- Like `xpcall`, but nothing yields across it: that is an error like others.
+---@param handler fun(raised: any): any
+---@param fn function
+---@param ... any its arguments
+---@return boolean ok
+---@return any problem what the handler made of the error
+function core.call(handler, fn, ...) end
+
 --- A number that is another one once a client's thread has had something to
 --- tell, of any client of this process.
 ---@return integer news
