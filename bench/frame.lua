@@ -432,7 +432,7 @@ local function measure(found, name, rate, mode, seconds)
     if words[1] == "cost" then -- of measuring, which is taken off
       cost = { wall = tonumber(words[3]) * 1e6, cpu = tonumber(words[6]) * 1e6 }
     elseif words[1] == "memory" then
-      rows[#rows].memory = { lua = tonumber(words[2]), c = tonumber(words[3]) }
+      rows[#rows].memory = { lua = tonumber(words[2]), c = tonumber(words[3]), all = words[2] + words[3] }
     else
       rows[#rows + 1] = {
         name = words[2], goals = words[3], computing = tonumber(words[4]) * 1e6, n = tonumber(words[5]),
@@ -444,23 +444,27 @@ local function measure(found, name, rate, mode, seconds)
 end
 
 --- The same row of several rounds as one: medians of what is a median or a
---- percentile, and the maximum of all.
+--- percentile, and the maximum of all, as for what is held in memory.
 local function combine(rounds, i)
   local first = rounds[1][i]
   local row = { name = first.name, goals = first.goals, memory = first.memory, n = 0, wall = {}, cpu = {} }
-  local function median(get, part)
+  local function ranked(part, get)
     local values = {}
     for j, rows in ipairs(rounds) do values[j] = get(rows[i]) end
     table.sort(values)
-    return values[math.ceil(#values * (part or 0.5))]
+    return values[math.ceil(#values * part)]
   end
   for _, name in ipairs { "wall", "cpu" } do
-    for _, rank in ipairs { "median", "p999", "max" } do
-      row[name][rank] = median(function(of) return of[name][rank] end, rank == "max" and 1)
+    for rank, part in pairs { median = 0.5, p999 = 0.5, max = 1 } do
+      row[name][rank] = ranked(part, function(of) return of[name][rank] end)
     end
   end
-  row.computing = median(function(of) return of.computing end)
-  for _, rows in ipairs(rounds) do row.n = row.n + rows[i].n end
+  row.computing = ranked(0.5, function(of) return of.computing end)
+  for _, rows in ipairs(rounds) do
+    local held = rows[i].memory
+    row.n = row.n + rows[i].n
+    if held and held.all > row.memory.all then row.memory = held end
+  end
   return row
 end
 
@@ -476,7 +480,7 @@ local function print_rate(results, cases_run, rate)
       local held = row.memory
       if held then
         print(("    memory per pending job: %.0f bytes in Lua, %.0f in C  %s"):format(held.lua, held.c,
-          judge(held.lua + held.c <= MEMORY, ("<= %d"):format(MEMORY))))
+          judge(held.all <= MEMORY, ("<= %d"):format(MEMORY))))
       end
     end
   end

@@ -482,6 +482,10 @@ local function has_callbacks()
   return depth < NESTED and not is_empty(callbacks)
 end
 
+local function call_all_back(stop)
+  if has_callbacks() then work_off(callbacks, call_back, stop) end
+end
+
 ---@return boolean whether this is called from within a callback, and not from
 --- a job that goes on while a callback blocks
 function loop.in_callback()
@@ -516,7 +520,7 @@ function loop.step(seconds, budget)
   end
   if queued then
     if not (is_empty(woken) or worked and is_past(stop)) then work_off(woken, rouse, stop) end
-    if has_callbacks() then work_off(callbacks, call_back, stop) end
+    call_all_back(stop)
     queued, worked = loop.is_due(), true
   end
   turn_end = nil
@@ -569,13 +573,13 @@ function loop.run(fn, ...)
     assert(busy[1] or loop.is_due(), "a task waits for nothing")
     loop.step(SLICE)
   end
-  if has_callbacks() then work_off(callbacks, call_back) end
+  call_all_back()
   if task.failure then error(task.failure, 0) end
   return unpack(task.results, 1, task.results.n)
 end
 
 local function after_callbacks(...)
-  if queued and has_callbacks() then work_off(callbacks, call_back) end
+  if queued then call_all_back() end
   return ...
 end
 
