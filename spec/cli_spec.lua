@@ -75,6 +75,69 @@ describe("luma.cli", function()
     end)
   end)
 
+  describe("bin/luma in a checkout", function()
+    local version = _VERSION:match "%d%.%d"
+    local checkout, core
+
+    --- The folder of the core that these specs run with.
+    local function built()
+      for template in package.cpath:gmatch "[^;]+" do
+        if support.read((template:gsub("%?", "luma/core"))) then return template:match "^(.*)/%?" end
+      end
+    end
+
+    --- Runs it where no path is told, from a folder.
+    local function run(from, path)
+      return support.run({ path, "version" }, { LUA_PATH = ";;", LUA_CPATH = ";;" }, ("cd '%s' &&"):format(from))
+    end
+
+    before_each(function()
+      checkout = support.path()
+      core = ("%s/build/lua%s"):format(checkout, version)
+      os.execute(("mkdir -p '%s/build' && cp -r dev bin lua '%s' && ln -s '%s' '%s'"):format(
+        checkout, checkout, built(), core))
+    end)
+
+    after_each(function() os.execute(("rm -r '%s'"):format(checkout)) end)
+
+    for from, path in pairs { [""] = "bin/luma", ["/bin"] = "luma", ["/lua"] = "../bin/luma" } do
+      it("finds its modules and the build: " .. path, function()
+        local result = run(checkout .. from, path)
+
+        assert.same({ code = 0, out = "luma " .. require "luma.version" .. "\n", err = "" }, result)
+      end)
+    end
+
+    it("says what to do when nothing is built", function()
+      os.remove(core)
+
+      local result = run(checkout, "bin/luma")
+
+      assert.same({ 2, "" }, { result.code, result.out })
+      assert.equal(("luma: no C core for Lua %s here: run ./dev build %s\n"):format(version, version), result.err)
+    end)
+
+    it("names the Lua that it is built for, if that is another one", function()
+      local other = version == "5.4" and "5.3" or "5.4"
+      os.rename(core, ("%s/build/lua%s"):format(checkout, other))
+
+      local result = run(checkout, "bin/luma")
+
+      assert.equal(2, result.code)
+      assert.is_truthy(result.err:find(("lua%s bin/luma\n"):format(other), 1, true), result.err)
+    end)
+
+    it("says why a core that is there does not load", function()
+      os.remove(core)
+      os.execute(("mkdir -p '%s/luma' && echo no library >'%s/luma/core.so'"):format(core, core))
+
+      local result = run(checkout, "bin/luma")
+
+      assert.equal(2, result.code)
+      assert.matches("^luma: error loading module 'luma%.core'", result.err)
+    end)
+  end)
+
   describe("luma sandbox", function()
     --- Starts it, and returns its first line and what `use` makes of it.
     local function serve(words, use)
