@@ -11,7 +11,8 @@ local support = require "spec.support.client"
 
 local ID = "4665a07c-7641-4809-a133-10786201bb56"
 local PAGE = "doc/faults.md"
-local AT_A_TIME = 60 -- cells; each holds a dozen descriptors
+local AT_A_TIME = 40 -- cells; each holds a dozen descriptors
+local DESCRIPTORS = 800 -- that a batch may hold: a login has 1,024
 local HANG = 30 -- seconds after which a batch is given up
 local SLACK = 4 -- seconds that a busy machine may be late
 
@@ -132,9 +133,12 @@ local function for_each(cells, fn)
   end
 end
 
+local most = 0 -- descriptors that were open in any batch
+
 local function run_batch(cells)
   for _, cell in ipairs(cells) do prepare(cell) end
   for_each(cells, start)
+  most = math.max(most, support.descriptors())
   for_each(cells, go_on)
   for _, cell in ipairs(cells) do finish(cell) end
   support.tidy() -- fails if anything is left
@@ -241,6 +245,10 @@ describe("a fault", function()
       end)
     end
   end
+
+  it("is tried with no more descriptors than a login may have", function()
+    assert.is_true(most < DESCRIPTORS, most .. " were open")
+  end)
 end)
 
 describe("a submit", function()

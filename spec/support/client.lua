@@ -116,6 +116,15 @@ function support.is_linux()
   return file ~= nil
 end
 
+--- How many descriptors this process holds; 0 where the system does not say.
+---@return integer
+function support.descriptors()
+  local pipe = assert(io.popen "ls /proc/$PPID/fd 2>/dev/null | wc -l")
+  local count = pipe:read "*n"
+  pipe:close()
+  return count
+end
+
 --- What a library that stands before libcurl is compiled with.
 support.BEFORE_CURL = "-Wl,--no-as-needed $(pkg-config --cflags --libs libcurl) -ldl"
 

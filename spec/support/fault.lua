@@ -668,6 +668,16 @@ function Server:replan(plan)
   end)
 end
 
+local LITTER = 50 -- threads that have ended before their objects are collected
+local ended = 0
+
+-- Only the collector closes the descriptor of a thread that has ended, and it
+-- knows nothing of how few a login may have.
+local function sweep()
+  ended = ended + 1
+  if ended % LITTER == 0 then collectgarbage() end
+end
+
 --- Ends the thread and every connection; the log stays readable.
 function Server:stop()
   if not self.pipe then return end
@@ -675,6 +685,8 @@ function Server:stop()
   self.pipe:close()
   self.pipe = nil
   blocking(self, function() self.thread:join() end)
+  self.thread = nil
+  sweep()
   self.loop:close()
   if self.ca_file then os.remove(self.ca_file) end
   checked(self)
