@@ -58,6 +58,16 @@ describe("luma.client", function()
       end
     end)
 
+    it("obeys what the options inherit", function()
+      local base = { api_key = support.KEY, base_url = "https://mine.example", headers = { A = "1" } }
+
+      local one = new(setmetatable({}, { __index = base }), { LUMA_API_KEY = "k", LUMA_BASE_URL = "https://b.example" })
+
+      assert.equal("luma.client (https://mine.example, with key)", tostring(one))
+      assert.equal("1", one:preview(BOAT).headers.A)
+      assert_no_key(one)
+    end)
+
     it("leaves the caller's table as it was", function()
       local given = { api_key = "k", headers = { A = "1" } }
 
@@ -319,6 +329,43 @@ describe("luma.client", function()
           assert.equal(0, support.count(server))
         end)
       end
+    end)
+
+    describe("tables that inherit", function()
+      local function heir(of) return setmetatable({}, { __index = of }) end
+
+      it("are sent and obeyed like others", function()
+        local one = new(heir { api_key = support.KEY, base_url = server.url, max_submits = 1 })
+
+        local generation = assert(one:submit(heir { user_prompt = "a boat" }, heir { retries = 0 }))
+        local _, err = one:submit(BOAT)
+
+        assert.equal("a boat", core.decode(support.log(server)[1].body).user_prompt)
+        assert.same({ generation.id }, { one:get_many(heir { generation.id })[1].id })
+        assert.matches("^max_submits", err.message)
+      end)
+
+      it("do not hide a path that cannot be written", function()
+        local one = support.connect(server)
+
+        local _, err = one:generate(BOAT, heir { path = "/no/such/folder/a.mp4" })
+
+        assert.equal("io", err.kind)
+        assert.equal(0, support.submits(server))
+      end)
+
+      it("let their own errors through before anything is sent", function()
+        local one = support.connect(server)
+        local given = setmetatable({}, { __index = function() error({ "mine" }) end })
+
+        for _, call in ipairs { "submit", "generate", "start" } do
+          local ok, raised = pcall(one[call], one, given)
+          assert.same({ false, { "mine" } }, { ok, raised })
+          ok, raised = pcall(one[call], one, BOAT, given)
+          assert.same({ false, { "mine" } }, { ok, raised })
+        end
+        assert.equal(0, support.submits(server))
+      end)
     end)
 
     describe("max_submits", function()

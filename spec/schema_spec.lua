@@ -692,16 +692,15 @@ describe("luma.schema", function()
   describe("options()", function()
     local rows = { { "timeout", type = "seconds", default = 60 }, { "path", type = "path" } }
 
-    it("fills in the defaults", function()
-      assert.same({ timeout = 60 }, schema.options("wait", rows, nil, 1))
-      assert.same({ timeout = 60 }, schema.options("wait", rows, {}, 1))
-      assert.same({ timeout = 5, path = "a.mp4" }, schema.options("wait", rows, { timeout = 5, path = "a.mp4" }, 1))
+    it("returns what is given", function()
+      assert.same({}, schema.options("wait", rows, nil))
+      assert.same({ timeout = 5, path = "a.mp4" }, schema.options("wait", rows, { timeout = 5, path = "a.mp4" }))
     end)
 
     it("never changes the caller's table", function()
       local values = { path = "a.mp4" }
 
-      schema.options("wait", rows, values, 1)
+      schema.options("wait", rows, values)
 
       assert.same({ path = "a.mp4" }, values)
     end)
@@ -722,6 +721,191 @@ describe("luma.schema", function()
         assert.is_false(ok)
         assert.matches(("schema_spec%%.lua:%d: "):format(line), message)
         assert.equal(case[3], (message:gsub("^.-:%d+: ", "")))
+      end)
+    end
+  end)
+
+  describe("read()", function()
+    local rows = { { "a", type = "count" }, { "b", type = "count" }, { "on_done", type = "function" },
+      { "extra", type = "extra" } }
+
+    --- A table of which only the metatable shows anything.
+    local function hidden(meta) return setmetatable({}, meta) end
+
+    --- Shows `data` to who indexes, by a function.
+    local function by_function(data, meta)
+      meta = meta or {}
+      function meta.__index(_, name) return data[name] end
+      return hidden(meta)
+    end
+
+    local function listed(data)
+      return by_function(data, { __pairs = function() return next, data, nil end })
+    end
+
+    for name, given in pairs {
+      ["a table of defaults"] = hidden { __index = { a = 1, b = 2 } },
+      ["defaults of defaults"] = hidden { __index = setmetatable({ a = 1 }, { __index = { a = 3, b = 2 } }) },
+      ["a function"] = by_function { a = 1, b = 2 },
+      ["a read-only view"] = listed { a = 1, b = 2 },
+      ["a view that locks its metatable"] = hidden { __index = { a = 1, b = 2 }, __metatable = false },
+      ["its own fields before those"] = setmetatable({ a = 1 }, { __index = { a = 5, b = 2 } }),
+    } do
+      it("sees what a table shows by " .. name, function()
+        local values = schema.read(rows, given)
+
+        assert.same({ a = 1, b = 2 }, values)
+        assert.is_nil(getmetatable(values))
+      end)
+    end
+
+    it("believes indexing where __pairs says something else", function()
+      local given = hidden { __index = { a = 1 }, __pairs = function() return next, { a = 7, b = 2 }, nil end }
+
+      assert.same({ a = 1, b = 2 }, schema.read(rows, given))
+    end)
+
+    for name, given in pairs {
+      ["in the table"] = setmetatable({ c = 1 }, { __index = { a = 1 } }),
+      ["in a table it inherits from"] = hidden { __index = { a = 1, c = 1 } },
+      ["by __pairs"] = listed { a = 1, c = 1 },
+      ["by __pairs of a table it inherits from"] = hidden { __index = listed { a = 1, c = 1 } },
+    } do
+      it("does not miss an unknown name " .. name, function()
+        local values = schema.read(rows, given)
+
+        assert.matches("^c is unknown", (schema.problem(rows, values)))
+      end)
+    end
+
+    it("takes an object of a class, whose methods are no parameters", function()
+      local Class = { a = 1 }
+      Class.__index = Class
+      Class.__tostring = function() return "an object" end
+      function Class.send() end
+      function Class.on_done() end
+
+      local values = schema.read(rows, setmetatable({ b = 2 }, Class))
+
+      assert.same({ a = 1, b = 2, on_done = Class.on_done }, values)
+    end)
+
+    it("takes an object's own functions for what they are called", function()
+      local values = schema.read(rows, setmetatable({ send = print }, { __index = {} }))
+
+      assert.matches("^send is unknown", (schema.problem(rows, values)))
+    end)
+
+    it("reads a table in which any name may stand", function()
+      local values = schema.read(rows, { extra = hidden { __index = { x = 1 } } })
+
+      assert.same({ extra = { x = 1 } }, values)
+    end)
+
+    it("refuses one that nothing lists", function()
+      local values, problem, field = schema.read(rows, { extra = by_function { x = 1 } })
+
+      assert.is_nil(values)
+      assert.matches("^extra cannot be listed: ", problem)
+      assert.equal("extra", field)
+    end)
+
+    it("refuses tables that inherit in a circle", function()
+      local one, other = {}, {}
+      setmetatable(one, { __index = other })
+      setmetatable(other, { __index = one })
+
+      assert.is_false((pcall(schema.read, rows, one)))
+    end)
+
+    it("lets an error of the table's through", function()
+      local boom = {}
+      local given = hidden { __index = function() error(boom) end }
+
+      local _, raised = pcall(schema.read, rows, given)
+
+      assert.equal(boom, raised)
+    end)
+
+    it("asks once for each, so that what was checked is what is sent", function()
+      local asked = {}
+      local given = hidden { __index = function(_, name) asked[name] = (asked[name] or 0) + 1 return 1 end }
+
+      schema.read(rows, given)
+
+      assert.same({ a = 1, b = 1, on_done = 1, extra = 1 }, asked)
+    end)
+
+    it("never changes the caller's table", function()
+      local inner = hidden { __index = { x = 1 } }
+      local given = { a = 1, extra = inner }
+
+      schema.read(rows, given)
+
+      assert.equal(inner, given.extra)
+      assert.is_nil(rawget(inner, "x"))
+    end)
+  end)
+
+  describe("params() of tables with metatables", function()
+    it("sends what is inherited", function()
+      local given = setmetatable({}, { __index = { user_prompt = "a boat", loop = true } })
+
+      local params = schema.params(options.params, given, false)
+
+      assert.equal("a boat", params.user_prompt)
+      assert.is_true(params.loop)
+    end)
+
+    it("sends what tables within `extra` inherit", function()
+      local view = setmetatable({}, {
+        __index = function(_, i) return ({ 1, 2 })[i] end, __len = function() return 2 end,
+      })
+
+      local params = check { extra = { camera = setmetatable({}, { __index = { zoom = 2 } }), list = view } }
+
+      assert.same({ zoom = 2 }, params.camera)
+      assert.same({ 1, 2 }, params.list)
+    end)
+
+    it("names what cannot be listed", function()
+      local err = refuse { extra = { camera = setmetatable({}, { __index = function() return 1 end }) } }
+
+      assert.equal("extra.camera", err.field)
+      contains("cannot be listed", err.message)
+    end)
+  end)
+
+  describe("list()", function()
+    it("returns a list of its own", function()
+      local given = { "a", "b" }
+
+      local list = schema.list(given)
+
+      assert.same(given, list)
+      assert.are_not.equal(given, list)
+      assert.same({}, schema.list {})
+    end)
+
+    for name, given in pairs {
+      ["a table"] = setmetatable({}, { __index = { "a", "b" } }),
+      ["a function"] = setmetatable({}, { __index = function(_, i) return ({ "a", "b" })[i] end }),
+      ["a view"] = setmetatable({}, {
+        __index = function(_, i) return ({ "a", "b" })[i] end, __len = function() return 2 end,
+      }),
+    } do
+      it("sees what a list shows by " .. name, function()
+        assert.same({ "a", "b" }, schema.list(given))
+      end)
+    end
+
+    for name, given in pairs {
+      ["with a hole"] = { "a", nil, "c" },
+      ["without an end"] = setmetatable({}, { __index = function() return "a" end }),
+      ["of names"] = { ids = { "a" } },
+    } do
+      it("refuses one " .. name, function()
+        assert.is_nil((schema.list(given)))
       end)
     end
   end)

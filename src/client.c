@@ -62,8 +62,7 @@ static const char *check_line(lua_State *L, int i, const char *what) {
   return s;
 }
 
-/* Pushes the option `name`, which the table at 1 holds itself: what a
-   metamethod made would be gone once it is popped. */
+/* Pushes the option `name` of the table at 1, which has no metamethods. */
 static void push_option(lua_State *L, const char *name) {
   lua_pushstring(L, name);
   lua_rawget(L, 1);
@@ -125,6 +124,10 @@ int l_client_new(lua_State *L) {
   const char *headers[MAX_HEADERS];
   EngineOptions o = {{0}, 0};
   luaL_checktype(L, 1, LUA_TTABLE);
+  lua_settop(L, 1);
+  const char *problem = push_plain(L, 1, 1);
+  if (problem) return luaL_argerror(L, 1, problem);
+  lua_replace(L, 1);
   o.wire.base = option_string(L, "base");
   o.wire.proxy = option_string(L, "proxy");
   o.wire.ca_file = option_string(L, "ca_file");

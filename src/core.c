@@ -163,6 +163,11 @@ static int l_submit(lua_State *L) {
   }
   Client *c = lua_touserdata(L, DEFAULT_CLIENT);
   Engine *e = client_engine(L, c);
+  const char *problem = push_plain(L, 1, 1);
+  if (problem) {
+    lua_pushstring(L, problem);
+    return fail(L, "invalid", "no");
+  }
   if (!json_call(L, ENCODE)) return fail(L, "invalid", "no");
   s.path = SUBMIT_PATH;
   s.body = lua_tolstring(L, -1, &s.body_len);
@@ -362,6 +367,7 @@ int luaopen_luma_core(lua_State *L) {
                                        {"invalid_utf8", l_invalid_utf8},
                                        {"check_file", l_check_file},
                                        {"fill", l_fill},
+                                       {"fields", l_fields},
                                        {"fingerprint", l_fingerprint},
                                        {"merge", l_merge},
                                        {NULL, NULL}};

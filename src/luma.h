@@ -22,6 +22,17 @@ Engine *client_engine(lua_State *L, Client *c);
    when there is nothing to take. */
 bool take_event(lua_State *L, Client *c, Event *event);
 
+/* Pushes a table without metamethods that has the fields which the one at
+   `given`, an absolute index, shows to who indexes it. False when it may show
+   some that nothing lists. Runs the metamethods. */
+bool push_fields(lua_State *L, int given);
+/* The same of all tables in it too; `depth` is 1. Returns NULL; or what is
+   wrong, and leaves more on the stack. */
+const char *push_plain(lua_State *L, int given, int depth);
+/* core.fields(table, names) -> fields, is_whole. What the names stand for is
+   among them even where nothing lists it. */
+int l_fields(lua_State *L);
+
 /* Pushes the encode and decode functions of a private lua-cjson and its
    null; raises if lua-cjson cannot be found. */
 void push_json(lua_State *L);

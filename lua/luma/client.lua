@@ -37,8 +37,7 @@ local client = {}
 --- What is given, and for the rest what the environment says. A variable that
 --- is set to nothing is not set.
 local function with_environment(given, getenv)
-  local values, origins = {}, {}
-  for name, value in pairs(given) do values[name] = value end
+  local values, origins = core.merge(given, {}), {}
   for _, row in ipairs(options.client) do
     local name = row[1]
     local value = row.env and values[name] == nil and getenv(row.env)
@@ -71,8 +70,11 @@ end
 ---@param random fun(): number in [0, 1)
 ---@return luma.Client?, string? problem
 function client.new(given, getenv, random)
-  local values, origins = with_environment(given, getenv)
-  local problem, field = schema.problem(options.client, values)
+  local read, problem = schema.read(options.client, given)
+  if not read then return nil, "option " .. problem end
+  local values, origins = with_environment(read, getenv)
+  local field
+  problem, field = schema.problem(options.client, values)
   if problem then
     local variable = origins[field]
     return nil, (variable and problem:gsub("^" .. field, variable) or "option " .. problem)
@@ -139,11 +141,9 @@ end
 local function call_options(self, name, given)
   local defaults = self.defaults[name] or call_defaults(self, name)
   if given == nil then return defaults.__index end
-  schema.options(name, options.calls[name], given) -- raises what is wrong
-  local opts = setmetatable({}, defaults)
-  for field, value in pairs(given) do opts[field] = value end
-  if given.retries then opts.policy = policy_of(given.retries) end
-  return opts
+  local opts = core.merge({}, schema.options(name, options.calls[name], given))
+  if opts.retries then opts.policy = policy_of(opts.retries) end
+  return setmetatable(opts, defaults)
 end
 
 --- The same for a call that writes into them.
@@ -256,9 +256,13 @@ function Client:get_many(targets, opts)
   check_open(self, "get_many")
   if type(targets) ~= "table" or errors.is(targets) then misuse("get_many", "a list of ids", targets) end
   opts = call_options(self, "get_many", opts)
+  local list, key = schema.list(targets)
+  if not list then
+    errors.misuse(("luma.get_many: expected a list of ids, got a table with the key %s"):format(tostring(key)))
+  end
   local ids = {}
-  for i = 1, #targets do
-    local id, err = check_id("get_many", targets[i])
+  for i, target in ipairs(list) do
+    local id, err = check_id("get_many", target)
     if not id then return nil, err end
     ids[i] = id
   end

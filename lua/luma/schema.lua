@@ -5,6 +5,7 @@ local errors = require "luma.errors"
 local schema = {}
 
 local MAX_DEPTH = 100 -- of `extra`; far above what a service takes
+local MAX_LIST = 100000
 
 --- How a value is shown in a message: short, and on one line.
 local function show(value)
@@ -45,10 +46,20 @@ local function data_uri_problem(value)
   end
 end
 
+local HIDDEN = "cannot be listed: its __index is a function, and it has no __pairs; give a plain table"
+
+--- The fields of a table as indexing shows them, those it inherits among them
+--- (but not the methods of its class), and whether these are all. A table
+--- without metamethods is itself.
+local function fields_of(given, names)
+  if getmetatable(given) == nil then return given, true end
+  return core.fields(given, names)
+end
+
 --- The sequence of a table that JSON can carry has keys 1 to n and no other.
 local function key_problem(value, path)
   local count, strings, last = 0, 0, 0
-  for key in pairs(value) do
+  for key in next, value do
     count = count + 1
     if type(key) == "string" then
       strings = strings + 1
@@ -68,49 +79,46 @@ local function key_problem(value, path)
   end
 end
 
-local json_problem
+local as_json
 
-local function table_problem(value, path, above, depth)
-  if above[value] then return path .. " contains itself" end
-  if depth > MAX_DEPTH then return path .. " is nested too deeply" end
-  local problem = key_problem(value, path)
-  if problem then return problem end
+local function table_as_json(value, path, above, depth)
+  if above[value] then return nil, path .. " contains itself" end
+  if depth > MAX_DEPTH then return nil, path .. " is nested too deeply" end
+  local fields, is_whole = fields_of(value)
+  local problem = not is_whole and path .. " " .. HIDDEN or key_problem(fields, path)
+  if problem then return nil, problem end
   above[value] = true
-  for key, item in pairs(value) do
+  local made = {}
+  for key, item in next, fields do
     local name = type(key) == "number" and ("%s[%d]"):format(path, key) or path .. "." .. key
-    problem = json_problem(item, name, above, depth + 1)
-    if problem then return problem end
+    made[key], problem = as_json(item, name, above, depth + 1)
+    if problem then return nil, problem end
   end
   above[value] = nil
+  return setmetatable(made, getmetatable(fields)) -- it may say that this is a list
 end
 
---- What keeps `value` from becoming JSON, or nil. `above` holds the tables
---- around it.
-function json_problem(value, path, above, depth)
+--- What JSON shows of `value`, as the caller's own tables may change before it
+--- is sent; or nil and what keeps it from becoming JSON. `above` holds the
+--- tables around it.
+function as_json(value, path, above, depth)
   local kind = type(value)
-  if kind == "table" then return table_problem(value, path, above, depth) end
+  if kind == "table" then return table_as_json(value, path, above, depth) end
+  local problem
   if kind == "string" then
-    local problem = utf8_problem(value)
-    return problem and path .. " " .. problem
+    problem = utf8_problem(value)
+    return value, problem and path .. " " .. problem
   end
   if kind == "number" then
-    if not is_finite(value) then return path .. " is no finite number" end
-    if core.decode(core.encode { value })[1] ~= value then
-      return path .. " has more digits than lua-cjson writes: pass it as text"
+    if not is_finite(value) then
+      problem = path .. " is no finite number"
+    elseif core.decode(core.encode { value })[1] ~= value then
+      problem = path .. " has more digits than lua-cjson writes: pass it as text"
     end
   elseif kind ~= "boolean" and value ~= core.null then
-    return ("%s is a %s, which JSON cannot carry"):format(path, kind)
+    problem = ("%s is a %s, which JSON cannot carry"):format(path, kind)
   end
-end
-
---- What JSON shows of `value`. The caller's own tables may change before it is
---- sent.
-local function copy(value)
-  if type(value) ~= "table" then return value end
-  local made = {}
-  for key, item in next, value do made[key] = copy(item) end
-  local meta = getmetatable(value) -- it may say that this is a list
-  return type(meta) == "table" and setmetatable(made, meta) or made
+  return value, problem
 end
 
 --- A type is a function from a value and its row to what is wrong with it:
@@ -234,7 +242,7 @@ local OWN_HEADERS = { authorization = true, host = true, expect = true,
 
 function types.headers(value)
   if type(value) ~= "table" then return expected("a table", value) end
-  for name, text in pairs(value) do
+  for name, text in next, value do
     if type(name) ~= "string" or not name:find("^[%w!#$%&'*+.^_`|~-]+$") then
       return ("has %s, which is no header's name"):format(show(name))
     end
@@ -254,7 +262,7 @@ end
 
 function types.extra(value)
   if type(value) ~= "table" then return expected("a table", value) end
-  for name in pairs(value) do
+  for name in next, value do
     if type(name) ~= "string" then return "must be a table of named fields, not a list" end
     local problem = utf8_problem(name)
     if problem then return "has a name that " .. problem end
@@ -299,8 +307,13 @@ local function suggestion(rows, name)
   return "known are " .. table.concat(names, ", ")
 end
 
+--- Types of tables in which any name may stand.
+local OPEN = { headers = true, extra = true }
+
 ---@class luma.RowIndex
 ---@field by_name table<string, luma.Row>
+---@field names string[] all of them
+---@field open string[] names whose value is a table in which any name may stand
 ---@field required string[] names
 ---@field defaults table<string, any>
 
@@ -311,9 +324,11 @@ local indexes = setmetatable({}, { __mode = "k" }) -- rows -> their index, made 
 local function index_of(rows)
   local index = indexes[rows]
   if index then return index end
-  index = { by_name = {}, required = {}, defaults = {} }
-  for _, row in ipairs(rows) do
+  index = { by_name = {}, names = {}, open = {}, required = {}, defaults = {} }
+  for i, row in ipairs(rows) do
     local name = row[1]
+    index.names[i] = name
+    if OPEN[row.type] then index.open[#index.open + 1] = name end
     index.by_name[name] = row
     index.defaults[name] = row.default
     if row.required then index.required[#index.required + 1] = name end
@@ -334,15 +349,55 @@ local function is_fine(index, values)
   return true
 end
 
---- The first thing wrong with `values`: a sentence, and the name. `lenient`
---- lets unknown names and values pass.
+--- What a table of the program's shows to who indexes it, as a table without
+--- metamethods: the one way in which parameters and options are read. What
+--- cannot be listed is asked for by the names of the rows. Errors that the
+--- table raises pass through.
+---@param rows luma.Row[]
+---@param given table never changed
+---@return table? values not to be written to: it may be the table itself
+---@return string? problem, string? name
+function schema.read(rows, given)
+  local index = index_of(rows)
+  local values = fields_of(given, index.names)
+  for _, name in ipairs(index.open) do
+    local value = values[name]
+    if type(value) == "table" and getmetatable(value) ~= nil then
+      local fields, is_whole = fields_of(value)
+      if not is_whole then return nil, name .. " " .. HIDDEN, name end
+      values = core.merge(values, { [name] = fields })
+    end
+  end
+  return values
+end
+
+--- A list of the program's as a table of its own; or nil and a key that is not
+--- one of a list's.
+---@param given table
+---@return any[]? list, any key
+function schema.list(given)
+  local fields, list, n = fields_of(given), {}, 0
+  repeat
+    n = n + 1
+    if n > MAX_LIST then return nil, n end -- it may have no end
+    list[n] = fields[n]
+    if list[n] == nil then list[n] = given[n] end
+  until list[n] == nil
+  for key in next, fields do
+    if list[key] == nil and (type(key) == "number" or n == 1) then return nil, key end
+  end
+  return list
+end
+
+--- The first thing wrong with `values`, which have been read: a sentence, and
+--- the name. `lenient` lets unknown names and values pass.
 ---@param rows luma.Row[]
 ---@param values table
 ---@param lenient? boolean
 ---@return string? problem, string? name
 function schema.problem(rows, values, lenient)
   local known = index_of(rows).by_name
-  for name in pairs(values) do
+  for name in next, values do
     if type(name) ~= "string" or not (lenient or known[name]) then
       return ("%s is unknown: %s"):format(tostring(name), suggestion(rows, name)), tostring(name)
     end
@@ -368,36 +423,37 @@ function schema.fill(rows, values)
   return core.merge(index_of(rows).defaults, values)
 end
 
---- Checks the options of a call and fills in the defaults. What is wrong with
---- them is the caller's mistake, and raised.
+--- Reads and checks the options of a call. What is wrong with them is the
+--- caller's mistake, and raised.
 ---@param name string of the function, for the message
 ---@param rows luma.Row[]
 ---@param values? table
----@return table
+---@return table values as given, not to be written to
 function schema.options(name, rows, values)
   if values ~= nil and type(values) ~= "table" then
     errors.misuse(("luma.%s: options %s"):format(name, expected("a table", values)))
   end
-  local problem = schema.problem(rows, values or {})
+  local read, problem = schema.read(rows, values or {})
+  problem = problem or schema.problem(rows, read)
   if problem then errors.misuse(("luma.%s: option %s"):format(name, problem)) end
-  return schema.fill(rows, values or {})
+  return read
 end
 
 --- Puts the fields of `extra` among the others. What no row has checked is
 --- checked here: a sentence about the first thing wrong, and the name.
 local function merge_extra(rows, values, params)
   local known = index_of(rows).by_name
-  for name in pairs(values.extra or {}) do
+  for name in next, values.extra or {} do
     if known[name] then return ("extra.%s: give %s itself"):format(name, name), "extra" end
   end
   params.extra = nil
-  for name, value in pairs(values.extra or {}) do params[name] = value end
-  for name, value in pairs(params) do
+  for name, value in next, values.extra or {} do params[name] = value end
+  for name, value in next, params do
     if not known[name] then
       local field = values[name] == nil and "extra." .. name or name
-      local problem = json_problem(value, field, { [params] = true }, 1)
+      local made, problem = as_json(value, field, { [params] = true }, 1)
       if problem then return problem, field end
-      params[name] = copy(value)
+      params[name] = made
     end
   end
 end
@@ -405,13 +461,13 @@ end
 --- The fields to send: defaults filled in, `extra` merged. Checked to the
 --- last value, since what the service misunderstands is paid for.
 ---@param rows luma.Row[]
----@param values table
+---@param given table
 ---@param lenient boolean
 ---@return table? params, luma.Error? err
-function schema.params(rows, values, lenient)
+function schema.params(rows, given, lenient)
   local index = index_of(rows)
-  local problem, field
-  if not is_fine(index, values) then problem, field = schema.problem(rows, values, lenient) end
+  local values, problem, field = schema.read(rows, given)
+  if values and not is_fine(index, values) then problem, field = schema.problem(rows, values, lenient) end
   if problem then return nil, errors.new("invalid", problem, { field = field }) end
   local params = core.merge(index.defaults, values)
   if values.extra or lenient then

@@ -108,13 +108,24 @@ describe("luma.core.Client", function()
         end)
     end
 
-    it("asks no metamethod for what it keeps pointers to", function()
+    it("takes what the options inherit, and keeps it while it is needed", function()
+      local options = setmetatable({}, { __pairs = function()
+        return function(_, key)
+          collectgarbage()
+          if not key then return "base", ("http://127.0.0.1:%d"):format(9) end
+        end
+      end })
+
+      core.client(options):close()
+    end)
+
+    it("refuses options that nothing can list", function()
       local options = setmetatable({}, {
         __index = function(_, name) return name .. "!" end,
       })
 
       assert.error_matches(function() core.client(options) end,
-        "base is missing")
+        "cannot be listed")
     end)
   end)
 

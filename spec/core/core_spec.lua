@@ -347,7 +347,49 @@ describe("luma.core", function()
     end)
   end)
 
+  describe("fields()", function()
+    it("returns what indexing and listing show, and whether that is all", function()
+      local given = setmetatable({ a = 1 }, { __index = function(_, name) return name == "b" and 2 or nil end })
+
+      local fields, is_whole = core.fields(given, { "b", "c" })
+
+      assert.same({ a = 1, b = 2 }, fields)
+      assert.is_nil(getmetatable(fields))
+      assert.is_false(is_whole)
+      assert.is_true(select(2, core.fields { a = 1 }))
+    end)
+
+    it("survives an iterator that never ends well", function()
+      local given = setmetatable({}, { __pairs = function() return function() error "stop" end end })
+
+      assert.is_false((pcall(core.fields, given)))
+    end)
+  end)
+
   describe("submit()", function()
+    it("sends what a table and those in it inherit", function()
+      local server = support.serve { { body = '{"id":"a"}' } }
+
+      submit({ LUMA_API_KEY = "k", LUMA_BASE_URL = server.url },
+        [[setmetatable({}, { __index = { user_prompt = "x", extra = setmetatable({}, { __index = { y = 1 } }) } })]])
+
+      assert.same({ user_prompt = "x", extra = { y = 1 } }, core.decode(server:log()[1].body))
+    end)
+
+    for name, text in pairs {
+      ["hides its fields"] = "setmetatable({}, { __index = function() return 1 end })",
+      ["contains itself"] = "(function() local t = {} t.t = t return t end)()",
+    } do
+      it("sends nothing of a table that " .. name, function()
+        local server = support.serve()
+
+        local result = submit({ LUMA_API_KEY = "k", LUMA_BASE_URL = server.url }, text)
+
+        assert.same({ "invalid", "no" }, { result.kind, result.sent })
+        assert.equal(0, server:count())
+      end)
+    end
+
     it("posts the table as JSON, with the key", function()
       local server = support.serve { { body = '{"id":"abc"}' } }
 

@@ -101,6 +101,15 @@ function core.fingerprint(text, from, to) end
 ---@nodiscard
 function core.merge(first, second) end
 
+--- A table without metamethods that has the fields which the given one shows
+--- to who indexes it: its own, those that `__pairs` lists, those of the tables
+--- it inherits from (but not the methods there), and what the names stand for.
+---@param given table
+---@param names? string[]
+---@return table fields
+---@return boolean is_whole false when there may be more that nothing lists
+function core.fields(given, names) end
+
 --- Sets fields of `target` that lack, to texts of a decoded object. A row is the
 --- name of a field and the places in the object where it may be, the best
 --- first; a place is a name, or a list of names, one within the other. What is
