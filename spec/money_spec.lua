@@ -138,6 +138,25 @@ describe("money", function()
   end)
 
   describe("an answer to a submit", function()
+    it("that fails is not repeated for a header that looks like a 429", function()
+      local server = support.serve { { raw = "HTTP/1.1 500 X\r\nHTTP/1.1 429 Y: z\r\nRetry-After: 0\r\n"
+        .. "Content-Length: 2\r\n\r\n{}" } }
+
+      local err = failing_submit(support.connect(server))
+
+      assert.same({ "server", "maybe", 1 }, { err.kind, err.sent, support.submits(server) })
+    end)
+
+    it("keeps its id whatever a trailer says", function()
+      local body = core.encode { id = ID, state = "pending" }
+      local server = support.serve { { raw = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+        .. ("%x\r\n%s\r\n0\r\n"):format(#body, body) .. "HTTP/1.1 429 X: y\r\nRetry-After: 0\r\n\r\n" } }
+
+      local generation = assert(support.connect(server):submit(BOAT))
+
+      assert.same({ ID, 1 }, { generation.id, support.submits(server) })
+    end)
+
     for _, status in ipairs { 301, 302, 307, 308 } do
       it(("of %d is not followed"):format(status), function()
         local elsewhere = { Location = "/luma/generations" }

@@ -215,11 +215,21 @@ static bool read_file_header(Request *r, const char *line, size_t n) {
   return value == NULL || !is_page(value);
 }
 
+/* Whether the next line is a status line. Behind the head of the last answer
+   there may be trailers: header lines too, and they may begin with HTTP/. */
+static bool awaits_status_line(const Request *r) {
+  bool redirected = !r->keyed && r->status >= 300 && r->status < 400;
+  if (r->head.len == 0) return true;
+  return r->head_whole && (r->status < 200 || redirected);
+}
+
 static size_t on_header(char *data, size_t size, size_t n, void *arg) {
   Request *r = arg;
   char line[128];
   size_t len = size * n, head = len < sizeof line ? len : sizeof line - 1;
-  bool first = len > 5 && memcmp(data, "HTTP/", 5) == 0;
+  bool first =
+      len > 5 && memcmp(data, "HTTP/", 5) == 0 && awaits_status_line(r);
+  if (!first && r->head_whole) return len; /* a trailer: nothing we believe */
   if (first || r->to_file) {
     memcpy(line, data, head);
     line[head] = '\0';

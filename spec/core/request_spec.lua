@@ -275,6 +275,25 @@ describe("luma.core, one exchange,", function()
       end
     end)
 
+    -- Such a line was taken for a status line: a 500 became a 429, and what
+    -- was paid for was sent again.
+    it("has one status line, whatever its headers begin with", function()
+      local response = get { { raw = "HTTP/1.1 500 X\r\n"
+        .. "HTTP/1.1 429 Y: z\r\nContent-Length: 3\r\n\r\nwhy" } }
+
+      assert.same({ 500, "why" }, { response.status, response.body })
+      assert.matches("^HTTP/1.1 500 X\r\nHTTP/1.1 429 Y: z\r\n", response.head)
+    end)
+
+    it("keeps its status and body whatever its trailers begin with", function()
+      local response = get { { raw = "HTTP/1.1 200 OK\r\n"
+        .. "Transfer-Encoding: chunked\r\n\r\n3\r\nyes\r\n0\r\n"
+        .. "HTTP/1.1 429 X: y\r\nRetry-After: 0\r\n\r\n" } }
+
+      assert.same({ 200, "yes" }, { response.status, response.body })
+      assert.is_nil(response.head:find "Retry-After", "a trailer is no header")
+    end)
+
     it("is the one after 100 Continue", function()
       local server = support.serve()
       local client = support.connect(server, {

@@ -42,7 +42,7 @@
 --            client and the port it asked for, on this machine
 -- The answer: `status` (200), `headers` (a value of false drops a default
 -- one), `body`, `keepalive` (true), `wait` (seconds before it), `chunked`,
--- `version` ("1.1").
+-- `version` ("1.1"); or `raw`, all of its bytes.
 --
 -- With the option `h2` it speaks HTTP/2 over TLS. There is no stage `body` and
 -- no `line` then, and there are faults of a stream and of a connection:
@@ -61,7 +61,7 @@ local H2 = "spec.support.h2_fault"
 local fault = {}
 
 local FIELDS = "at body bytes chunked fault headers keepalive location pause"
-  .. " status version wait"
+  .. " raw status version wait"
 local ANYWHERE = "request accept tls headers body line status answer idle"
 -- The stages at which a fault may happen, the one it has by default first.
 local STAGES = {
@@ -352,6 +352,9 @@ end
 
 local function answer(x)
   if x.step.wait then cqueues.sleep(x.step.wait) end
+  if x.step.raw then
+    return send(x, x.step.raw) and (x.kept or faults.close(x))
+  end
   for _, piece in ipairs(pieces(x)) do
     local stage, bytes = piece[1], piece[2]
     if not (send(x, bytes) and pass(x, stage)) then return false end
