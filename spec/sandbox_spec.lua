@@ -435,6 +435,28 @@ describe("luma.sandbox", function()
       assert.matches("^http://127%.0%.0%.1:%d+$", url)
     end)
 
+    it("tells of each request, what it answered and what it did", function()
+      local seen, connection, stop = {}, nil, nil
+      assert(sandbox.run {
+        on_ready = function(url, stop_it)
+          stop = stop_it
+          connection = client.connect(url)
+          connection:xwrite(client.text("POST", "/luma/generations",
+            { body = { user_prompt = "a" } })
+            .. client.text("GET", "/nothing"), "n")
+        end,
+        on_request = function(entry)
+          seen[#seen + 1] = { entry.method, entry.path, entry.status,
+            entry.did and entry.did:match("^made ") }
+          if #seen == 2 then stop() end
+        end,
+      })
+      connection:close()
+
+      assert.same({ { "POST", "/luma/generations", 200, "made " },
+        { "GET", "/nothing", 404 } }, seen)
+    end)
+
     it("says why it cannot serve", function()
       local stopped, message = sandbox.run { port = port_of(server.url) }
 

@@ -1,4 +1,4 @@
---- A local server that speaks the relay's API, makes nothing but a two-second
+--- A local server that speaks a service's API, makes nothing but a two-second
 -- clip, costs nothing and can be told to misbehave: for specs, for newcomers
 -- and for games in development. `run` serves in the foreground, `start` in a
 -- thread of its own, so that a program that blocks in C can talk to it.
@@ -25,46 +25,51 @@ local function complain()
   end
 end
 
-local function check(name, given, kind)
+local function check(name, given, kind, dialect)
   if given ~= nil and type(given) ~= "table" then
     error(("%s: options must be a table, not a %s"):format(name,
       type(given)), 3)
   end
-  local checked, message = options.check(given, kind)
+  local checked, message = options.check(given, kind, dialect)
   if not checked then error(("%s: %s"):format(name, message), 3) end
   return checked
 end
 
-local function without_on_ready(given)
+local function without_callbacks(given)
   local rest = {}
-  for name, value in pairs(given or {}) do
-    if name ~= "on_ready" then rest[name] = value end
+  for name, value in pairs(given) do
+    if name ~= "on_ready" and name ~= "on_request" then rest[name] = value end
   end
   return rest
 end
 
 --- Serves in the foreground until it is stopped.
----@param given table<string, any>? options, and `on_ready`, a function that is
---- called with the URL and with a function that stops the server
+---@param given table<string, any>? options, `on_ready`, a function that is
+--- called with the URL and with a function that stops the server, and
+--- `on_request`, one that is called with the log's entry of each request
 ---@return true? stopped
 ---@return string? message why it cannot serve
 function sandbox.run(given)
-  local checked = check("sandbox.run", given and without_on_ready(given))
+  local callbacks = type(given) == "table" and given or {}
+  local checked = check("sandbox.run",
+    given == callbacks and without_callbacks(given) or given)
   local message = complain()
   if message then return nil, message end
 
   local listener
+  local server, behaviour = options.split(checked)
   listener, message = require("luma.sandbox.server")
-    .open(options.split(checked))
+    .open(server, behaviour, callbacks.on_request)
   if not listener then return nil, message end
-  if given and given.on_ready then
-    given.on_ready(listener.url, function() listener:stop() end)
+  if callbacks.on_ready then
+    callbacks.on_ready(listener.url, function() listener:stop() end)
   end
   return listener:loop()
 end
 
 ---@class luma.SandboxServer
 ---@field url string
+---@field dialect string the service that it speaks
 local Server = {}
 Server.__index = Server
 Server.__name = "luma.sandbox"
@@ -122,7 +127,7 @@ function sandbox.start(given)
     return nil, hello and hello.message or message
   end
   return setmetatable({
-    url = hello.url, handle = handle,
+    url = hello.url, handle = handle, dialect = options.split(checked).dialect,
     guard = finaliser(function() pcall(stop, handle) end),
   }, Server)
 end
@@ -147,7 +152,7 @@ end
 --- Forgets all requests and generations and replaces the behaviour.
 ---@param given table<string, any>? options, but not those of the server
 function Server:reset(given)
-  local checked = check("sandbox.reset", given, "behaviour")
+  local checked = check("sandbox.reset", given, "behaviour", self.dialect)
   ask_running(self, { method = "POST", path = "/sandbox/reset",
     body = json.encode(checked) })
 end

@@ -22,12 +22,14 @@ describe("luma.sandbox.log", function()
     local headers = { authorization = "Bearer secret", accept = "*/*" }
     kept:add(request("/a", headers), 1)
     kept:add(request("/a", { authorization = "Basic secret" }), 1)
+    kept:add(request("/a", { authorization = "Key id:secret" }), 1)
 
     local requests = kept:report().requests
 
     assert.same({ authorization = "Bearer ***", accept = "*/*" },
       requests[1].headers)
     assert.equal("***", requests[2].headers.authorization)
+    assert.equal("Key ***", requests[3].headers.authorization)
     assert.equal("Bearer secret", headers.authorization)
   end)
 
@@ -40,6 +42,19 @@ describe("luma.sandbox.log", function()
     assert.equal(log.max + 3, report.count)
     assert.equal(log.max, #report.requests)
     assert.equal("/4", report.requests[1].path)
+  end)
+
+  it("keeps what became of hooks, once there are any", function()
+    local kept = log.new()
+    local none = kept:report().hooks
+    kept:add_hook({ url = "u", id = "g", body = "{}" }, 204)
+    kept:add_hook({ url = "u", id = "h", body = "{}" }, nil, "refused")
+
+    assert.is_nil(none)
+    assert.same({
+      { url = "u", id = "g", body = "{}", status = 204 },
+      { url = "u", id = "h", body = "{}", message = "refused" },
+    }, kept:report().hooks)
   end)
 
   it("forgets when it is cleared", function()

@@ -54,6 +54,19 @@ describe("luma.sandbox.options", function()
         assert.matches("unknown option key %(known: seconds", message)
       end)
 
+    it("refuses options that another service has", function()
+      for _, given in ipairs { { dialect = "agents", words = "upper" },
+        { dialect = "relay", limit = "rate" } } do
+        local checked, message = options.check(given)
+
+        assert.is_nil(checked)
+        assert.matches("is for %l+ alone; this sandbox speaks " .. given.dialect,
+          message)
+      end
+      assert.is_table(options.check { dialect = "relay", words = "upper" })
+      assert.is_nil(options.check({ words = "upper" }, "behaviour", "agents"))
+    end)
+
     local refused = {
       { "port", 70000, "a whole number from 0 to 65535" },
       { "port", 1.5, "a whole number" },
@@ -83,7 +96,7 @@ describe("luma.sandbox.options", function()
 
   describe("complete()", function()
     it("fills in the defaults of one kind", function()
-      assert.same({ host = "127.0.0.1", port = 1 },
+      assert.same({ dialect = "relay", host = "127.0.0.1", port = 1 },
         options.complete({ port = 1, seconds = 2 }, "server"))
     end)
 
@@ -99,12 +112,17 @@ describe("luma.sandbox.options", function()
     it("tells the server from its behaviour", function()
       local server, behaviour = options.split { port = 1, state = "failed" }
 
-      assert.same({ host = "127.0.0.1", port = 1 }, server)
+      assert.same({ dialect = "relay", host = "127.0.0.1", port = 1 }, server)
       assert.same({ state = "failed" }, behaviour)
     end)
   end)
 
   describe("parse()", function()
+    it("reads a word of the service as it is", function()
+      assert.same({ code = "generation_failed" },
+        options.parse "sandbox:code=generation_failed")
+    end)
+
     it("finds nothing in an ordinary prompt", function()
       assert.same({}, options.parse "a cat in a sandbox: it digs")
     end)
@@ -127,6 +145,14 @@ describe("luma.sandbox.options", function()
     it("keeps what follows a second equals sign", function()
       assert.same({ clip_redirect = "http://x/?a=b" },
         options.parse "sandbox:clip_redirect=http://x/?a=b")
+    end)
+
+    it("refuses what another service has", function()
+      local own, message = options.parse("sandbox:words=upper", "agents")
+
+      assert.is_nil(own)
+      assert.matches("sandbox:words is for relay alone; this sandbox speaks agents",
+        message)
     end)
 
     local refused = {

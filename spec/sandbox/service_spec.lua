@@ -612,6 +612,29 @@ describe("luma.sandbox.service", function()
       assert.equal(1734874720.1394, log.requests[1].time)
     end)
 
+    it("notes a key that was sent to where it does not belong", function()
+      local relay = build()
+      local path = finished(relay)
+      download(relay, path, { authorization = "Bearer k" })
+
+      local requests = relay.log:report().requests
+
+      assert.is_nil(requests[1].problem)
+      assert.is_nil(requests[2].problem)
+      assert.matches("key was sent", requests[3].problem)
+    end)
+
+    it("says what it did", function()
+      local relay = build()
+      local task, made = submit(relay)
+      local _, asked = query(relay, task.id)
+      local _, refused = submit(relay, "sandbox:submit_fault=500")
+
+      assert.equal("made " .. task.id, made.did)
+      assert.equal("completed", asked.did)
+      assert.equal("was told to", refused.did)
+    end)
+
     it("clears the log and keeps the generations", function()
       local relay = build()
       local id = submit(relay).id

@@ -134,4 +134,58 @@ describe("luma.sandbox.store", function()
 
     assert.same({ false, false, 1, 2 }, links)
   end)
+
+  it("counts a poll and gives no link with it", function()
+    local made = build()
+    local generation = made:create({ user_prompt = "a" }, {})
+    local behaviour = told { polls = 2 }
+
+    assert.equal("processing", made:deliver(generation, behaviour).state
+      == "pending" and made:poll(generation, behaviour).state)
+    assert.is_nil(made:poll(generation, behaviour).link)
+    assert.equal(1, made:deliver(generation, behaviour).link)
+  end)
+
+  it("knows when a generation ended, and when each link was given", function()
+    local made, clock = build()
+    local timed = made:create({ user_prompt = "a" }, { seconds = 5 })
+    local polled = made:create({ user_prompt = "a" }, { polls = 1 })
+    local behaviour = told {}
+
+    clock.time = 1010
+    made:query(timed, behaviour)
+    made:query(polled, behaviour)
+    clock.time = 1020
+    made:query(timed, behaviour)
+
+    assert.equal(1005, timed.ended)
+    assert.equal(1010, polled.ended)
+    assert.same({ 1010, 1020 }, timed.links)
+  end)
+
+  it("says how long a generation has left, where time ends it", function()
+    local made, clock = build()
+    local behaviour = told { seconds = 5 }
+    local function left(own)
+      local generation = made:create({ user_prompt = "a" }, own)
+      clock.time = clock.time + 2
+      return made:time_left(generation, behaviour)
+    end
+
+    assert.equal(3, left {})
+    assert.equal(0, left { seconds = 2 })
+    assert.is_nil(left { polls = 1 })
+    assert.is_nil(left { seconds = 1, state = "never" })
+  end)
+
+  it("ends a generation that is cancelled", function()
+    local made, clock = build()
+    local generation = made:create({ user_prompt = "a" }, {})
+    clock.time = 1001
+
+    made:cancel(generation)
+
+    assert.equal("cancelled", made:query(generation, told {}).state)
+    assert.equal(1001, generation.ended)
+  end)
 end)

@@ -17,6 +17,7 @@ local answers = {}
 ---@field stall integer? fall silent after so many bytes of the body
 ---@field rate integer bytes a second; 0 is as fast as it goes
 ---@field chunked boolean? send no `Content-Length`
+---@field did string? what the sandbox did, for whoever watches it
 
 ---@param status integer
 ---@param file luma.sandbox.File
@@ -40,15 +41,6 @@ end
 ---@return luma.sandbox.Answer
 function answers.json(status, value)
   return answers.text(status, json.encode(value), "application/json")
-end
-
---- A refusal by one of the task endpoints.
----@param status integer
----@param code string
----@param message string
----@return luma.sandbox.Answer
-function answers.refusal(status, code, message)
-  return answers.json(status, faults.task(code, message))
 end
 
 --- A page as a proxy or a file host sends it.

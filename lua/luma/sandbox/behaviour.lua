@@ -14,17 +14,18 @@ Behaviour.__index = Behaviour
 Behaviour.__name = "luma.sandbox.behaviour"
 
 ---@param given table<string, any> options
+---@param dialect string? the service that is spoken
 ---@return luma.sandbox.Behaviour? behaviour
 ---@return string? message what is wrong with the options
-function behaviour.new(given)
-  local self = setmetatable({ counts = {} }, Behaviour)
+function behaviour.new(given, dialect)
+  local self = setmetatable({ counts = {}, dialect = dialect }, Behaviour)
   local done, message = self:replace(given)
   if not done then return nil, message end
   return self
 end
 
 function Behaviour:replace(given)
-  local checked, message = options.check(given, "behaviour")
+  local checked, message = options.check(given, "behaviour", self.dialect)
   if not checked then return nil, message end
   self.given = checked
   self.options = options.complete(checked, "behaviour")

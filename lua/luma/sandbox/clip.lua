@@ -1,4 +1,4 @@
---- The clip and the picture that the sandbox serves, as text in Lua, so that a
+--- The clip and the pictures that the sandbox serves, as text in Lua, so that a
 -- rock can carry them. The clip is two seconds of H.264, 320 by 180 pixels,
 -- with its index in front; made with
 --
@@ -10,6 +10,11 @@
 --     -map_metadata -1 clip.mp4
 --   ffmpeg -i clip.mp4 -frames:v 1 -q:v 12 -vf scale=160:90
 --     -fflags +bitexact -flags:v +bitexact -map_metadata -1 clip.jpg
+--
+--   ffmpeg -f lavfi -i color=c=0x0b2545:size=16x8 -frames:v 1
+--     -fflags +bitexact clip.png
+--   ffmpeg -f lavfi -i color=c=0x0b2545:size=4x2,format=gbrpf32 -frames:v 1
+--     -compression none -fflags +bitexact clip.exr
 --
 -- (each command on one line) and then base64.
 local clip = {}
@@ -101,5 +106,29 @@ w9HE/WHpRhE98v26Y/Ff0R/XrlNuK+sfSbtIM4Lfx5Nt+XLN1SRPprpxrFXbgC2jgAAAAAAAAAAA
 OrXX22yOXSJjFJFrJV347NkcmY7qvK219tsjl0V9tsjl0iQxfy6d9un42f0bdsLZX22yOXSKODbH
 FrHdX57se8mZKuvAA2sYAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAD/9k=
 ]]
+
+--- The bytes of a PNG, for services that make pictures.
+clip.png = decode [[
+iVBORw0KGgoAAAANSUhEUgAAABAAAAAICAIAAAB/FOjAAAAACXBIWXMAAAABAAAAAQBPJcTWAAAA
+E0lEQVR4nGPgVHYhCTGMaqCFBgDGfjgB0EgHngAAAABJRU5ErkJggg==
+]]
+
+--- The bytes of an OpenEXR file: four by two pixels, not compressed.
+clip.exr = decode [[
+di8xAQIAAABjaGFubmVscwBjaGxpc3QANwAAAEIAAgAAAAAAAAABAAAAAQAAAEcAAgAAAAAAAAAB
+AAAAAQAAAFIAAgAAAAAAAAABAAAAAQAAAABjb21wcmVzc2lvbgBjb21wcmVzc2lvbgABAAAAAGRh
+dGFXaW5kb3cAYm94MmkAEAAAAAAAAAAAAAAAAwAAAAEAAABkaXNwbGF5V2luZG93AGJveDJpABAA
+AAAAAAAAAAAAAAMAAAABAAAAbGluZU9yZGVyAGxpbmVPcmRlcgABAAAAAHNjcmVlbldpbmRvd0Nl
+bnRlcgB2MmYACAAAAAAAAAAAAAAAc2NyZWVuV2luZG93V2lkdGgAZmxvYXQABAAAAAAAgD9waXhl
+bEFzcGVjdFJhdGlvAGZsb2F0AAQAAAAAAIA/ZnJhbWVzUGVyU2Vjb25kAHJhdGlvbmFsAAgAAAAZ
+AAAAAQAAAGdhbW1hAGZsb2F0AAQAAAAAAIA/d3JpdGVyAHN0cmluZwAEAAAAbGF2YwCYAQAAAAAA
+ANABAAAAAAAAAAAAADAAAACK1Ik+itSJPorUiT6K1Ik+lLwTPpS8Ez6UvBM+lLwTPqQgJD2kICQ9
+pCAkPaQgJD0BAAAAMAAAAIrUiT6K1Ik+itSJPorUiT6UvBM+lLwTPpS8Ez6UvBM+pCAkPaQgJD2k
+ICQ9pCAkPQ==
+]]
+
+--- Content types by the ending of a file's name.
+clip.types = { mp4 = "video/mp4", jpg = "image/jpeg", png = "image/png",
+  exr = "image/x-exr" }
 
 return clip

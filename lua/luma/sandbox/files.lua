@@ -1,25 +1,21 @@
---- The answers to downloads: the clip, a part of it, something else in its
--- place, or the way to it. Pure.
+--- The answers to downloads: the clip or a picture, a part of it, something
+-- else in its place, or the way to it. Pure.
 local answers = require "luma.sandbox.answers"
+local clip = require "luma.sandbox.clip"
+local dates = require "luma.sandbox.dates"
 local faults = require "luma.sandbox.faults"
 local media = require "luma.sandbox.media"
 
 local files = {}
 
---- RFC 9110, 5.6.7.
----@param epoch number
----@return string
-function files.date(epoch)
-  return os.date("!%a, %d %b %Y %H:%M:%S GMT", math.floor(epoch))
-end
-
---- Where a clip is.
+--- Where a file is.
 ---@param base string URL of the server
----@param id string
+---@param id string of the generation
+---@param extension string
 ---@param link integer? number of the link, where links can expire
 ---@return string url
-function files.clip_url(base, id, link)
-  return ("%s/clips/%s.mp4%s"):format(base, id,
+function files.url(base, id, extension, link)
+  return ("%s/clips/%s.%s%s"):format(base, id, extension,
     link and ("?link=%d"):format(link) or "")
 end
 
@@ -29,21 +25,37 @@ end
 ---@field request luma.sandbox.Request
 ---@field query table<string, string> of the URL
 ---@field url string of the server
----@field clip string bytes of an MP4
+---@field extension string of the file that is asked for
+---@field bytes string of that file
+---@field now number epoch seconds
+---@field life number? seconds for which a link lives
+---@field dead_status integer of a link that has lived too long
 
 local function get(download, name)
   return download.behaviour:get(download.generation.own, name)
 end
 
---- The answer to a link that has expired, or nil. A plan for links is for the
---- n-th link given out, not for the n-th download.
+-- A plan for links is for the n-th link given out, not for the n-th download.
+local function told_to_expire(download, link)
+  local plan = get(download, "link_fault")
+  local fault = plan and faults.pick(plan, link or 1)
+  return fault and fault.status
+end
+
+-- A link without a number lives from the end of its generation on.
+local function too_old(download, link)
+  if not download.life then return nil end
+  local born = download.generation.links[link or 0] or download.generation.ended
+  return download.now - born >= download.life and download.dead_status or nil
+end
+
+--- The answer to a link that has expired, or nil.
 ---@param download luma.sandbox.Download
 ---@return luma.sandbox.Answer?
 function files.expired(download)
-  local plan = get(download, "link_fault")
-  local fault = plan
-    and faults.pick(plan, tonumber(download.query.link) or 1)
-  return fault and answers.page(fault.status, "This link has expired") or nil
+  local link = tonumber(download.query.link)
+  local status = told_to_expire(download, link) or too_old(download, link)
+  return status and answers.page(status, "This link has expired") or nil
 end
 
 local function redirect(location)
@@ -55,7 +67,7 @@ end
 -- One more hop to the same clip, or the way to another host, or nil.
 local function redirection(download)
   local query = download.query
-  local path = files.clip_url("", download.generation.id)
+  local path = files.url("", download.generation.id, download.extension)
   local hop = tonumber(query.hop) or 0
   if hop < get(download, "clip_redirects") then
     local link = query.link and "&link=" .. query.link or ""
@@ -78,13 +90,16 @@ end
 -- The clip, or the part of it that was asked for.
 local function part(download)
   local ranges = get(download, "clip_range")
-  local file = media.padded(download.clip, get(download, "clip_size"))
+  -- Only an MP4 stays valid with a box behind it.
+  local file = download.extension == "mp4"
+    and media.padded(download.bytes, get(download, "clip_size"))
+    or media.file(download.bytes)
   local tag = etag(download)
-  local modified = files.date(download.generation.created)
+  local modified = dates.http(download.generation.created)
   local status, first, length = media.part({ size = file.size, etag = tag,
     modified = modified }, ranges and download.request.headers or {})
 
-  local answer = answers.file(status, file, "video/mp4")
+  local answer = answers.file(status, file, clip.types[download.extension])
   answer.first, answer.length = first, length
   answer.headers.etag = tag
   answer.headers["last-modified"] = modified
@@ -94,7 +109,7 @@ local function part(download)
   return answer
 end
 
--- What the option `clip_body` names.
+-- What the option `clip_body` names; `mp4` is the file as it should be.
 local bodies = {}
 
 function bodies.mp4(download)

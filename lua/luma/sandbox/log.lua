@@ -22,6 +22,7 @@ end
 
 function Log:clear()
   self.entries, self.oldest, self.count, self.submits = {}, 1, 0, 0
+  self.hooks = json.list {}
 end
 
 -- A copy of the headers that can be shown to anybody.
@@ -30,7 +31,8 @@ local function without_secrets(headers)
   for name, value in pairs(headers) do shown[name] = value end
   local secret = shown.authorization
   if secret then
-    shown.authorization = secret:find("^Bearer ") and "Bearer ***" or "***"
+    local scheme = secret:match("^Bearer ") or secret:match("^Key ") or ""
+    shown.authorization = scheme .. "***"
   end
   return shown
 end
@@ -52,12 +54,22 @@ function Log:add(request, time)
   return entry
 end
 
---- What is kept, oldest first.
----@return { count: integer, submits: integer, requests: table[] }
+--- Adds a call at a hook.
+---@param call luma.sandbox.Call
+---@param status integer? that the hook answered
+---@param message string? why it was not reached
+function Log:add_hook(call, status, message)
+  table.insert(self.hooks, { url = call.url, id = call.id, body = call.body,
+    status = status, message = message })
+end
+
+--- What is kept, oldest first. `hooks` is there once one was called.
+---@return { count: integer, submits: integer, requests: table[], hooks: table[]? }
 function Log:report()
   local list = json.list {}
   for i = self.oldest, self.count do list[#list + 1] = self.entries[i] end
-  return { count = self.count, submits = self.submits, requests = list }
+  return { count = self.count, submits = self.submits, requests = list,
+    hooks = self.hooks[1] and self.hooks or nil }
 end
 
 return log

@@ -1,16 +1,20 @@
 --- What the sandbox can be told: rows of data, and the functions that check a
 -- table or a prompt against them. A row says its name, its type, its default
 -- (none means off), for whom it is (`server` rows hold for the whole server,
--- all others may also stand in a prompt as `sandbox:NAME=VALUE`) and its doc.
+-- all others may also stand in a prompt as `sandbox:NAME=VALUE`; a row with
+-- `dialects` is for those services alone) and its doc.
 local faults = require "luma.sandbox.faults"
 
 local options = {}
 
+local relay = { "relay" }
+
 local steps = {
   { "submit", "a submit or an extension" },
   { "query", "a query of one generation" },
-  { "batch", "a query of several generations" },
+  { "batch", "a query of several generations", relay },
   { "clip", "a download of the clip" },
+  { "upload", "a step of an upload", { "agents" } },
 }
 
 ---@class luma.sandbox.Row
@@ -21,6 +25,7 @@ local steps = {
 ---@field max number? largest number allowed
 ---@field choices string[]? the values of a `choice`
 ---@field server boolean? holds for the whole server; not allowed in a prompt
+---@field dialects string[]? the services that it is for; all of them if nil
 ---@field doc string
 
 ---@type luma.sandbox.Row[]
@@ -33,6 +38,9 @@ options.rows = {
     doc = "The one key that is accepted; without it any key is." },
   { "clip", type = "string", server = true,
     doc = "Path of an MP4 to serve in place of the built-in one." },
+  { "dialect", type = "choice", default = "relay", server = true,
+    choices = { "relay", "agents" },
+    doc = "The service to speak." },
 
   { "seconds", type = "number", default = 4, min = 0,
     doc = "How long a generation takes; pending for the first third." },
@@ -41,21 +49,27 @@ options.rows = {
 
   { "submit_shape", type = "choice", default = "flat",
     choices = { "flat", "minimal", "small", "task_id", "envelope", "no_id" },
+    dialects = relay,
     doc = "Answer to a submit. `no_id` creates the generation and hides its id." },
   { "submit_status", type = "integer", default = 200, min = 200, max = 299,
+    dialects = relay,
     doc = "Status of an accepted submit." },
   { "query_shape", type = "choice", default = "flat",
     choices = { "flat", "watermarked", "small", "assets", "two", "item",
       "envelope" },
+    dialects = relay,
     doc = "Answer to a query. `two` is a list of two clips." },
   { "batch_shape", type = "choice", default = "array",
     choices = { "array", "envelope", "missing", "html", "object" },
+    dialects = relay,
     doc = "Answer to a batch query. `missing` is a 404, `object` is `{}`." },
   { "batch_order", type = "choice", default = "asked",
     choices = { "asked", "reversed" },
+    dialects = relay,
     doc = "Order of the batch." },
   { "words", type = "choice", default = "lower",
     choices = { "lower", "upper", "queued", "gateway", "kling" },
+    dialects = relay,
     doc = "Vocabulary of the states: `pending`, `PENDING`, `queued`, `QUEUED`"
       .. " or `submitted`, and so on." },
 
@@ -67,28 +81,43 @@ options.rows = {
     doc = "Why it failed; in a prompt `_` stands for a space." },
   { "reason_at", type = "choice", default = "failure_reason",
     choices = { "failure_reason", "fail_reason", "error", "message" },
+    dialects = relay,
     doc = "The field that says why it failed." },
+  { "code", type = "string", dialects = { "agents" },
+    doc = "The service's own word for the failure, such as"
+      .. " `generation_failed`." },
+  { "limit", type = "choice", default = "rate",
+    choices = { "rate", "concurrent", "abuse" }, dialects = { "agents" },
+    doc = "Which of its limits Agents means by a 429." },
+  { "upload_state", type = "choice", default = "ready",
+    choices = { "ready", "failed", "pending" }, dialects = { "agents" },
+    doc = "What becomes of an uploaded file." },
+
   { "link_after", type = "integer", default = 0, min = 0,
     doc = "So many completed answers come without a link." },
   { "link_fault", type = "plan", links = true,
     doc = "Links that have expired: with `410x1` the first link given out"
       .. " answers 410, and a fresh query gives a good one." },
+  { "link_seconds", type = "number", min = 0,
+    doc = "How long a link lives: if not given, 3600 at Agents and for ever"
+      .. " elsewhere." },
 }
 
 for _, step in ipairs(steps) do
   table.insert(options.rows, { step[1] .. "_fault", type = "plan",
+    dialects = step[3],
     doc = "What goes wrong with " .. step[2] .. ", a plan such as"
       .. " `429x2,drop`." })
 end
 for _, step in ipairs(steps) do
   table.insert(options.rows, { step[1] .. "_delay", type = "number",
-    default = 0, min = 0,
+    default = 0, min = 0, dialects = step[3],
     doc = "Seconds before the answer to " .. step[2] .. "." })
 end
 
 for _, row in ipairs {
   { "error_body", type = "choice", default = "auto", choices = faults.shapes,
-    doc = "Body of an answer made by a fault. `auto` is what a relay would"
+    doc = "Body of an answer made by a fault. `auto` is what the service would"
       .. " send with that status." },
   { "error_creates", type = "boolean", default = false,
     doc = "A submit refused by a fault creates (and bills) all the same." },
@@ -234,13 +263,25 @@ function options.known()
   return names(accepts.behaviour)
 end
 
+-- What is wrong with a row where that service is spoken, or nil.
+local function foreign(row, dialect)
+  if not dialect or not row.dialects then return nil end
+  for _, name in ipairs(row.dialects) do
+    if name == dialect then return nil end
+  end
+  return ("%s is for %s alone; this sandbox speaks %s"):format(row[1],
+    table.concat(row.dialects, " and "), dialect)
+end
+
 --- Checks a table of options. The table is not changed.
 ---@param given table<string, any>?
 ---@param kind "behaviour"? refuses the rows that hold for the whole server
+---@param dialect string? the service that is spoken, if not that in `given`
 ---@return table<string, any>? checked only what was given, as its own type
 ---@return string? message
-function options.check(given, kind)
+function options.check(given, kind, dialect)
   local accept = accepts[kind or "any"]
+  dialect = dialect or given and given.dialect
   local checked = {}
   for name, value in pairs(given or {}) do
     local row = by_name[name]
@@ -249,7 +290,8 @@ function options.check(given, kind)
         names(accept))
     end
     local kept, message = read(row, value)
-    if kept == nil then return nil, "option " .. message end
+    message = message or foreign(row, dialect)
+    if message then return nil, "option " .. message end
     checked[name] = kept
   end
   return checked
@@ -283,7 +325,7 @@ function options.split(checked)
     pick("behaviour", function(row) return checked[row[1]] end)
 end
 
-local function parse_word(word)
+local function parse_word(word, dialect)
   local name, text = word:match("^([%w_]+)=(.+)$")
   if not name then
     return nil, ("sandbox:%s is not of the form sandbox:NAME=VALUE"):format(word)
@@ -294,18 +336,20 @@ local function parse_word(word)
   end
   if row.type == "text" then text = text:gsub("_", " ") end
   local value, message = read(row, text)
-  if value == nil then return nil, "directive sandbox:" .. message end
+  message = message or foreign(row, dialect)
+  if message then return nil, "directive sandbox:" .. message end
   return name, value
 end
 
 --- Reads the directives, words of the form `sandbox:NAME=VALUE`, of a prompt.
 ---@param prompt string
+---@param dialect string? the service that is spoken
 ---@return table<string, any>? directives by name; empty when there are none
 ---@return string? message what is wrong, and the names that are known
-function options.parse(prompt)
+function options.parse(prompt, dialect)
   local directives = {}
   for word in (" " .. prompt):gmatch("%ssandbox:(%S+)") do
-    local name, value = parse_word(word)
+    local name, value = parse_word(word, dialect)
     if not name then
       return nil, ("%s (known: %s)"):format(value, options.known())
     end

@@ -1,7 +1,9 @@
 --- The sandbox on a socket: reads requests with lua-http, lets the service
 -- decide and does what it describes. Needs lua-http; nothing else here does.
+local condition = require "cqueues.condition"
 local cqueues = require "cqueues"
 local errno = require "cqueues.errno"
+local hooks = require "luma.sandbox.hooks"
 local http_headers = require "http.headers"
 local http_server = require "http.server"
 local rand = require "openssl.rand"
@@ -52,7 +54,8 @@ local function headers_of(answer)
   local headers = http_headers.new()
   headers:append(":status", ("%d"):format(answer.status))
   for name, value in pairs(answer.headers) do headers:append(name, value) end
-  if not answer.chunked then
+  -- RFC 9110, 8.6: no length where there can be no body.
+  if not answer.chunked and answer.status ~= 204 then
     headers:append("content-length", ("%.0f"):format(answer.length))
   end
   return headers
@@ -145,10 +148,30 @@ function Listener:read_request(stream)
   }
 end
 
+-- There is nothing to watch for before the first request.
+function Listener:look_at_hooks()
+  if self.requested then return self.requested:signal() end
+  self.requested = condition.new()
+  self:spawn(function() self:watch_hooks() end)
+end
+
 function Listener:on_stream(stream)
   local request = self:read_request(stream)
-  if request then
-    send(stream, self.service:handle(request), request.method)
+  if not request then return end
+  local answer, entry = self.service:handle(request)
+  self:look_at_hooks()
+  if self.on_request and entry then self.on_request(entry) end
+  send(stream, answer, request.method)
+end
+
+-- Calls the hooks of what is over, by the clock or by a request.
+function Listener:watch_hooks()
+  while true do
+    local calls, pause = self.service:due_hooks()
+    for _, call in ipairs(calls) do
+      self:spawn(function() self.service.log:add_hook(call, hooks.post(call)) end)
+    end
+    self.requested:wait(pause)
   end
 end
 
@@ -196,13 +219,14 @@ end
 --- Listens; requests are answered while `loop` runs.
 ---@param settings table<string, any> complete options
 ---@param behaviour table<string, any> the options that are not the server's
+---@param on_request fun(entry: table)? called with what the log says of each
 ---@return luma.sandbox.Listener? listener
 ---@return string? message
-function server.open(settings, behaviour)
+function server.open(settings, behaviour, on_request)
   local clip, message = read_clip(settings.clip)
   if message then return nil, message end
 
-  local self = setmetatable({ connections = 0,
+  local self = setmetatable({ connections = 0, on_request = on_request,
     numbers = setmetatable({}, { __mode = "k" }) }, Listener)
   self.http, message = bind(settings, function(stream)
     self:on_stream(stream)
@@ -210,8 +234,9 @@ function server.open(settings, behaviour)
   if not self.http then return nil, message end
 
   self.url = url_of(self.http)
-  self.service = service.new({ url = self.url, key = settings.key, clip = clip,
-    now = clock(), new_id = new_id }, behaviour)
+  self.service = service.new({ dialect = settings.dialect, url = self.url,
+    key = settings.key, clip = clip, now = clock(), new_id = new_id },
+    behaviour)
   return self
 end
 

@@ -1,18 +1,23 @@
---- The relay as one function: a request goes in, a description of the answer
--- comes out, misbehaviour included. Nothing here knows of sockets, so all of
--- it can be tried with plain tables; `luma.sandbox.server` does what it says.
+--- A service as one function: a request goes in, a description of the answer
+-- comes out, misbehaviour included. What the services have in common is here;
+-- what the wire of one looks like is in `luma.sandbox.services.NAME`. Nothing
+-- here knows of sockets, so all of it can be tried with plain tables;
+-- `luma.sandbox.server` does what it says.
 local answers = require "luma.sandbox.answers"
 local behaviour = require "luma.sandbox.behaviour"
 local clip = require "luma.sandbox.clip"
+local dates = require "luma.sandbox.dates"
 local faults = require "luma.sandbox.faults"
 local files = require "luma.sandbox.files"
 local json = require "luma.sandbox.json"
 local log = require "luma.sandbox.log"
 local options = require "luma.sandbox.options"
-local shapes = require "luma.sandbox.shapes"
 local store = require "luma.sandbox.store"
+local uploads = require "luma.sandbox.uploads"
 
 local service = {}
+
+local unpack = table.unpack or unpack -- luacheck: ignore 143
 
 ---@class luma.sandbox.Request
 ---@field method string
@@ -21,10 +26,30 @@ local service = {}
 ---@field body string
 ---@field connection integer? number of the connection that it came in on
 
+--- What one service looks like. A route is a pattern, a handler by method, and
+--- `keyed` where it needs the key. A handler takes the service, the request, the
+--- query of its path and what the pattern captures.
+---@class luma.sandbox.Wire
+---@field scheme "Bearer"|"Key" the word before the key
+---@field missing_key string what it says to a request without a key
+---@field wrong_key string and to one with a wrong key
+---@field prefix string? of all its paths; may be left out here
+---@field link_seconds number? how long a link lives
+---@field dead_status integer? of a link that has lived too long; 403 if nil
+---@field routes table[]
+---@field refuse function (service, status, message, code?): an answer
+---@field fault function (service, status, own): the answer to a fault
+---@field hook function? (service, generation): the body for its hook
+---@field complete function? (service, answer, request): adds headers
+
 ---@class luma.sandbox.Service
+---@field wire luma.sandbox.Wire
+---@field dialect string
 ---@field behaviour luma.sandbox.Behaviour
 ---@field store luma.sandbox.Store
 ---@field log luma.sandbox.Log
+---@field uploads luma.sandbox.Uploads
+---@field hooks luma.sandbox.Generation[] whose hooks have not been called yet
 local Service = {}
 Service.__index = Service
 Service.__name = "luma.sandbox.service"
@@ -33,11 +58,6 @@ Service.__name = "luma.sandbox.service"
 function Service:request_id()
   return os.date("!%Y%m%d%H%M%S", math.floor(self.now()))
     .. self.new_id():gsub("%-", ""):sub(1, 8)
-end
-
-function Service:openai_refusal(status, kind, message)
-  return answers.json(status,
-    faults.openai(kind, message, self:request_id()))
 end
 
 function Service:get(own, name)
@@ -49,15 +69,24 @@ end
 function Service:retry_after(own)
   local text = self:get(own, "retry_after")
   local ahead = text and text:match("^date%+(%d+)$")
-  return ahead and files.date(self.now() + tonumber(ahead)) or text
+  return ahead and dates.http(self.now() + tonumber(ahead)) or text
+end
+
+-- The answer of a fault in the shape that was asked for, or in the service's.
+function Service:shaped_fault(status, own, task)
+  local shape = self:get(own, "error_body")
+  if shape == "auto" then return self.wire.fault(self, status, own) end
+  local body, content_type = faults.body(shape, status, self:request_id(),
+    task)
+  return content_type and answers.text(status, body, content_type)
+    or answers.json(status, body)
 end
 
 function Service:fault_answer(status, own, task)
-  local body, content_type = faults.body(self:get(own, "error_body"), status,
-    self:request_id(), task)
-  local answer = content_type and answers.text(status, body, content_type)
-    or answers.json(status, body)
+  local answer = self:shaped_fault(status, own, task)
   answer.headers["retry-after"] = self:retry_after(own)
+    or answer.headers["retry-after"]
+  answer.did = "was told to"
   return answer
 end
 
@@ -67,9 +96,15 @@ function Service:works_anyway(step, own)
     or step == "submit" and self:get(own, "error_creates")
 end
 
--- Does one step as its plan wants it. `work` does what was asked for and
--- returns the answer and, where there is one, the flat task. A dropped or cut
--- answer is given after the work: the service did it, only nobody hears.
+--- Does one step as its plan wants it. `work` does what was asked for and
+--- returns the answer and, where there is one, the generation in it. A dropped
+--- or cut answer is given after the work: the service did it, only nobody
+--- hears.
+---@param step string such as `submit`
+---@param own table<string, any> the directives that hold
+---@param scope string what these are counted by
+---@param work fun(): luma.sandbox.Answer, table?
+---@return luma.sandbox.Answer
 function Service:perform(step, own, scope, work)
   local fault = self.behaviour:fault(own, step .. "_fault", scope)
   local answer
@@ -90,178 +125,129 @@ end
 
 -- Generations ---------------------------------------------------------------
 
-local handlers = {}
+---@class luma.sandbox.Order what a submit asks for
+---@field params table
+---@field prompt string
+---@field parent string? id of the generation that it extends
+---@field outputs string[]? endings of the files that it yields; an MP4 if nil
+---@field hook string? address to call when it is over
 
-function Service:view(generation, status)
-  local own, id = generation.own, generation.id
-  local link = self:get(own, "link_fault") and status.link
-  return {
-    generation = generation, status = status,
-    words = self:get(own, "words"), reason_at = self:get(own, "reason_at"),
-    clip_url = files.clip_url(self.url, id, link),
-    picture_url = ("%s/clips/%s.jpg"):format(self.url, id),
-    request_id = self:request_id(),
-  }
+--- Makes a generation as the directives of its prompt want it.
+---@param order luma.sandbox.Order
+---@param describe fun(generation: luma.sandbox.Generation): luma.sandbox.Answer, table
+---@return luma.sandbox.Answer
+function Service:submit(order, describe)
+  local own, message = options.parse(order.prompt, self.dialect)
+  if not own then
+    return self.wire.refuse(self, 400, message, "invalid_directive")
+  end
+  return self:perform("submit", own, order.prompt, function()
+    local generation = self.store:create(order.params, own, order.parent,
+      order.prompt)
+    generation.outputs = order.outputs or generation.outputs
+    generation.hook = order.hook
+    if order.hook then table.insert(self.hooks, generation) end
+    self.log.submits = self.log.submits + 1
+    local answer, task = describe(generation)
+    answer.did = "made " .. generation.id
+    return answer, task
+  end)
 end
 
--- The view of a generation that was asked for, which counts.
+--- The status of a generation, without counting as a query.
+---@param generation luma.sandbox.Generation
+---@return luma.sandbox.Status
+function Service:peek(generation)
+  return self.store:peek(generation, self.behaviour.options)
+end
+
+--- The status of a generation that was asked for, with a link.
+---@param generation luma.sandbox.Generation
+---@return luma.sandbox.Status
 function Service:look(generation)
-  return self:view(generation,
-    self.store:query(generation, self.behaviour.options))
+  return self.store:query(generation, self.behaviour.options)
 end
 
+---@param generation luma.sandbox.Generation?
+---@return boolean
 function Service:is_finished(generation)
-  local status = self.store:peek(generation, self.behaviour.options)
-  return status.state == "completed"
+  return generation ~= nil and self:peek(generation).state == "completed"
 end
 
-local function read_params(request)
-  local params = json.decode(request.body)
-  if type(params) ~= "table" then
-    return nil, "the body is not a JSON object"
-  end
-  local prompt = params.user_prompt
-  if type(prompt) ~= "string" or not prompt:find("%S") then
-    return nil, "user_prompt is required"
-  end
-  return params
+--- Seconds for which the links of a generation live, or nil.
+---@param generation luma.sandbox.Generation
+---@return number?
+function Service:life(generation)
+  return self:get(generation.own, "link_seconds") or self.wire.link_seconds
 end
 
-function Service:create(params, own, parent)
-  local generation = self.store:create(params, own, parent)
-  self.log.submits = self.log.submits + 1
-  local view = self:view(generation, { state = "pending", progress = 0 })
-  return answers.json(self:get(own, "submit_status"),
-    shapes.submit(self:get(own, "submit_shape"), view)),
-    shapes.submit("flat", view)
-end
-
-function handlers.submit(self, request, parent)
-  local params, complaint = read_params(request)
-  if not params then
-    return answers.refusal(400, "invalid_request", complaint)
-  end
-  local own, message = options.parse(params.user_prompt)
-  if not own then return answers.refusal(400, "invalid_directive", message) end
-  return self:perform("submit", own, params.user_prompt, function()
-    return self:create(params, own, parent)
-  end)
-end
-
-local function no_task(id)
-  return answers.refusal(400, "task_not_exist", ("no task %s"):format(id))
-end
-
-function handlers.extend(self, request, id)
-  local parent = self.store:find(id)
-  if not parent then return no_task(id) end
-  if not self:is_finished(parent) then
-    return answers.refusal(400, "invalid_request",
-      ("task %s is not completed"):format(id))
-  end
-  return handlers.submit(self, request, id)
-end
-
-function handlers.query(self, _, id)
-  local generation = self.store:find(id)
-  if not generation then return no_task(id) end
-  local own = generation.own
-  return self:perform("query", own, id, function()
-    local view = self:look(generation)
-    return answers.json(200, shapes.query(self:get(own, "query_shape"), view)),
-      shapes.query("flat", view)
-  end)
-end
-
--- The directives of a batch are those of its generations, the first one wins;
--- the scope is the generation that brought the plan.
-local function merge(generations)
-  local own, scope = {}, nil
-  for _, generation in ipairs(generations) do
-    for name, value in pairs(generation.own) do
-      if own[name] == nil then own[name] = value end
-    end
-    scope = scope or generation.own.batch_fault and generation.id
-  end
-  return own, scope or ""
-end
-
-local function reverse(list)
-  local reversed = {}
-  for i = #list, 1, -1 do reversed[#reversed + 1] = list[i] end
-  return reversed
-end
-
-function Service:find_all(ids)
-  local found = {}
-  for _, id in ipairs(ids) do found[#found + 1] = self.store:find(id) end
-  return found
-end
-
--- The batch shapes that are no answer at all.
-local oddities = {}
-
-function oddities.missing(self, request)
-  return self:unknown_path(request)
-end
-
-function oddities.html()
-  return answers.page(200, "Welcome")
-end
-
-function oddities.object()
-  return answers.json(200, {})
-end
-
-function Service:batch(generations, own, asked)
-  if self:get(own, "batch_order") == "reversed" then
-    generations = reverse(generations)
-  end
-  local entries = {}
-  for i, generation in ipairs(generations) do
-    entries[i] = { view = self:look(generation),
-      shape = self:get(generation.own, "query_shape") }
-  end
-  return answers.json(200,
-    shapes.batch(self:get(own, "batch_shape"), entries, asked))
-end
-
-function handlers.batch(self, request)
-  local params = json.decode(request.body)
-  local ids = type(params) == "table" and params.ids
-  if type(ids) ~= "table" then
-    return answers.refusal(400, "invalid_request", "ids is required")
-  end
-  local found = self:find_all(ids)
-  local own, scope = merge(found)
-  return self:perform("batch", own, scope, function()
-    local oddity = oddities[self:get(own, "batch_shape")]
-    if oddity then return oddity(self, request) end
-    return self:batch(found, own, #ids)
-  end)
+--- Where a file of a generation is.
+---@param generation luma.sandbox.Generation
+---@param extension string
+---@param link integer? number of the link, where it matters
+---@return string url
+function Service:file_url(generation, extension, link)
+  local numbered = self:get(generation.own, "link_fault")
+    or self:life(generation)
+  return files.url(self.url, generation.id, extension,
+    numbered and link or nil)
 end
 
 -- Files ---------------------------------------------------------------------
 
-function Service:find_finished(id)
-  local generation = self.store:find(id)
-  return generation and self:is_finished(generation) and generation or nil
+local function yields(generation, extension)
+  for _, output in ipairs(generation.outputs) do
+    if output == extension then return true end
+  end
 end
 
-function handlers.clip(self, request, id, query)
-  local generation = self:find_finished(id)
-  if not generation then return answers.page(404, "Not Found") end
-  local download = { behaviour = self.behaviour, generation = generation,
-    request = request, query = query, url = self.url, clip = self.clip }
+local function file(self, request, query, id, extension)
+  local generation = self.store:find(id)
+  if not self:is_finished(generation) then
+    return answers.page(404, "Not Found")
+  end
+  if not yields(generation, extension) then
+    -- Every clip has a picture, which never misbehaves.
+    if extension ~= "jpg" then return answers.page(404, "Not Found") end
+    return answers.text(200, clip.jpg, "image/jpeg")
+  end
+  local download = {
+    behaviour = self.behaviour, generation = generation, request = request,
+    query = query, url = self.url, extension = extension,
+    bytes = extension == "mp4" and self.clip or clip[extension],
+    now = self.now(), life = self:life(generation),
+    dead_status = self.wire.dead_status or 403,
+  }
   return files.expired(download)
     or self:perform("clip", generation.own, id, function()
       return files.answer(download)
     end)
 end
 
-function handlers.picture(self, _, id)
-  if not self:find_finished(id) then return answers.page(404, "Not Found") end
-  return answers.text(200, clip.jpg, "image/jpeg")
+-- Hooks ---------------------------------------------------------------------
+
+---@class luma.sandbox.Call a hook to be called
+---@field url string
+---@field body string
+---@field id string of the generation
+
+--- The hooks of the generations that are over, each of them once.
+---@return luma.sandbox.Call[] calls
+---@return number? seconds until there may be more
+function Service:due_hooks()
+  local calls, waiting, soonest = {}, {}, nil
+  for _, generation in ipairs(self.hooks) do
+    local left = self.store:time_left(generation, self.behaviour.options)
+    if left == 0 then
+      calls[#calls + 1] = { url = generation.hook, id = generation.id,
+        body = json.encode(self.wire.hook(self, generation)) }
+    else
+      waiting[#waiting + 1] = generation
+      if left then soonest = math.min(left, soonest or left) end
+    end
+  end
+  self.hooks = waiting
+  return calls, soonest
 end
 
 -- Control -------------------------------------------------------------------
@@ -271,46 +257,53 @@ end
 ---@return true? done
 ---@return string? message what is wrong with the options; nothing happened
 function Service:reset(given)
-  local told, message = behaviour.new(given)
+  local told, message = behaviour.new(given, self.dialect)
   if not told then return nil, message end
   self.behaviour = told
   self.store = store.new(self.now, self.new_id)
   self.log = log.new()
+  self.uploads = uploads.new(self.now, self.new_id)
+  self.hooks = {}
   return true
 end
 
-function handlers.requests(self)
+local control = {}
+
+function control.requests(self)
   return answers.json(200, self.log:report())
 end
 
-function handlers.clear(self)
+function control.clear(self)
   self.log:clear()
-  return handlers.requests(self)
+  return control.requests(self)
 end
 
-function handlers.options(self)
+function control.options(self)
   return answers.json(200, self.behaviour.options)
+end
+
+local function invalid_option(message)
+  return answers.json(400, faults.task("invalid_option", message))
 end
 
 -- Reads options from a body and gives them to `use`.
 local function read_options(self, request, use)
   local given = json.decode(request.body)
   if type(given) ~= "table" then
-    return answers.refusal(400, "invalid_option",
-      "the body is not a JSON object")
+    return invalid_option("the body is not a JSON object")
   end
   local done, message = use(given)
-  if not done then return answers.refusal(400, "invalid_option", message) end
-  return handlers.options(self)
+  if not done then return invalid_option(message) end
+  return control.options(self)
 end
 
-function handlers.change(self, request)
+function control.change(self, request)
   return read_options(self, request, function(given)
     return self.behaviour:change(given)
   end)
 end
 
-function handlers.reset(self, request)
+function control.reset(self, request)
   return read_options(self, request, function(given)
     return self:reset(given)
   end)
@@ -318,87 +311,107 @@ end
 
 -- Routes --------------------------------------------------------------------
 
--- What a pattern captures goes to the handler.
-local routes = {
-  { "^/luma/generations$", POST = "submit", keyed = true },
-  { "^/luma/generations/([^/]+)$", GET = "query", keyed = true },
-  { "^/luma/generations/([^/]+)/extend$", POST = "extend", keyed = true },
-  { "^/luma/tasks$", POST = "batch", keyed = true },
-  { "^/clips/([^/]+)%.mp4$", GET = "clip", HEAD = "clip" },
-  { "^/clips/([^/]+)%.jpg$", GET = "picture", HEAD = "picture" },
-  { "^/sandbox/requests$", GET = "requests", DELETE = "clear" },
-  { "^/sandbox/options$", GET = "options", POST = "change" },
-  { "^/sandbox/reset$", POST = "reset" },
+local common = {
+  { "^/clips/([^/]+)%.(%w+)$", GET = file, HEAD = file },
+  { "^/sandbox/requests$", GET = control.requests, DELETE = control.clear },
+  { "^/sandbox/options$", GET = control.options, POST = control.change },
+  { "^/sandbox/reset$", POST = control.reset },
 }
 
 local function allowed(route)
   local list = {}
-  for _, method in ipairs { "GET", "HEAD", "POST", "DELETE" } do
+  for _, method in ipairs { "GET", "HEAD", "POST", "PUT", "DELETE" } do
     if route[method] then list[#list + 1] = method end
   end
   return table.concat(list, ", ")
 end
 
 function Service:unknown_path(request)
-  return self:openai_refusal(404, "invalid_request_error",
+  return self.wire.refuse(self, 404,
     ("Invalid URL (%s %s)"):format(request.method, request.path))
 end
 
-function Service:wrong_method(request, route)
-  local answer = self:openai_refusal(405, "invalid_request_error",
+local function wrong_method(self, request, route)
+  local answer = self.wire.refuse(self, 405,
     ("%s is not allowed here"):format(request.method))
   answer.headers.allow = allowed(route)
   return answer
 end
 
 -- The answer to a request without a good key, or nil.
-function Service:locked_out(request)
-  local key = (request.headers.authorization or ""):match("^Bearer%s+(%S+)$")
-  if not key then
-    return self:openai_refusal(401, "new_api_error",
-      "no key: send the header Authorization: Bearer KEY")
-  end
+local function locked_out(self, request)
+  local key = (request.headers.authorization or "")
+    :match("^" .. self.wire.scheme .. "%s+(%S+)$")
+  if not key then return self.wire.refuse(self, 401, self.wire.missing_key) end
   if self.key and key ~= self.key then
-    return self:openai_refusal(401, "new_api_error", "无效的令牌")
+    return self.wire.refuse(self, 401, self.wire.wrong_key)
   end
 end
 
 local function parse_query(text)
   local query = {}
-  for name, value in text:gmatch("([^&=]+)=([^&]*)") do query[name] = value end
+  for name, value in text:gmatch("([^&=]+)=([^&]*)") do
+    query[name] = value:gsub("%+", " "):gsub("%%(%x%x)", function(digits)
+      return string.char(tonumber(digits, 16))
+    end)
+  end
   return query
 end
 
-local function find_route(path)
-  for _, route in ipairs(routes) do
-    local first, _, id = path:find(route[1])
-    if first then return route, id end
+-- Drops what every path of the service begins with, where it is.
+local function bare(self, path)
+  local prefix = self.wire.prefix
+  if prefix and path:sub(1, #prefix + 1) == prefix .. "/" then
+    return path:sub(#prefix + 1)
+  end
+  return path
+end
+
+local function find_route(self, path)
+  for _, routes in ipairs { common, uploads.routes, self.wire.routes } do
+    for _, route in ipairs(routes) do
+      local found = { path:match(route[1]) }
+      if found[1] then return route, found end
+    end
   end
 end
 
-function Service:answer(request)
+-- The key is for the service alone, not for a file host or an upload's.
+local function note_key(entry, route, request)
+  if route and not route.keyed and request.headers.authorization then
+    entry.problem = "the key was sent to where it does not belong"
+  end
+end
+
+function Service:answer(request, entry)
   local path, query = request.path:match("^([^?]*)%??(.*)$")
-  local route, id = find_route(path)
+  local route, found = find_route(self, bare(self, path))
+  note_key(entry, route, request)
   if not route then return self:unknown_path(request) end
-  local name = route[request.method]
-  if not name then return self:wrong_method(request, route) end
-  return route.keyed and self:locked_out(request)
-    or handlers[name](self, request, id, parse_query(query))
+  local handler = route[request.method]
+  if not handler then return wrong_method(self, request, route) end
+  return route.keyed and locked_out(self, request)
+    or handler(self, request, parse_query(query), unpack(found))
 end
 
 --- Answers a request and keeps it in the log, unless it is for the sandbox
 --- itself.
 ---@param request luma.sandbox.Request
----@return luma.sandbox.Answer
+---@return luma.sandbox.Answer answer
+---@return table? entry of the log
 function Service:handle(request)
-  if request.path:find("^/sandbox/") then return self:answer(request) end
+  if request.path:find("^/sandbox/") then return self:answer(request, {}) end
   local entry = self.log:add(request, self.now())
-  local answer = self:answer(request)
+  request.entry = entry
+  local answer = self:answer(request, entry)
+  if self.wire.complete then self.wire.complete(self, answer, request) end
   entry.status = not answer.drop and answer.status or nil
-  return answer
+  entry.did = answer.did
+  return answer, entry
 end
 
 ---@class luma.sandbox.Environment
+---@field dialect string? the service; the relay if nil
 ---@field url string of the server, without a slash at its end
 ---@field key string? the one key that is accepted
 ---@field clip string? the bytes of an MP4
@@ -410,9 +423,13 @@ end
 ---@return luma.sandbox.Service? service
 ---@return string? message what is wrong with the options
 function service.new(environment, given)
-  local self = setmetatable({ url = environment.url, key = environment.key,
+  local dialect = environment.dialect or "relay"
+  local self = setmetatable({
+    dialect = dialect, wire = require("luma.sandbox.services." .. dialect),
+    url = environment.url, key = environment.key,
     clip = environment.clip or clip.mp4, now = environment.now,
-    new_id = environment.new_id }, Service)
+    new_id = environment.new_id,
+  }, Service)
   local done, message = self:reset(given or {})
   if not done then return nil, message end
   return self

@@ -1,6 +1,7 @@
 --- The answers of the relays as tables, each after a published example: from a
 -- generation and its status to what is sent as JSON. Pure.
 local clip = require "luma.sandbox.clip"
+local dates = require "luma.sandbox.dates"
 local json = require "luma.sandbox.json"
 
 local shapes = {}
@@ -32,17 +33,6 @@ local vocabularies = {
 
 local function word(view)
   return vocabularies[view.words][view.status.state]
-end
-
----@param epoch number
----@param digits integer of the fraction
----@return string ISO 8601, UTC
-local function iso(epoch, digits)
-  local whole = math.floor(epoch)
-  local text = os.date("!%Y-%m-%dT%H:%M:%S", whole)
-  if digits == 0 then return text .. "Z" end
-  local fraction = math.floor((epoch - whole) * 10 ^ digits)
-  return ("%s.%0" .. digits .. "dZ"):format(text, fraction)
 end
 
 local function video(view)
@@ -84,7 +74,7 @@ local function unfinished(view)
   local failed = view.status.state == "failed"
   local task = {
     id = view.generation.id, state = word(view), prompt = "",
-    created_at = iso(view.generation.created, 3), video = null,
+    created_at = dates.iso(view.generation.created, 3), video = null,
     video_raw = null, thumbnail = null, last_frame = null,
   }
   if failed then
@@ -99,7 +89,7 @@ end
 local function without_link(view)
   return {
     id = view.generation.id, state = word(view),
-    created_at = iso(view.generation.created, 3), video = unlinked_video(),
+    created_at = dates.iso(view.generation.created, 3), video = unlinked_video(),
     video_raw = null, thumbnail = null, last_frame = null,
   }
 end
@@ -107,7 +97,7 @@ end
 local function finished(view)
   return {
     id = view.generation.id, state = word(view),
-    created_at = iso(view.generation.created, 3),
+    created_at = dates.iso(view.generation.created, 3),
     video = video(view), video_raw = raw_video(view),
     thumbnail = picture(view, { grid = palette }), last_frame = picture(view),
     request = { prompt = view.generation.prompt,
@@ -132,7 +122,7 @@ local function watermarked(view)
   local task = {
     id = view.generation.id, state = word(view), liked = null, video = null,
     prompt = view.generation.prompt,
-    created_at = iso(view.generation.created, 6),
+    created_at = dates.iso(view.generation.created, 6),
     estimate_wait_seconds = view.status.wait or null,
   }
   if view.status.state == "completed" then
@@ -147,7 +137,7 @@ end
 
 local function small(view)
   local task = { id = view.generation.id, state = word(view),
-    created_at = iso(view.generation.created, 0) }
+    created_at = dates.iso(view.generation.created, 0) }
   if view.status.link then
     task.video = { url = view.clip_url, download_url = view.clip_url }
   end
@@ -156,7 +146,7 @@ end
 
 local function assets(view)
   local task = { id = view.generation.id, state = word(view),
-    created_at = iso(view.generation.created, 3), assets = null,
+    created_at = dates.iso(view.generation.created, 3), assets = null,
     video_raw = null, thumbnail = null, last_frame = null }
   if view.status.link then
     task.assets = { video = view.clip_url }
@@ -188,8 +178,8 @@ local function item(view, task)
     start_time = stage > 0 and start or 0,
     finish_time = stage > 1 and start or 0,
     progress = ("%d%%"):format(math.floor(status.progress * 100)),
-    created_at = iso(generation.created, 3),
-    updated_at = iso(generation.created, 3),
+    created_at = dates.iso(generation.created, 3),
+    updated_at = dates.iso(generation.created, 3),
     data = status.state == "failed" and null or task(view),
   }
 end
@@ -247,7 +237,7 @@ local submits = {}
 function submits.flat(view)
   return {
     id = view.generation.id, prompt = "", state = word(view),
-    queue_state = null, created_at = iso(view.generation.created, 6),
+    queue_state = null, created_at = dates.iso(view.generation.created, 6),
     batch_id = "", video = null, video_raw = null, liked = null,
     estimate_wait_seconds = null, thumbnail = null, last_frame = null,
   }
@@ -256,14 +246,14 @@ end
 function submits.minimal(view)
   return {
     id = view.generation.id, prompt = view.generation.prompt,
-    state = word(view), created_at = iso(view.generation.created, 6),
+    state = word(view), created_at = dates.iso(view.generation.created, 6),
     video = null, liked = null, estimate_wait_seconds = null,
   }
 end
 
 function submits.small(view)
   return { id = view.generation.id, state = word(view),
-    created_at = iso(view.generation.created, 0) }
+    created_at = dates.iso(view.generation.created, 0) }
 end
 
 function submits.task_id(view)

@@ -10,9 +10,12 @@ local store = {}
 ---@field parent string? id of the generation that this one extends
 ---@field own table<string, any> the directives of its prompt
 ---@field created number epoch seconds
+---@field ended number? epoch seconds; set once it is over
 ---@field queries integer times that it was asked for
----@field completed integer answers so far that said completed
----@field links integer answers so far that carried a link
+---@field completed integer answers so far that could have carried a link
+---@field links number[] when each link was given out
+---@field outputs string[] endings of the files that it yields
+---@field hook string? address to call when it is over
 
 ---@class luma.sandbox.Store
 local Store = {}
@@ -23,22 +26,25 @@ Store.__name = "luma.sandbox.store"
 ---@param new_id fun(): string
 ---@return luma.sandbox.Store
 function store.new(now, new_id)
-  return setmetatable({ now = now, new_id = new_id, count = 0, by_id = {} },
-    Store)
+  return setmetatable({ now = now, new_id = new_id, count = 0, by_id = {},
+    list = {} }, Store)
 end
 
 ---@param params table
 ---@param own table<string, any> the directives of the prompt
 ---@param parent string?
+---@param prompt string? where it is not `params.user_prompt`
 ---@return luma.sandbox.Generation
-function Store:create(params, own, parent)
+function Store:create(params, own, parent, prompt)
   self.count = self.count + 1
   local generation = {
     id = self.new_id(), number = self.count, params = params,
-    prompt = params.user_prompt, parent = parent, own = own,
-    created = self.now(), queries = 0, completed = 0, links = 0,
+    prompt = prompt or params.user_prompt, parent = parent, own = own,
+    created = self.now(), queries = 0, completed = 0, links = {},
+    outputs = { "mp4" },
   }
   self.by_id[generation.id] = generation
+  self.list[self.count] = generation
   return generation
 end
 
@@ -84,8 +90,20 @@ local reasons = {
   moderated = "Advanced prompt moderation failed",
 }
 
+-- States that a generation does not leave.
+local final_states = { completed = true, failed = true, cancelled = true }
+
+-- When a generation that is over now ended: by the clock at its last second,
+-- by polls at the first answer that says so.
+local function end_of(generation, options, now)
+  if polls_of(generation, options) then return now end
+  return math.min(now, generation.created + seconds_of(generation, options))
+end
+
 ---@class luma.sandbox.Status
----@field state string `pending`, `processing`, `completed`, `failed` or `unknown`
+---@field state string `pending`, `processing`, `completed`, `failed`, `cancelled` or `unknown`
+---@field final boolean it stays so
+---@field moderated boolean? it failed as the prompt was refused
 ---@field progress number 0 to 1
 ---@field wait integer? seconds left
 ---@field reason string? why it failed
@@ -96,12 +114,20 @@ local reasons = {
 ---@param options table<string, any> complete options of the server
 ---@return luma.sandbox.Status
 function Store:peek(generation, options)
-  local progress = progress_of(generation, options, self.now())
+  local now = self.now()
+  if generation.cancelled then
+    return { state = "cancelled", final = true, progress = 1 }
+  end
+  local progress = progress_of(generation, options, now)
   local final = generation.own.state or options.state
   local state = state_of(progress, final)
   if final == "never" then progress = math.min(progress, 0.99) end
+  if final_states[state] and not generation.ended then
+    generation.ended = end_of(generation, options, now)
+  end
   return {
-    state = state, progress = progress,
+    state = state, final = final_states[state] or false, progress = progress,
+    moderated = state == "failed" and final == "moderated" or nil,
     wait = wait_of(generation, options, progress),
     reason = state == "failed"
       and (generation.own.reason or options.reason or reasons[final]) or nil,
@@ -112,18 +138,54 @@ end
 ---@param generation luma.sandbox.Generation
 ---@param options table<string, any> complete options of the server
 ---@return luma.sandbox.Status
-function Store:query(generation, options)
+function Store:poll(generation, options)
   generation.queries = generation.queries + 1
+  return self:peek(generation, options)
+end
+
+--- Says how the generation stands and gives out a link to what it yielded.
+---@param generation luma.sandbox.Generation
+---@param options table<string, any> complete options of the server
+---@return luma.sandbox.Status
+function Store:deliver(generation, options)
   local status = self:peek(generation, options)
   if status.state == "completed" then
     generation.completed = generation.completed + 1
     local after = generation.own.link_after or options.link_after
     if generation.completed > after then
-      generation.links = generation.links + 1
-      status.link = generation.links
+      table.insert(generation.links, self.now())
+      status.link = #generation.links
     end
   end
   return status
+end
+
+--- Counts a query, says how the generation stands and gives out a link.
+---@param generation luma.sandbox.Generation
+---@param options table<string, any> complete options of the server
+---@return luma.sandbox.Status
+function Store:query(generation, options)
+  self:poll(generation, options)
+  return self:deliver(generation, options)
+end
+
+--- Ends a generation that is not over yet.
+---@param generation luma.sandbox.Generation
+function Store:cancel(generation)
+  generation.cancelled, generation.ended = true, self.now()
+end
+
+--- Seconds until a generation is over, 0 if it is; nil where its end does not
+--- come with time.
+---@param generation luma.sandbox.Generation
+---@param options table<string, any> complete options of the server
+---@return number?
+function Store:time_left(generation, options)
+  if self:peek(generation, options).final then return 0 end
+  if polls_of(generation, options) then return nil end
+  local left = generation.created + seconds_of(generation, options)
+    - self.now()
+  return left > 0 and left or nil
 end
 
 return store
