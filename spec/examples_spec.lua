@@ -86,4 +86,67 @@ describe("examples", function()
       if expected.last then assert.matches(expected.last, result.out:match "([^\n]*)\n$") end
     end)
   end
+
+  describe("saved.lua", function()
+    local token = require "luma.token"
+
+    --- What a run is given.
+    local function surroundings(base)
+      return { LUMA_BASE_URL = base, LUMA_API_KEY = "sandbox" }
+    end
+
+    local function run()
+      return support.run({ "-e", QUICK, root .. "/examples/saved.lua" }, surroundings(server.url),
+        ("cd %s && timeout 20"):format(quoted(folder)))
+    end
+
+    it("ends, and keeps the note, when the service does not know what is in it", function()
+      local note = token.write { dialect = "relay", base_url = server.url, id = "unheard-of" }
+      support.write(folder .. "/boat.job", note)
+
+      local result = run()
+
+      assert.same({ 1, "" }, { result.code, result.out })
+      assert.matches("boat%.job: is this the account that paid for it%?", result.err)
+      assert.equal(note, support.read(folder .. "/boat.job"))
+      assert.equal(0, server:requests().submits)
+    end)
+
+    it("ends when the note is no token", function()
+      support.write(folder .. "/boat.job", "a shopping list\n")
+
+      local result = run()
+
+      assert.same({ 1, "" }, { result.code, result.out })
+      assert.matches("boat%.job: ", result.err)
+      assert.equal(0, server:requests().submits)
+    end)
+
+    it("ends with 1 when no clip comes of it, and keeps no note", function()
+      server:reset { seconds = 0, state = "failed" }
+
+      assert.equal(1, run().code)
+      assert.is_nil(support.read(folder .. "/boat.job"))
+    end)
+
+    it("keeps the id that comes after Ctrl-C", function()
+      local slow = support.serve { { wait = 1 } }
+      local words = { "cd " .. quoted(folder) .. ";" }
+      for name, value in pairs(surroundings(slow.url)) do words[#words + 1] = name .. "=" .. quoted(value) end
+      words[#words + 1] = ("timeout 20 %s %s 2>err & echo $!; wait $!; echo $?"):format(
+        quoted(os.getenv "LUA" or arg[-1]), quoted(root .. "/examples/saved.lua"))
+      local pipe = assert(io.popen(table.concat(words, " ")))
+      local pid = pipe:read "*l"
+      assert.is_true(slow:await(function(seen) return seen:count("POST") == 1 end))
+
+      os.execute("kill -INT " .. pid)
+      local code = pipe:read "*l"
+      pipe:close()
+
+      assert.equal("1", code)
+      assert.matches("interrupted!", support.read(folder .. "/err"))
+      assert.is_table(token.read(support.read(folder .. "/boat.job")))
+      assert.equal(1, slow:count("POST"))
+    end)
+  end)
 end)
