@@ -554,7 +554,7 @@ local function new_identity(flaw)
   local certificate = certify(2, "localhost", key, not alone and ca or nil,
     alone and key or ca_key, flaw)
   return {
-    ca = ca:toPEM(), certificate = certificate:toPEM(),
+    ca = tostring(ca), certificate = tostring(certificate), -- as PEM
     key = key:toPEM("private"),
   }
 end
