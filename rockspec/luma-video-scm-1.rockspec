@@ -1,5 +1,7 @@
 rockspec_format = "3.0"
-package = "luma"
+-- The module and the command are called luma. As a rock that name is another
+-- project's, a macro system.
+package = "luma-video"
 version = "scm-1"
 
 source = {
@@ -22,24 +24,21 @@ dependencies = {
   "lua-cjson >= 2.1, < 3",
 }
 
-external_dependencies = {
-  CURL = { header = "curl/curl.h" },
-}
-
 -- Not "builtin": that has no place for linker flags, and a module which
--- lua_close may unmap crashes the host. CMakeLists.txt lists the files.
+-- lua_close may unmap crashes the host. CMakeLists.txt lists the files, and
+-- finds libcurl where LuaRocks does not look, as on Debian.
 build = {
   type = "cmake",
   variables = {
     CMAKE_BUILD_TYPE = "RelWithDebInfo",
     CMAKE_C_FLAGS = "$(CFLAGS)",
-    CURL_INCDIR = "$(CURL_INCDIR)",
-    CURL_LIBDIR = "$(CURL_LIBDIR)",
     LUA_INCDIR = "$(LUA_INCDIR)",
     INST_BINDIR = "$(BINDIR)",
+    INST_DOCDIR = "$(PREFIX)",
     INST_LIBDIR = "$(LIBDIR)",
     INST_LUADIR = "$(LUADIR)",
   },
+  copy_directories = { "doc", "examples", "types" },
   platforms = {
     windows = {
       variables = { LUA_LIBRARY = "$(LUA_LIBDIR)/$(LUALIB)" },
