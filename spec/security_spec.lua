@@ -140,6 +140,32 @@ describe("the key", function()
       assert.equal(0, server:count())
     end)
 
+    for name, case in pairs {
+      ["obeys https_proxy"] = { {}, "", true },
+      ["obeys HTTPS_PROXY"] = { { HTTPS_PROXY = true, https_proxy = "" }, "", true },
+      ["obeys ALL_PROXY"] = { { ALL_PROXY = true, https_proxy = "" }, "", true },
+      ["leaves it where the option says false"] = { {}, "proxy = false", false },
+      ["obeys no_proxy"] = { { no_proxy = "other.example, .invalid" }, "", false },
+      ["obeys NO_PROXY of all hosts"] = { { NO_PROXY = "*" }, "", false },
+      ["obeys no_proxy with the option too"] = { { no_proxy = "relay.invalid", https_proxy = "" }, "proxy = P", false },
+      ["goes to others than those in no_proxy"] = { { no_proxy = "y.invalid,127.0.0.1" }, "", true },
+    } do
+      it("(of the environment's proxy: " .. name .. ")", function()
+        local proxy = support.serve { { status = 403, body = "" } }
+        local environment = { https_proxy = proxy.url, no_proxy = "", NO_PROXY = "" }
+        for variable, value in pairs(case[1]) do environment[variable] = value == true and proxy.url or value end
+
+        local result = support.run({ "-e", ([[
+          local P = %q
+          local client = require "luma".client { api_key = "k", base_url = "https://relay.invalid", %s }
+          print(select(2, client:submit({ user_prompt = "x" }, { retries = 0 })))
+        ]]):format(proxy.url, case[2]) }, environment)
+
+        assert.equal(case[3] and 1 or 0, proxy:count(), result.out .. result.err)
+        assert.equal(case[3], result.out:find("the proxy", 1, true) ~= nil)
+      end)
+    end
+
     it("not to a proxy of the environment, where the service is on this machine", function()
       local server = support.serve { {}, { headers = CLIP } }
       local proxy = support.serve()
@@ -230,7 +256,7 @@ describe("the key", function()
 
     it("not by luma.core either", function()
       local client = core.client { base = support.serve { { body = "you are " .. KEY } }.url,
-        headers = { "Authorization: Bearer " .. KEY } }
+        headers = { "Authorization: Bearer " .. KEY }, secrets = { KEY } }
       client:request("/", nil, 5)
       client:run(5)
 
@@ -238,6 +264,19 @@ describe("the key", function()
 
       assert.equal("you are sk-" .. ("*"):rep(#KEY - 3), response.body)
       client:close()
+    end)
+
+    it("not by an answer that repeats a header of the program's", function()
+      local secret = "another-secret-word"
+      local server = support.serve { { status = 401, body = "no: " .. secret } }
+      local client = support.connect(server, { headers = { ["X-Api-Key"] = secret, Cookie = "sid=" .. secret } })
+
+      local _, err = client:submit(PROMPT)
+
+      assert_no_key(err, secret)
+      assert.equal("***", client:preview(PROMPT).headers["X-Api-Key"])
+      assert.equal("***", client:preview(PROMPT).headers.Cookie)
+      assert.equal(secret, server:log()[1].headers["x-api-key"])
     end)
 
     it("but what is no secret stays, though a short key is a word of it", function()
@@ -266,8 +305,8 @@ describe("the key", function()
     if not maps then return end
     maps:close()
     local program = folder() .. "/wipe"
-    local compiled = os.execute(("cc -std=gnu99 -Isrc -o %s spec/support/wipe.c src/engine.c src/request.c "
-      .. "src/wire.c src/file.c $(pkg-config --cflags --libs libcurl) -lpthread"):format(program))
+    local compiled = os.execute(("cc -std=gnu99 -Isrc -o %s spec/support/wipe.c src/engine.c src/request.c src/wire.c "
+      .. "src/file.c src/proxy.c src/secret.c $(pkg-config --cflags --libs libcurl) -lpthread"):format(program))
     assert.is_true(compiled == true or compiled == 0)
 
     local turned = KEY:gsub(".", function(c)
@@ -275,7 +314,7 @@ describe("the key", function()
       return string.char(byte % 2 == 0 and byte + 1 or byte - 1)
     end)
 
-    assert.equal("1 0\n", shell(("%s '%s'"):format(program, turned)))
+    assert.equal("2 0\n", shell(("%s '%s'"):format(program, turned)))
   end)
 end)
 

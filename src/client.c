@@ -4,7 +4,7 @@
 
 #include "luma.h"
 
-#define MAX_HEADERS 64
+#define MAX_LIST 64
 
 struct Client {
   Engine *engine; /* NULL before it was opened, and once collected */
@@ -88,21 +88,22 @@ static double option_number(lua_State *L, const char *name, double otherwise,
   return n < most ? n : most;
 }
 
-/* Fills `headers` with the strings of options.headers, up to a NULL. */
-static void option_headers(lua_State *L, const char **headers) {
+/* Fills `to` with the strings of the list `name`, up to a NULL. */
+static void option_list(lua_State *L, const char *name, const char *what,
+                        const char **to) {
   size_t n = 0;
-  push_option(L, "headers");
+  push_option(L, name);
   if (lua_istable(L, -1)) n = lua_rawlen(L, -1);
-  else if (!lua_isnil(L, -1)) luaL_error(L, "headers must be a table");
-  if (n >= MAX_HEADERS) luaL_error(L, "too many headers");
+  else if (!lua_isnil(L, -1)) luaL_error(L, "%s must be a table", name);
+  if (n >= MAX_LIST) luaL_error(L, "too many %s", name);
   for (size_t i = 0; i < n; i++) {
     lua_rawgeti(L, -1, (int)i + 1);
     if (lua_type(L, -1) != LUA_TSTRING)
-      luaL_error(L, "headers must be strings");
-    headers[i] = check_line(L, -1, "a header");
+      luaL_error(L, "%s must be strings", name);
+    to[i] = check_line(L, -1, what);
     lua_pop(L, 1);
   }
-  headers[n] = NULL;
+  to[n] = NULL;
   lua_pop(L, 1);
 }
 
@@ -121,7 +122,7 @@ static double check_whole(lua_State *L, int i, double n) {
 /* ---- methods ---- */
 
 int l_client_new(lua_State *L) {
-  const char *headers[MAX_HEADERS];
+  const char *headers[MAX_LIST], *secrets[MAX_LIST];
   EngineOptions o = {{0}, 0};
   luaL_checktype(L, 1, LUA_TTABLE);
   lua_settop(L, 1);
@@ -139,8 +140,10 @@ int l_client_new(lua_State *L) {
   push_option(L, "lean");
   o.wire.lean = lua_toboolean(L, -1);
   lua_pop(L, 1);
-  option_headers(L, headers);
+  option_list(L, "headers", "a header", headers);
+  option_list(L, "secrets", "a secret", secrets);
   o.wire.headers = headers;
+  o.wire.secrets = secrets;
   luaL_argcheck(L, o.wire.base != NULL, 1, "base is missing");
   Client *c = lua_newuserdatauv(L, sizeof *c, 0);
   memset(c, 0, sizeof *c);
@@ -306,9 +309,15 @@ static void set_failure(lua_State *L, const Request *r) {
   set_string(L, "kind", r->failure->kind);
   lua_pushboolean(L, r->failure->lasting);
   lua_setfield(L, -2, "lasting");
-  if (r->os_error)
-    lua_pushfstring(L, "%s: %s", r->failure->message, strerror(r->os_error));
-  else lua_pushstring(L, r->failure->message);
+  lua_pushstring(L, r->failure->message);
+  if (r->proxy_name) {
+    lua_pushfstring(L, "%s: %s", r->proxy_name, lua_tostring(L, -1));
+    lua_remove(L, -2);
+  }
+  if (r->os_error) {
+    lua_pushfstring(L, "%s: %s", lua_tostring(L, -1), strerror(r->os_error));
+    lua_remove(L, -2);
+  }
   lua_setfield(L, -2, "message");
 }
 

@@ -50,11 +50,15 @@ static int l_decode(lua_State *L) {
 
 /* ---- submit ---- */
 
-/* Pushes "Authorization: Bearer KEY" and the rest of the headers, as a list.
-   False when the environment has no key. */
-static bool push_headers(lua_State *L) {
+/* Sets the headers, one of them with the key, and the secret that it is, in
+   the options at the top. False when the environment has no key. */
+static bool set_headers(lua_State *L) {
   const char *key = getenv("LUMA_API_KEY");
   if (key == NULL || *key == '\0') return false;
+  lua_createtable(L, 1, 0);
+  lua_pushstring(L, key);
+  lua_rawseti(L, -2, 1);
+  lua_setfield(L, -2, "secrets");
   lua_createtable(L, 3, 0);
   lua_pushfstring(L, "Authorization: Bearer %s", key);
   lua_rawseti(L, -2, 1);
@@ -62,20 +66,13 @@ static bool push_headers(lua_State *L) {
   lua_rawseti(L, -2, 2);
   lua_pushliteral(L, "Accept: application/json");
   lua_rawseti(L, -2, 3);
+  lua_setfield(L, -2, "headers");
   return true;
 }
 
-/* The host of an http:// base, up to where it ends, is this machine. */
 static bool is_safe(const char *base) {
-  static const char *const hosts[] = {"127.0.0.1", "localhost", "[::1]"};
   if (strncmp(base, "https://", 8) == 0) return true;
-  if (strncmp(base, "http://", 7) != 0 || strchr(base, '@')) return false;
-  for (size_t i = 0; i < sizeof hosts / sizeof *hosts; i++) {
-    size_t n = strlen(hosts[i]);
-    if (strncmp(base + 7, hosts[i], n) == 0 && strchr(":/", base[7 + n]))
-      return true;
-  }
-  return false;
+  return is_nearby(base) && !strchr(base, '@');
 }
 
 /* Pushes a client made from the environment and returns NULL; or pushes a
@@ -94,11 +91,10 @@ static const char *push_client(lua_State *L) {
   lua_createtable(L, 0, 2);
   lua_pushlstring(L, base, n);
   lua_setfield(L, -2, "base");
-  if (!push_headers(L)) {
+  if (!set_headers(L)) {
     lua_pushliteral(L, "no key: set the variable LUMA_API_KEY");
     return "auth";
   }
-  lua_setfield(L, -2, "headers");
   return lua_pcall(L, 1, 1, 0) == 0 ? NULL : "auth";
 }
 

@@ -390,7 +390,7 @@ static void leave_curl(Engine *e, Request *r, CURLcode rc,
   e->active--;
   if (why) request_fail(r, why);
   else request_end(r, rc);
-  if (r->keyed) request_mask(r, &e->wire);
+  request_mask(r, &e->wire);
   give_easy(e, r, easy);
 }
 
@@ -996,7 +996,8 @@ Engine *engine_open(const EngineOptions *options) {
 
 Engine *engine_again(const Engine *parents) {
   const Wire *w = &parents->wire;
-  EngineOptions o = {{w->base, NULL, w->proxy, w->ca_file, w->user_agent,
+  EngineOptions o = {{w->base, NULL, (const char *const *)w->secrets.texts,
+                      w->proxy, w->ca_file, w->user_agent,
                       (double)w->connect_ms / 1000, w->max_answer,
                       w->ca_folder},
                      parents->max_transfers};

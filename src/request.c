@@ -84,6 +84,16 @@ static const Failure failures[] = {
      "the answer's headers are larger than 64 KiB"},
 };
 
+/* What a proxy that was asked for a connection refuses it with. */
+static const Failure proxy_login = {
+    0, true, "network",
+    "it wants a name and a password, in the URL of the option proxy or of "
+    "the variable https_proxy"};
+static const Failure proxy_forbids = {0, true, "network",
+                                      "it gives no connection to the host"};
+static const Failure proxy_fails = {0, false, "network",
+                                    "it does not reach the host"};
+
 static const Failure other_failure = {-1, false, "network",
                                       "the transfer failed"};
 
@@ -341,6 +351,7 @@ void request_free(Request *r) {
   free(r->url);
   free(r->body);
   free(r->validator);
+  free(r->proxy_name);
   buffer_drop(&r->head);
   buffer_drop(&r->answer);
   free(r);
@@ -358,11 +369,6 @@ bool easy_prepare(CURL *easy, const Wire *wire, bool keyed) {
   curl_easy_setopt(easy, CURLOPT_PREREQFUNCTION, on_start);
   SET(CURLOPT_CONNECTTIMEOUT_MS, wire->connect_ms);
   SET(CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L);
-  /* Whatever the environment says, or will say. */
-  if (wire->direct || wire->proxy) {
-    SET(CURLOPT_PROXY, wire->direct ? "" : wire->proxy);
-    SET(CURLOPT_NOPROXY, "");
-  }
   /* To parse libcurl's CA file costs some 20 ms, once if it has no folder
      besides, which would keep it from caching what it has parsed. To look into
      a folder costs one, each time. */
@@ -416,7 +422,8 @@ static CURLcode set_url(CURL *easy, Wire *wire, const Request *r) {
 
 bool request_begin(Request *r, CURL *easy, Wire *wire) {
   CURLcode rc = set_url(easy, wire, r);
-  if (rc != CURLE_OK || !ask_for_rest(r, easy)) {
+  if (rc != CURLE_OK || !ask_for_rest(r, easy) ||
+      !proxies_apply(&wire->proxies, easy, r->url, &r->proxy)) {
     request_fail(r, &failure_memory);
     return false;
   }
@@ -490,21 +497,9 @@ static void end_file(Request *r) {
   lock_take(r->gate);
 }
 
-static void buffer_mask(Buffer *b, const char *word) {
-  size_t n = strlen(word);
-  char *p = b->data, *end = p + b->len;
-  while (b->len > 0 && (p = memchr(p, *word, (size_t)(end - p))) != NULL) {
-    if ((size_t)(end - p) < n) return;
-    if (memcmp(p, word, n) == 0) memset(p, '*', n);
-    if (++p == end) return;
-  }
-}
-
 void request_mask(Request *r, const Wire *wire) {
-  const char *key = wire_key(wire);
-  if (key == NULL) return;
-  buffer_mask(&r->head, key);
-  buffer_mask(&r->answer, key);
+  secrets_strike(&wire->secrets, r->head.data, r->head.len);
+  secrets_strike(&wire->secrets, r->answer.data, r->answer.len);
 }
 
 /* The handle goes back to rest, where it must not know the body any more. */
@@ -513,14 +508,33 @@ static void let_go(Request *r) {
   r->easy = NULL;
 }
 
+/* The failure that a proxy is to blame for, which is noted, or NULL. */
+static const Failure *proxy_failure(Request *r, CURLcode rc) {
+  long status = 0;
+  if (r->proxy == NULL) return NULL;
+  curl_easy_getinfo(r->easy, CURLINFO_HTTP_CONNECTCODE, &status);
+  if (r->status == 407 && strncmp(r->url, "http:", 5) == 0) status = 407;
+  bool refused = status >= 300;
+  bool before = rc == CURLE_COULDNT_CONNECT || rc == CURLE_PROXY ||
+                rc == CURLE_COULDNT_RESOLVE_PROXY;
+  /* With no word of a tunnel and nothing begun it has come no further. */
+  if (rc != CURLE_OK && status == 0 && r->guarded && !r->begun)
+    before |= strncmp(r->proxy, "socks", 5) != 0;
+  if (!refused && !before) return NULL;
+  r->proxy_name = proxy_name(r->proxy, refused ? status : 0);
+  if (!refused) return find_failure(rc);
+  if (status == 407) return &proxy_login;
+  return status >= 500 || status == 429 ? &proxy_fails : &proxy_forbids;
+}
+
 void request_end(Request *r, CURLcode rc) {
   r->sent = how_far(r);
+  if (r->failure == NULL) r->failure = proxy_failure(r, rc);
   rc = sharpen(r, rc);
-  if (r->failure == NULL && rc != CURLE_OK) {
+  if (r->failure == NULL && rc != CURLE_OK) r->failure = find_failure(rc);
+  if (r->failure && rc == CURLE_COULDNT_CONNECT) {
     long os = 0;
-    r->failure = find_failure(rc);
-    if (rc == CURLE_COULDNT_CONNECT)
-      curl_easy_getinfo(r->easy, CURLINFO_OS_ERRNO, &os);
+    curl_easy_getinfo(r->easy, CURLINFO_OS_ERRNO, &os);
     r->os_error = (int)os;
   }
   if (r->compare && r->failure == NULL && r->status == 200)

@@ -92,6 +92,7 @@ typedef struct Request {
   bool guarded, uncounted;    /* as in Wire */
   bool begun;                 /* a connection was there to write it to */
   bool paused;                /* until the next turn */
+  const char *proxy;          /* the Wire's own, or NULL: reached directly */
 
   /* From one time that it is sent to the next. */
   double pause;
@@ -100,6 +101,7 @@ typedef struct Request {
   /* How it ended. */
   const Failure *failure; /* NULL: the service answered */
   int os_error;           /* errno behind the failure, or 0 */
+  char *proxy_name;       /* as in proxy.h, of one that is to blame for it */
   long status;            /* 0 until a status line came */
   Sent sent;
   Buffer head;     /* the header lines of the last answer */
@@ -124,7 +126,7 @@ bool easy_prepare(CURL *easy, const Wire *wire, bool keyed);
 bool request_begin(Request *r, CURL *easy, Wire *wire);
 /* Notes how the exchange ended and lets go of the easy handle. */
 void request_end(Request *r, CURLcode rc);
-/* Strikes out the key where the answer repeats it. */
+/* Strikes out the secrets where the answer repeats them. */
 void request_mask(Request *r, const Wire *wire);
 /* The same as request_end for one that ended without libcurl. */
 void request_fail(Request *r, const Failure *failure);

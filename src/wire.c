@@ -6,9 +6,6 @@
 
 #include "file.h"
 
-/* Characters of a key that is struck out of answers. */
-#define MASKED_KEY 12
-
 /* Copies `from` unless it is NULL; notes in `ok` when that fails. */
 static char *keep(const char *from, bool *ok) {
   if (from == NULL) return NULL;
@@ -45,17 +42,6 @@ static bool add_user_agent(Wire *w) {
   return ok;
 }
 
-/* Where libcurl looks for a proxy, otherwise each time anew. */
-static bool environment_has_proxy(void) {
-  static const char *const names[] = {"https_proxy", "HTTPS_PROXY",
-                                      "all_proxy", "ALL_PROXY"};
-  for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
-    const char *value = getenv(names[i]);
-    if (value && *value) return true;
-  }
-  return false;
-}
-
 bool wire_open(Wire *w, const WireOptions *o) {
   bool ok = true;
   w->base = keep(o->base, &ok);
@@ -65,7 +51,6 @@ bool wire_open(Wire *w, const WireOptions *o) {
   w->connect_ms = (long)(o->connect_timeout * 1000);
   w->max_answer = o->max_answer;
   w->http = strncmp(o->base, "http://", 7) == 0;
-  w->direct = w->http || (o->proxy == NULL && !environment_has_proxy());
   w->guarded = compat_tells_start();
   w->uncounted = w->guarded && !w->http && compat_miscounts();
   w->ca_folder = o->lean && w->ca_file == NULL && compat_ca_folder() &&
@@ -73,6 +58,8 @@ bool wire_open(Wire *w, const WireOptions *o) {
   for (const char *const *h = o->headers; ok && *h; h++)
     ok = add_header(w, *h);
   if (!ok || !add_user_agent(w)) return false;
+  if (!proxies_open(&w->proxies, o->proxy)) return false;
+  if (!secrets_open(&w->secrets, o->secrets)) return false;
   w->more = curl_slist_append(NULL, "Expect:");
   if (w->more) w->more->next = w->headers;
   return w->more != NULL;
@@ -104,27 +91,18 @@ static void targets_free(Wire *wire) {
   }
 }
 
-const char *wire_key(const Wire *wire) {
-  static const char name[] = "Authorization: Bearer ";
-  size_t n = sizeof name - 1;
-  const struct curl_slist *h = wire->headers;
-  while (h && strncmp(h->data, name, n) != 0) h = h->next;
-  if (h == NULL) return NULL;
-  const char *key = h->data + n;
-  if (strncmp(key, "sk-", 3) == 0) key += 3;
-  return strlen(key) < MASKED_KEY ? NULL : key;
-}
-
 void wire_wipe(Wire *w) {
   for (struct curl_slist *h = w->headers; h; h = h->next)
     for (volatile char *p = h->data; *p; p++) *p = '\0';
   curl_slist_free_all(w->more ? w->more : w->headers);
   w->headers = w->more = NULL;
+  secrets_close(&w->secrets);
 }
 
 void wire_close(Wire *w) {
   wire_wipe(w);
   targets_free(w);
+  proxies_close(&w->proxies);
   free(w->base);
   free(w->proxy);
   free(w->ca_file);

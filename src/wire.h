@@ -6,12 +6,13 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-#define LUMA_WITH_CURL
-#include "compat.h"
+#include "proxy.h"
+#include "secret.h"
 
 typedef struct WireOptions {
   const char *base;
   const char *const *headers; /* of keyed requests; ends with NULL */
+  const char *const *secrets; /* struck from answers; ends with NULL, or is */
   const char *proxy, *ca_file, *user_agent;
   double connect_timeout; /* seconds */
   size_t max_answer;
@@ -33,12 +34,13 @@ typedef struct Wire {
   struct curl_slist *headers; /* of keyed exchanges alone: one is the key */
   struct curl_slist *more;    /* one more for large bodies; leads to those */
   char *base; /* what a keyed path is appended to; no slash at the end */
-  char *proxy, *ca_file, *user_agent; /* NULL: libcurl's default */
+  char *proxy, *ca_file, *user_agent; /* as given, or NULL */
+  Proxies proxies;
+  Secrets secrets;
   long connect_ms;
   size_t max_answer;
   bool ca_folder; /* trusts those in libcurl's folder, not in its file */
   bool http;      /* plain http is allowed: the base is on loopback */
-  bool direct;    /* no proxy: never for loopback, and else if none is named */
   bool guarded;   /* libcurl says when a request is about to be written */
   bool uncounted; /* but not surely how much of it was */
   Target targets[MAX_TARGETS]; /* `target_count` of them; none goes again */
@@ -53,8 +55,4 @@ void wire_close(Wire *w);
 /* A URL as libcurl has read it, for as long as the wire is open. NULL: it has
    to read it again. */
 CURLU *wire_target(Wire *w, const char *url);
-/* The key, without the "sk-" that some services drop; NULL when there is none
-   or it is so short that it may be a word of an answer's. */
-const char *wire_key(const Wire *w);
-
 #endif

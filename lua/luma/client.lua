@@ -59,6 +59,35 @@ local function headers(key, further)
   return list
 end
 
+--- Words in the names of headers that carry a secret.
+local SECRET_WORDS = { "auth", "key", "token", "secret", "cookie", "password", "credential", "session" }
+
+local function is_secret(header)
+  header = header:lower()
+  for _, word in ipairs(SECRET_WORDS) do
+    if header:find(word, 1, true) then return true end
+  end
+  return false
+end
+
+--- What the core strikes from all that comes back: the key, and what headers of
+--- the program's carry, such as the second word of "Token T" or T in "id=T".
+local function secrets(key, further)
+  local list = { key }
+  for name, value in pairs(further or {}) do
+    local scheme = value:match("^%a+ ") or ""
+    for word in value:sub(is_secret(name) and #scheme + 1 or #value + 1):gmatch("[^%s;,]+") do
+      list[#list + 1] = word:match("^[^=]+=([^=].*)$") or word
+    end
+  end
+  return list
+end
+
+--- A secret header's value as it may be shown.
+local function hide(value)
+  return (value:match("^%a+ %f[%S]%S+$") and value:match("^%a+ ") or "") .. "***"
+end
+
 --- Where errors in callbacks go that nobody wants.
 local function report(message)
   io.stderr:write("luma: error in a callback: ", message, "\n")
@@ -99,8 +128,9 @@ function client.new(given, getenv, random)
   self.core = core.client {
     base = base_url,
     headers = headers(key, values.headers),
+    secrets = secrets(key, values.headers),
     user_agent = values.user_agent or "luma/" .. version,
-    proxy = values.proxy,
+    proxy = values.proxy == false and "" or values.proxy,
     ca_file = values.ca_file,
     connect_timeout = values.connect_timeout,
     max_answer = values.max_answer,
@@ -327,7 +357,7 @@ function Client:preview(params, opts)
   local shown = { ["User-Agent"] = self.options.user_agent or "luma/" .. version }
   for _, text in ipairs(headers(self.has_key and "***" or nil, self.options.headers)) do
     local name, value = text:match("^(.-): (.+)$")
-    if name then shown[name] = value end
+    if name then shown[name] = is_secret(name) and hide(value) or value end
   end
   return {
     method = "POST",

@@ -220,10 +220,11 @@ function types.base_url(value)
 end
 
 function types.proxy(value)
+  if value == false then return nil end
   local problem = types.line(value)
   if problem then return problem end
   if not value:find("^https?://[^/]") and not value:find("^socks5h?://[^/]") then
-    return "must be an http://, https:// or socks5:// URL" -- not shown: it may hold a password
+    return "must be an http://, https:// or socks5:// URL, or false" -- not shown: it may hold a password
   end
 end
 

@@ -627,6 +627,71 @@ describe("luma.core, one exchange,", function()
 
       assert.equal(200, response.status)
     end)
+
+    it("is asked for other hosts when the service is on this machine", function()
+      local proxy = support.serve { { status = 403 } }
+      local client = support.connect("http://127.0.0.1:1", { proxy = proxy.url })
+
+      finish(client, client:fetch("https://clips.invalid/a.mp4", support.path()))
+
+      assert.equal("clips.invalid:443", proxy:log()[1].path)
+    end)
+
+    for status, case in pairs {
+      [407] = { "it wants a name and a password", true },
+      [403] = { "it gives no connection to the host", true },
+      [502] = { "it does not reach the host", false },
+    } do
+      it(("that answers %d is named, without its password"):format(status), function()
+        local proxy = support.serve { { status = status } }
+        local client = support.connect("https://luma.invalid", {
+          proxy = proxy.url:gsub("//", "//someone:pass-word@"),
+        })
+
+        local response = finish(client, client:request("/", "{}"))
+
+        assert.same({ "network", "no", case[2] }, { response.kind, response.sent, response.lasting })
+        assert.equal(("the proxy %s answered %d: "):format(proxy.url, status), response.message:match("^.- %d+: "))
+        assert.is_truthy(response.message:find(case[1], 1, true))
+        assert.is_nil(response.status)
+      end)
+    end
+
+    for name, options in pairs {
+      ["is gone"] = { proxy = support.dead_base },
+      ["has no address"] = { proxy = function() return "http://proxy.invalid:3128" end },
+    } do
+      it(("that %s is named"):format(name), function()
+        local proxy = options.proxy()
+        local client = support.connect("https://luma.invalid", { proxy = proxy })
+
+        local response = finish(client, client:request("/", "{}"))
+
+        assert.equal("the proxy " .. proxy .. ": ", response.message:sub(1, #proxy + 12))
+        assert.equal("no", response.sent)
+      end)
+    end
+
+    it("that hangs up without a word is named", function()
+      local proxy = support.serve { { fault = "close" } }
+      local client = support.connect("https://luma.invalid", { proxy = proxy.url })
+
+      local response = finish(client, client:request("/", "{}"))
+
+      assert.matches("^the proxy http", response.message)
+      assert.equal("no", response.sent)
+    end)
+
+    it("is not blamed for what comes through it", function()
+      local server = support.serve { tls = true, exchanges = { { fault = "close" } } }
+      local proxy = support.serve { { fault = "tunnel" } }
+      local client = support.connect(server, { proxy = proxy.url })
+
+      local response = finish(client, client:request("/", "{}"))
+
+      assert.is_nil(response.message:find("proxy", 1, true))
+      assert.are_not.equal("no", response.sent)
+    end)
   end)
 
   describe("max_answer", function()

@@ -46,12 +46,14 @@ static int count_all(void) {
 static Engine *open_with_key(const char *base) {
   char header[256] = "Authorization: Bearer ";
   const char *const headers[] = {header, NULL};
+  const char *const secrets[] = {header + strlen(header), NULL};
   char *p = header + strlen(header);
   for (size_t i = 0; turned[i]; i++) *p++ = (char)(turned[i] ^ 1);
   *p = '\0';
   EngineOptions o = {{0}, 0};
   o.wire.base = base;
   o.wire.headers = headers;
+  o.wire.secrets = secrets;
   o.wire.connect_timeout = 1;
   o.wire.max_answer = 1000;
   o.max_transfers = 1;

@@ -18,7 +18,9 @@ local core = {}
 ---@field base string the service's URL, without a slash at the end; http lets downloads be http as well
 ---@field headers? string[] "Name: value" of each request to the base, fewer than 64; the key is one
 ---@field user_agent? string
----@field proxy? string a URL; default: what the environment says; an http base never has one
+---@field secrets? string[] struck from all that comes back, in the usual spellings too; fewer than 64, and each of 8
+--- letters or more
+---@field proxy? string a URL, or "" for none; default: what the environment says; http:// to this machine has none
 ---@field ca_file? string PEM file of the authorities to trust; default: libcurl's
 ---@field lean? boolean look each authority up in libcurl's folder of them, where there is one: a first
 --- connection then takes 2 ms of the processor and not 20, a later one twice as long as else

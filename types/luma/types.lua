@@ -54,7 +54,7 @@
 ---@field log? fun(event: luma.LogEvent) called for each exchange with the service
 ---@field background? boolean let jobs run on a thread of their own; default true
 ---@field on_error? fun(message: string) called when a callback fails; default: it is written to stderr
----@field proxy? string http://, https:// or socks5:// URL; default: what the environment says (https_proxy)
+---@field proxy? string|false http://, https:// or socks5:// URL; false: none; default: what the environment says
 ---@field ca_file? string PEM file of the certificates to trust; default: the system's
 ---@field user_agent? string default "luma/VERSION"
 ---@field headers? table<string, string> further headers of every request to the service

@@ -1,0 +1,105 @@
+local core = require "luma.core"
+local support = require "spec.support.core"
+
+local SECRET = "k/y+wi\"th\\odd=signs"
+
+-- Base64 by the letter, to compare with.
+local function base64(bytes)
+  local letters = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
+  return (bytes:gsub("..?.?", function(group)
+    local a, b, c = group:byte(1, 3)
+    local number = a * 65536 + (b or 0) * 256 + (c or 0)
+    local text = ""
+    for i = 3, 0, -1 do
+      local six = math.floor(number / 64 ^ i) % 64
+      text = text .. (i < 3 - #group and "=" or letters:sub(six + 1, six + 1))
+    end
+    return text
+  end))
+end
+
+local function percent(bytes, form)
+  return (bytes:gsub("%W", function(c) return form:format(c:byte()) end))
+end
+
+-- What comes back of this text by a client with these secrets.
+local function echo(text, secrets)
+  local server = support.serve { { body = text, headers = { ["X-Echo"] = text:gsub("%c", "") } } }
+  local client = support.connect(server, { secrets = secrets })
+  local response = support.finish(client, client:request("/"))
+  return response.body, response.head
+end
+
+local function assert_struck(text, secrets)
+  local body, head = echo("<" .. text .. ">", secrets)
+
+  assert.equal("<" .. ("*"):rep(#text) .. ">", body)
+  assert.is_nil(head:find(text, 1, true))
+end
+
+describe("the secrets of luma.core", function()
+  after_each(support.tidy)
+
+  for name, spelled in pairs {
+    ["as they are"] = SECRET,
+    ["percent-encoded"] = percent(SECRET, "%%%02X"),
+    ["percent-encoded in small letters"] = percent(SECRET, "%%%02x"),
+    ["as JSON"] = SECRET:gsub('["\\]', "\\%0"),
+    ["as JSON with each slash escaped"] = SECRET:gsub('["\\/]', "\\%0"),
+    ["as JSON with numbers"] = percent(SECRET, "\\u%04x"),
+    ["with all of it as numbers"] = SECRET:gsub(".", function(c) return ("\\u%04X"):format(c:byte()) end),
+  } do
+    it("are struck " .. name, function() assert_struck(spelled, { SECRET }) end)
+  end
+
+  for before = 0, 4 do
+    for _, after in ipairs { "", "!", "!!" } do
+      it(("are struck in Base64, %d bytes before and %d behind"):format(before, #after), function()
+        local text = base64(("u"):rep(before) .. SECRET .. after)
+
+        local body = echo(text, { SECRET })
+        local in_urls = echo((text:gsub("[+/]", { ["+"] = "-", ["/"] = "_" })), { SECRET })
+
+        for _, struck in ipairs { body, in_urls } do
+          assert.is_true(select(2, struck:gsub("%*", "")) >= math.floor(#SECRET * 4 / 3) - 1, struck)
+        end
+      end)
+    end
+  end
+
+  it("are struck without what services drop in front of them", function()
+    assert.equal("sk-******** ********", (echo("sk-01234567 01234567", { "sk-01234567" })))
+    assert.equal("id:************ ************", (echo("id:0123456789ab 0123456789ab", { "id:0123456789ab" })))
+  end)
+
+  it("are struck each", function()
+    assert.equal("********, *********", (echo("first-on, the-other", { "first-on", "the-other" })))
+  end)
+
+  it("are struck where the answer ends within one", function()
+    assert.equal("key: **********", (echo("key: 0123456789", { "0123456789abcdef" })))
+  end)
+
+  it("are left where they are too short to be told from a word", function()
+    assert.equal("sandbox", (echo("sandbox", { "sandbox" })))
+  end)
+
+  it("leave all else as it was", function()
+    local text = '{"id":"abc","url":"https://a.example/%41?x=\\u0041\\/","x":"k/y+wi"}'
+
+    assert.equal(text, (echo(text, { SECRET })))
+  end)
+
+  it("are struck in a download's error too", function()
+    local server = support.serve { { status = 404, body = "no " .. SECRET } }
+    local client = support.connect(server, { secrets = { SECRET } })
+
+    local response = support.finish(client, client:fetch(server.url .. "/clip", support.path()))
+
+    assert.equal("no " .. ("*"):rep(#SECRET), response.body)
+  end)
+
+  it("have no line end", function()
+    assert.error_matches(function() core.client { base = "http://127.0.0.1:1", secrets = { "a\nb" } } end, "a secret")
+  end)
+end)
