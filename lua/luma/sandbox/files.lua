@@ -19,6 +19,15 @@ function files.url(base, id, extension, link)
     link and ("?link=%d"):format(link) or "")
 end
 
+--- A file as it is sent: only an MP4 stays valid with a box behind it.
+---@param extension string
+---@param bytes string
+---@param size integer to which it is padded
+---@return luma.sandbox.File
+function files.file(extension, bytes, size)
+  return extension == "mp4" and media.padded(bytes, size) or media.file(bytes)
+end
+
 ---@class luma.sandbox.Download
 ---@field behaviour luma.sandbox.Behaviour
 ---@field generation luma.sandbox.Generation
@@ -90,10 +99,8 @@ end
 -- The clip, or the part of it that was asked for.
 local function part(download)
   local ranges = get(download, "clip_range")
-  -- Only an MP4 stays valid with a box behind it.
-  local file = download.extension == "mp4"
-    and media.padded(download.bytes, get(download, "clip_size"))
-    or media.file(download.bytes)
+  local file = files.file(download.extension, download.bytes,
+    get(download, "clip_size"))
   local tag = etag(download)
   local modified = dates.http(download.generation.created)
   local status, first, length = media.part({ size = file.size, etag = tag,

@@ -55,6 +55,23 @@ function json.encode(value)
   return encode(value)
 end
 
+local function without_nulls(value)
+  if type(value) ~= "table" then return value end
+  local copy = {}
+  for name, field in pairs(value) do
+    if field ~= json.null then copy[name] = without_nulls(field) end
+  end
+  return copy
+end
+
+--- An object or a list in which a null is as good as nothing.
+---@param text string
+---@return table? object `nil` when the text is neither
+function json.object(text)
+  local value = cjson.decode(text)
+  return type(value) == "table" and without_nulls(value) or nil
+end
+
 ---@param text string
 ---@return any value `nil` when the text is not JSON
 ---@return string? message

@@ -14,7 +14,10 @@ local steps = {
   { "query", "a query of one generation" },
   { "batch", "a query of several generations", relay },
   { "clip", "a download of the clip" },
-  { "upload", "a step of an upload", { "agents" } },
+  { "result", "fal's second look, at the result", { "fal" } },
+  { "cancel", "a cancel", { "fal", "replicate" } },
+  { "list", "a list of what the account has made", { "fal", "replicate" } },
+  { "upload", "a step of an upload", { "agents", "fal", "replicate" } },
 }
 
 ---@class luma.sandbox.Row
@@ -39,7 +42,7 @@ options.rows = {
   { "clip", type = "string", server = true,
     doc = "Path of an MP4 to serve in place of the built-in one." },
   { "dialect", type = "choice", default = "relay", server = true,
-    choices = { "relay", "agents" },
+    choices = { "relay", "agents", "fal", "replicate" },
     doc = "The service to speak." },
 
   { "seconds", type = "number", default = 4, min = 0,
@@ -83,9 +86,12 @@ options.rows = {
     choices = { "failure_reason", "fail_reason", "error", "message" },
     dialects = relay,
     doc = "The field that says why it failed." },
-  { "code", type = "string", dialects = { "agents" },
+  { "code", type = "string", dialects = { "agents", "fal", "replicate" },
     doc = "The service's own word for the failure, such as"
-      .. " `generation_failed`." },
+      .. " `generation_failed`, `downstream_service_error`, `E6716`." },
+  { "fail_at", type = "choice", default = "result",
+    choices = { "result", "status" }, dialects = { "fal" },
+    doc = "Where fal says that a job failed which it calls completed." },
   { "limit", type = "choice", default = "rate",
     choices = { "rate", "concurrent", "abuse" }, dialects = { "agents" },
     doc = "Which of its limits Agents means by a 429." },
@@ -99,8 +105,8 @@ options.rows = {
     doc = "Links that have expired: with `410x1` the first link given out"
       .. " answers 410, and a fresh query gives a good one." },
   { "link_seconds", type = "number", min = 0,
-    doc = "How long a link lives: if not given, 3600 at Agents and for ever"
-      .. " elsewhere." },
+    doc = "How long a link lives, and at Replicate what it leads to: if not"
+      .. " given, 3600 at Agents and Replicate and for ever elsewhere." },
 }
 
 for _, step in ipairs(steps) do

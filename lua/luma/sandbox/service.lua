@@ -34,6 +34,7 @@ local unpack = table.unpack or unpack -- luacheck: ignore 143
 ---@field missing_key string what it says to a request without a key
 ---@field wrong_key string and to one with a wrong key
 ---@field prefix string? of all its paths; may be left out here
+---@field id function? (UUID): an id in the service's own form
 ---@field link_seconds number? how long a link lives
 ---@field dead_status integer? of a link that has lived too long; 403 if nil
 ---@field routes table[]
@@ -195,6 +196,22 @@ end
 
 -- Files ---------------------------------------------------------------------
 
+-- The bytes of what every generation yields under that ending.
+local function bytes_of(self, extension)
+  return extension == "mp4" and self.clip or clip[extension]
+end
+
+--- What is known of a file of a generation before it is fetched.
+---@param generation luma.sandbox.Generation
+---@param extension string
+---@return integer size
+---@return string content_type
+function Service:file_facts(generation, extension)
+  local file = files.file(extension, bytes_of(self, extension),
+    self:get(generation.own, "clip_size"))
+  return file.size, clip.types[extension]
+end
+
 local function yields(generation, extension)
   for _, output in ipairs(generation.outputs) do
     if output == extension then return true end
@@ -214,7 +231,7 @@ local function file(self, request, query, id, extension)
   local download = {
     behaviour = self.behaviour, generation = generation, request = request,
     query = query, url = self.url, extension = extension,
-    bytes = extension == "mp4" and self.clip or clip[extension],
+    bytes = bytes_of(self, extension),
     now = self.now(), life = self:life(generation),
     dead_status = self.wire.dead_status or 403,
   }
@@ -260,9 +277,13 @@ function Service:reset(given)
   local told, message = behaviour.new(given, self.dialect)
   if not told then return nil, message end
   self.behaviour = told
-  self.store = store.new(self.now, self.new_id)
+  local make_id = self.wire.id
+  local function new_id()
+    return make_id and make_id(self.new_id()) or self.new_id()
+  end
+  self.store = store.new(self.now, new_id)
   self.log = log.new()
-  self.uploads = uploads.new(self.now, self.new_id)
+  self.uploads = uploads.new(self.now, new_id)
   self.hooks = {}
   return true
 end
@@ -394,6 +415,14 @@ function Service:answer(request, entry)
     or handler(self, request, parse_query(query), unpack(found))
 end
 
+-- The headers that all answers of the service have, its file hosts' apart.
+local function complete(self, answer, request)
+  local route = find_route(self, bare(self, request.path:match("^[^?]*")))
+  if self.wire.complete and not (route and not route.keyed) then
+    self.wire.complete(self, answer, request)
+  end
+end
+
 --- Answers a request and keeps it in the log, unless it is for the sandbox
 --- itself.
 ---@param request luma.sandbox.Request
@@ -404,7 +433,7 @@ function Service:handle(request)
   local entry = self.log:add(request, self.now())
   request.entry = entry
   local answer = self:answer(request, entry)
-  if self.wire.complete then self.wire.complete(self, answer, request) end
+  complete(self, answer, request)
   entry.status = not answer.drop and answer.status or nil
   entry.did = answer.did
   return answer, entry

@@ -299,22 +299,7 @@ local function bad_keyframes(video)
   end
 end
 
--- Nulls are as good as nothing.
-local function without_nulls(value)
-  if type(value) ~= "table" then return value end
-  local copy = {}
-  for name, field in pairs(value) do
-    if field ~= json.null then copy[name] = without_nulls(field) end
-  end
-  return copy
-end
-
 local no_object = "the body is not a JSON object"
-
-local function read_object(request)
-  local params = json.decode(request.body)
-  return type(params) == "table" and without_nulls(params) or nil
-end
 
 local function refuse_complaint(self, complaint, kind)
   return agents.refuse(self, 400, complaints[complaint.kind](complaint, kind))
@@ -392,7 +377,7 @@ end
 local handlers = {}
 
 function handlers.submit(self, request)
-  local params = read_object(request)
+  local params = json.object(request.body)
   if not params then return agents.refuse(self, 400, no_object) end
   local status, message = find_fault(self, params)
   if status then return agents.refuse(self, status, message) end
@@ -450,7 +435,7 @@ local file_rows = {
 
 -- The larger files: announced here, then sent to an address of their own.
 local function announce(self, request)
-  local params = read_object(request)
+  local params = json.object(request.body)
   if not params then return agents.refuse(self, 400, no_object) end
   local complaint = checks.find(file_rows, params)
   if complaint then return refuse_complaint(self, complaint, "file") end
