@@ -49,7 +49,7 @@ describe("luma.call run()", function()
       local sent, result = run(QUERY, { GOOD })
 
       assert.equal("4665a07c", result.id)
-      assert.same({ { path = "/luma/generations/4665a07c", timeout = 60, delay = 0 } }, sent)
+      assert.same({ { id = 1, path = "/luma/generations/4665a07c", timeout = 60, delay = 0 } }, sent)
     end)
 
     it("pauses longer from attempt to attempt", function()
@@ -144,7 +144,7 @@ describe("luma.call run()", function()
     it("asks for a connection that is surely open", function()
       local sent = run(SUBMIT, { GOOD })
 
-      assert.is_true(sent[1].once)
+      assert.is_true(sent[1].paid)
       assert.same({ user_prompt = "a paper boat" }, core.decode(sent[1].body))
     end)
 

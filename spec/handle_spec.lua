@@ -24,8 +24,8 @@ describe("luma.handle", function()
   before_each(function() asked = {} end)
 
   local function ask()
-    asked[#asked + 1] = wire:request "/"
-    return loop.await(client.source, asked[#asked]).body
+    asked[#asked + 1] = client.source.last_id + 1
+    return loop.send(client.source, "request", { path = "/" }).body
   end
 
   local function answer(body)
@@ -225,7 +225,9 @@ describe("luma.handle", function()
         loop.run(function() -- as a call that blocks
           while not job:done() do
             if #wire.sent == 3 then wire:finish(first, { body = "well" }) end
-            loop.await(client.source, wire:timer(0))
+            local id = loop.next_id(client.source)
+            wire:timer(id, 0)
+            loop.await(client.source, id)
           end
         end)
       end)

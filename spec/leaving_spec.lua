@@ -132,10 +132,13 @@ describe("leaving", function()
     local ran = support.run({ "-e", ([[
       package.cpath = "%s/?.so;" .. package.cpath
       local fork, wait = require "fork", require "fork.wait"
+      local asking = require "spec.support.asking"
       local core = require "luma.core"
       local function connect(base)
         local client = core.client { base = base, ca_file = os.getenv "CA" }
-        return client, function() client:request("/", nil, 20) end
+        return client, function() asking.request(client, {
+          path = "/", timeout = 20,
+        }) end
       end
       local client, ask = connect(os.getenv "RUDE")
       client:background()
@@ -143,13 +146,13 @@ describe("leaving", function()
       local codes = {}
       for i = 1, 40 do
         client:run(1)
-        while client:take() do ask() end
+        while asking.take(client) do ask() end
         local child = fork()
         if child == 0 then
           local own, ask_well = connect(os.getenv "GOOD")
           ask_well()
           own:run(20)
-          local _, response = own:take()
+          local _, response = asking.take(own)
           os.exit(response and response.status == 200 and 0 or 1)
         end
         codes[i] = ("%%d"):format(wait(child))

@@ -21,7 +21,7 @@ describe("luma.loop", function()
 
   --- Inside a task: waits for a request, and returns what its answer says.
   local function ask()
-    return loop.await(source, wire:request "/").body
+    return loop.send(source, "request", { path = "/" }).body
   end
 
   describe("run()", function()
@@ -153,7 +153,9 @@ describe("luma.loop", function()
       wire.on_run = function() wire:finish(1, { body = "done" }) end
 
       loop.run(function()
-        loop.await(source, wire:request "/", function(received, total) notes[#notes + 1] = received .. "/" .. total end)
+        loop.send(source, "request", { path = "/" }, function(received, total)
+          notes[#notes + 1] = received .. "/" .. total
+        end)
       end)
 
       assert.same({ "5/10", "10/10" }, notes)
@@ -306,7 +308,7 @@ describe("luma.loop", function()
         loop.close(source)
       end)
 
-      assert.equal("cancelled", loop.call(function() return loop.await(source, wire:request "/").kind end))
+      assert.equal("cancelled", loop.call(function() return loop.send(source, "request", { path = "/" }).kind end))
     end)
   end)
 
@@ -519,7 +521,7 @@ describe("luma.loop", function()
 
       loop.run(loop.all, {
         function() results.mine = ask() end,
-        function() results.theirs = loop.await(theirs, other:request "/").body end,
+        function() results.theirs = loop.send(theirs, "request", { path = "/" }).body end,
       })
 
       assert.same({ mine = "first", theirs = "theirs" }, results)
@@ -541,7 +543,7 @@ describe("luma.loop", function()
       end
       for _, other in ipairs { first, second } do
         loop.spawn(loop.raise, nil, function()
-          loop.await(loop.source(other, false), other:request "/")
+          loop.send(loop.source(other, false), "request", { path = "/" })
           done = done + 1
         end)
       end
@@ -566,7 +568,8 @@ describe("luma.loop", function()
         still = fake.core()
         of = loop.source(still, false)
         loop.spawn(loop.raise, nil, function()
-          ids[1] = still:timer(5)
+          ids[1] = 1
+          still:timer(1, 5)
           loop.await(of, ids[1])
         end)
       end)
@@ -627,7 +630,8 @@ describe("luma.loop", function()
         loop.wake(task)
         assert.is_true(looks() > 0)
         loop.spawn(loop.raise, nil, function()
-          ids[2] = still:timer(1)
+          ids[2] = 2
+          still:timer(2, 1)
           loop.await(of, ids[2])
         end)
         assert.is_true(looks() > 0)
@@ -674,7 +678,8 @@ describe("luma.loop", function()
       it("not while another cannot rest", function()
         local other = fake.core()
         still.rests = math.huge
-        loop.spawn(loop.raise, nil, function() loop.await(loop.source(other, false), other:timer(1)) end)
+        other:timer(1, 1)
+        loop.spawn(loop.raise, nil, function() loop.await(loop.source(other, false), 1) end)
 
         assert.equal(3, looks())
         other:finish(1, {})

@@ -257,10 +257,10 @@ describe("the key", function()
     it("not by luma.core either", function()
       local client = core.client { base = support.serve { { body = "you are " .. KEY } }.url,
         headers = { "Authorization: Bearer " .. KEY }, secrets = { KEY } }
-      client:request("/", nil, 5)
+      client:request { id = 1, path = "/", timeout = 5 }
       client:run(5)
 
-      local _, response = client:take()
+      local _, response = client:peek()
 
       assert.equal("you are sk-" .. ("*"):rep(#KEY - 3), response.body)
       client:close()

@@ -1,5 +1,6 @@
 /* The Lua face of an engine: reads arguments, calls the engine, pushes
    results. */
+#include <math.h>
 #include <string.h>
 
 #include "luma.h"
@@ -8,8 +9,9 @@
 
 struct Client {
   Engine *engine; /* NULL before it was opened, and once collected */
-  bool closed;    /* nothing more can be sent; what ended can be taken */
-  Request *taken; /* out of the engine, while a response is made of them */
+  bool closed;    /* nothing more can be sent; what ended still comes out */
+  int pushing;    /* how many push_event run: one, and what finalisers do */
+  Request *acked; /* meanwhile: to be freed once nobody reads them */
 };
 
 /* Upvalue of all methods: the metatable. */
@@ -41,7 +43,7 @@ static Engine *check_engine(lua_State *L, int i) {
   return client_engine(L, check_client(L, i));
 }
 
-/* The same, but of a closed client NULL, once there is nothing to take. */
+/* The same, but of a closed client NULL, once nothing comes out any more. */
 static Engine *rest_engine(lua_State *L, Client *c) {
   if (!c->closed) return client_engine(L, c);
   Engine *e = c->engine;
@@ -62,37 +64,58 @@ static const char *check_line(lua_State *L, int i, const char *what) {
   return s;
 }
 
-/* Pushes the option `name` of the table at 1, which has no metamethods. */
-static void push_option(lua_State *L, const char *name) {
+/* Pushes the option `name`, which the table at `i` holds itself: what a
+   metamethod made would be gone once it is popped, and it could close the
+   client meanwhile. */
+static void push_option(lua_State *L, int i, const char *name) {
   lua_pushstring(L, name);
-  lua_rawget(L, 1);
+  lua_rawget(L, i);
 }
 
-/* The string `name` of the table at 1, or NULL. The table keeps it alive. */
-static const char *option_string(lua_State *L, const char *name) {
+/* The string `name` of the table at `i`, or NULL; its length goes to `n`, if
+   that is given, and then it may hold anything. The table keeps it alive. */
+static const char *option_string(lua_State *L, int i, const char *name,
+                                 size_t *n) {
   const char *s = NULL;
-  push_option(L, name);
-  if (lua_type(L, -1) == LUA_TSTRING) s = check_line(L, -1, name);
+  push_option(L, i, name);
+  if (lua_type(L, -1) == LUA_TSTRING)
+    s = n ? lua_tolstring(L, -1, n) : check_line(L, -1, name);
   else if (!lua_isnil(L, -1)) luaL_error(L, "%s must be a string", name);
   lua_pop(L, 1);
   return s;
 }
 
+/* The same for one that must be there. */
+static const char *need_string(lua_State *L, int i, const char *name) {
+  const char *s = option_string(L, i, name, NULL);
+  if (s == NULL) luaL_error(L, "%s is missing", name);
+  return s;
+}
+
 /* The number `name`; what is above `most` is taken for it. */
-static double option_number(lua_State *L, const char *name, double otherwise,
-                            double least, double most) {
-  push_option(L, name);
+static double option_number(lua_State *L, int i, const char *name,
+                            double otherwise, double least, double most) {
+  push_option(L, i, name);
   double n = lua_isnil(L, -1) ? otherwise : lua_tonumber(L, -1);
+  if (!lua_isnil(L, -1) && !lua_isnumber(L, -1))
+    luaL_error(L, "%s must be a number", name);
   if (!(n >= least)) luaL_error(L, "%s must be at least %f", name, least);
   lua_pop(L, 1);
   return n < most ? n : most;
+}
+
+static bool option_boolean(lua_State *L, int i, const char *name) {
+  push_option(L, i, name);
+  bool value = lua_toboolean(L, -1);
+  lua_pop(L, 1);
+  return value;
 }
 
 /* Fills `to` with the strings of the list `name`, up to a NULL. */
 static void option_list(lua_State *L, const char *name, const char *what,
                         const char **to) {
   size_t n = 0;
-  push_option(L, name);
+  push_option(L, 1, name);
   if (lua_istable(L, -1)) n = lua_rawlen(L, -1);
   else if (!lua_isnil(L, -1)) luaL_error(L, "%s must be a table", name);
   if (n >= MAX_LIST) luaL_error(L, "too many %s", name);
@@ -107,16 +130,32 @@ static void option_list(lua_State *L, const char *name, const char *what,
   lua_pop(L, 1);
 }
 
+#define MOST_SECONDS 1e6 /* more than libcurl's milliseconds can hold */
+#define MOST_WHOLE 9007199254740992.0
+
 static double check_seconds(lua_State *L, int i, double otherwise) {
   double s = luaL_optnumber(L, i, otherwise);
   luaL_argcheck(L, s >= 0, i, "seconds cannot be negative");
-  return s < 1e6 ? s : 1e6; /* more than libcurl's milliseconds can hold */
+  return s < MOST_SECONDS ? s : MOST_SECONDS;
 }
 
-/* A count of bytes, or an id. */
-static double check_whole(lua_State *L, int i, double n) {
-  luaL_argcheck(L, n >= 0 && n <= 9007199254740992.0, i, "out of range");
-  return n;
+static double option_seconds(lua_State *L, int i, const char *name) {
+  return option_number(L, i, name, 0, 0, MOST_SECONDS);
+}
+
+/* An id. Whoever calls chooses them, so that it can note whose a request is
+   before there is one. */
+static long long check_id(lua_State *L, int i, double least) {
+  double n = luaL_checknumber(L, i);
+  luaL_argcheck(L, n >= least && n <= MOST_WHOLE, i, "out of range");
+  return (long long)n;
+}
+
+/* Reads what a request and a fetch have in common from the table at 2. */
+static void check_spec(lua_State *L, Spec *spec) {
+  luaL_checktype(L, 2, LUA_TTABLE);
+  spec->id = (long long)option_number(L, 2, "id", 0, 1, MOST_WHOLE);
+  spec->delay = option_seconds(L, 2, "delay");
 }
 
 /* ---- methods ---- */
@@ -129,17 +168,16 @@ int l_client_new(lua_State *L) {
   const char *problem = push_plain(L, 1, 1);
   if (problem) return luaL_argerror(L, 1, problem);
   lua_replace(L, 1);
-  o.wire.base = option_string(L, "base");
-  o.wire.proxy = option_string(L, "proxy");
-  o.wire.ca_file = option_string(L, "ca_file");
-  o.wire.user_agent = option_string(L, "user_agent");
-  o.wire.connect_timeout = option_number(L, "connect_timeout", 10, 0.001, 1e6);
+  o.wire.base = option_string(L, 1, "base", NULL);
+  o.wire.proxy = option_string(L, 1, "proxy", NULL);
+  o.wire.ca_file = option_string(L, 1, "ca_file", NULL);
+  o.wire.user_agent = option_string(L, 1, "user_agent", NULL);
+  o.wire.connect_timeout =
+      option_number(L, 1, "connect_timeout", 10, 0.001, 1e6);
   o.wire.max_answer =
-      (size_t)option_number(L, "max_answer", 16 << 20, 1, 1 << 30);
-  o.max_transfers = (int)option_number(L, "max_transfers", 16, 1, 10000);
-  push_option(L, "lean");
-  o.wire.lean = lua_toboolean(L, -1);
-  lua_pop(L, 1);
+      (size_t)option_number(L, 1, "max_answer", 16 << 20, 1, 1 << 30);
+  o.max_transfers = (int)option_number(L, 1, "max_transfers", 16, 1, 10000);
+  o.wire.lean = option_boolean(L, 1, "lean");
   option_list(L, "headers", "a header", headers);
   option_list(L, "secrets", "a secret", secrets);
   o.wire.headers = headers;
@@ -159,86 +197,72 @@ static void push_whole(lua_State *L, long long n) {
   else lua_pushnumber(L, (lua_Number)n);
 }
 
-/* Pushes the new request's id. */
-static int push_id(lua_State *L, long long id) {
-  if (id == 0) return luaL_error(L, "not enough memory");
-  push_whole(L, id);
-  return 1;
+/* Last of all asks for the engine of the client at 1: a finaliser that ran
+   meanwhile may have closed it. */
+static int send_spec(lua_State *L, const Spec *spec) {
+  Engine *e = check_engine(L, 1);
+  if (!engine_send(e, spec)) return luaL_error(L, "not enough memory");
+  return 0;
 }
 
-static double get_number(lua_State *L, int table, const char *name) {
-  lua_getfield(L, table, name);
-  lua_Number n = lua_tonumber(L, -1);
-  luaL_argcheck(L, n >= 0, table, name); /* which NaN is not either */
-  lua_pop(L, 1);
-  return (double)n;
-}
-
-/* client:request(path, body, timeout, delay, once, earlier) */
+/* client:request{ id=, path=, body=, timeout=, delay=, paid=, if_changed= } */
 static int l_client_request(lua_State *L) {
   Spec s = {0};
-  Engine *e = check_engine(L, 1);
-  luaL_checkstring(L, 2);
-  s.path = check_line(L, 2, "the path");
-  s.body = luaL_optlstring(L, 3, NULL, &s.body_len);
-  s.timeout = check_seconds(L, 4, 0);
-  s.delay = check_seconds(L, 5, 0);
-  s.once = lua_toboolean(L, 6);
-  s.compare = !lua_isnoneornil(L, 7);
-  if (s.compare) {
-    luaL_checktype(L, 7, LUA_TTABLE);
-    s.earlier = get_number(L, 7, "print");
-    s.pause = get_number(L, 7, "pause");
-    s.growth = get_number(L, 7, "growth");
-    s.most = get_number(L, 7, "most");
-    s.stop = get_number(L, 7, "stop");
-  }
-  luaL_argcheck(L, *s.path == '/', 2, "the path must begin with a slash");
-  luaL_argcheck(L, !strchr(s.path, ' '), 2, "the path contains a space");
-  return push_id(L, engine_send(e, &s));
+  check_client(L, 1);
+  check_spec(L, &s);
+  s.path = need_string(L, 2, "path");
+  s.body = option_string(L, 2, "body", &s.body_len);
+  s.timeout = option_seconds(L, 2, "timeout");
+  s.once = option_boolean(L, 2, "paid");
+  s.earlier = option_number(L, 2, "if_changed", -1, -1, MOST_WHOLE);
+  s.compare = s.earlier >= 0;
+  s.pause = option_seconds(L, 2, "pause");
+  s.growth = option_number(L, 2, "growth", 1, 0, MOST_WHOLE);
+  s.most = option_seconds(L, 2, "most");
+  s.stop = option_number(L, 2, "stop", 0, 0, HUGE_VAL);
+  if (*s.path != '/') luaL_error(L, "path must begin with a slash");
+  if (strchr(s.path, ' ')) luaL_error(L, "path contains a space");
+  return send_spec(L, &s);
 }
 
-/* client:fetch(url, file, stall, delay, watch, offset, validator) */
+/* client:fetch{ id=, url=, file=, stall=, delay=, progress=, offset=,
+   validator= } */
 static int l_client_fetch(lua_State *L) {
   Spec s = {0};
-  Engine *e = check_engine(L, 1);
-  luaL_checkstring(L, 2);
-  luaL_checkstring(L, 3);
-  s.url = check_line(L, 2, "the URL");
-  s.file = lua_tostring(L, 3);
-  s.stall = check_seconds(L, 4, 0);
-  s.delay = check_seconds(L, 5, 0);
-  s.watch = lua_toboolean(L, 6);
-  s.offset = (long long)check_whole(L, 7, luaL_optnumber(L, 7, 0));
-  if (!lua_isnoneornil(L, 8)) {
-    luaL_checkstring(L, 8);
-    s.validator = check_line(L, 8, "the validator");
-  }
-  luaL_argcheck(L, strstr(s.url, "://") && !strchr(s.url, ' '), 2,
-                "not a URL");
-  luaL_argcheck(L, strlen(s.file) == lua_rawlen(L, 3), 3,
-                "the file name contains a zero byte");
-  return push_id(L, engine_send(e, &s));
+  size_t n = 0;
+  check_client(L, 1);
+  check_spec(L, &s);
+  s.url = need_string(L, 2, "url");
+  s.file = option_string(L, 2, "file", &n);
+  s.stall = option_seconds(L, 2, "stall");
+  s.watch = option_boolean(L, 2, "progress");
+  s.offset = (long long)option_number(L, 2, "offset", 0, 0, MOST_WHOLE);
+  s.validator = option_string(L, 2, "validator", NULL);
+  if (!strstr(s.url, "://") || strchr(s.url, ' '))
+    luaL_error(L, "url is not a URL");
+  if (s.file == NULL) luaL_error(L, "file is missing");
+  if (strlen(s.file) != n) luaL_error(L, "file contains a zero byte");
+  return send_spec(L, &s);
 }
 
-/* client:timer(seconds) */
+/* client:timer(id, seconds) */
 static int l_client_timer(lua_State *L) {
   Spec s = {0};
-  Engine *e = check_engine(L, 1);
-  s.delay = check_seconds(L, 2, 0);
-  return push_id(L, engine_send(e, &s));
+  check_client(L, 1);
+  s.id = check_id(L, 2, 1);
+  s.delay = check_seconds(L, 3, 0);
+  return send_spec(L, &s);
 }
 
 /* client:cancel(id) */
 static int l_client_cancel(lua_State *L) {
   Engine *e = check_engine(L, 1);
-  long long id = (long long)check_whole(L, 2, luaL_checknumber(L, 2));
-  if (id > 0 && !engine_cancel(e, id))
+  if (!engine_cancel(e, check_id(L, 2, 0)))
     return luaL_error(L, "not enough memory");
   return 0;
 }
 
-/* client:run(seconds) -> whether there is something to take */
+/* client:run(seconds) -> whether there is an event */
 static int l_client_run(lua_State *L) {
   Engine *e = rest_engine(L, check_client(L, 1));
   double seconds = check_seconds(L, 2, 0);
@@ -246,7 +270,7 @@ static int l_client_run(lua_State *L) {
   return 1;
 }
 
-/* client:rest() -> seconds in which run() and take() surely have nothing to
+/* client:rest() -> seconds in which run() and peek() surely have nothing to
    do, unless something is asked of it or core.news() changes */
 static int l_client_rest(lua_State *L) {
   Engine *e = rest_engine(L, check_client(L, 1));
@@ -335,51 +359,76 @@ static void push_response(lua_State *L, const Request *r) {
   if (r->file.path && r->total >= 0) set_whole(L, "total", r->total);
 }
 
-static void free_taken(Client *c, Request *r) {
-  Request **p = &c->taken;
-  while (*p != r) p = &(*p)->next;
-  *p = r->next;
-  Engine *e = c->engine;
-  engine_discard(e && !engine_is_foreign(e) ? e : NULL, r);
-}
-
-bool take_event(lua_State *L, Client *c, Event *event) {
-  Engine *e = rest_engine(L, c);
-  luaL_checkstack(L, 4, NULL);
-  if (e == NULL || !engine_take(e, event)) return false;
-  Request *r = event->ended;
-  if (r == NULL) {
-    lua_pushnil(L);
-    return true;
-  }
-  /* Without memory the next line raises; then it is freed with the client. */
-  r->next = c->taken;
-  c->taken = r;
-  push_response(L, r);
-  free_taken(c, r);
-  return true;
-}
-
-/* client:take(seconds) -> id, response | id, nil, received, total | nothing.
-   With seconds it runs first. */
-static int l_client_take(lua_State *L) {
+/* At 1 is the client: returns id, response or id, nil, received, total or
+   nothing. */
+static int push_event(lua_State *L) {
   Event event;
-  Client *c = check_client(L, 1);
-  double seconds = check_seconds(L, 2, 0);
-  Engine *e = lua_isnoneornil(L, 2) ? NULL : rest_engine(L, c);
-  if (e && !engine_run(e, seconds)) return 0;
-  if (!take_event(L, c, &event)) return 0;
+  Client *c = lua_touserdata(L, 1);
+  Engine *e = rest_engine(L, c);
+  if (e == NULL || !engine_peek(e, &event)) return 0;
   push_whole(L, event.id);
-  lua_insert(L, -2);
-  if (event.ended) return 2;
+  if (event.ended) {
+    push_response(L, event.ended);
+    return 2;
+  }
+  lua_pushnil(L);
   push_whole(L, event.received);
   if (event.total < 0) lua_pushnil(L);
   else push_whole(L, event.total);
   return 4;
 }
 
+static void free_acked(Client *c) {
+  Engine *e = c->engine;
+  Request *r;
+  while ((r = c->acked) != NULL) {
+    c->acked = r->next;
+    engine_discard(e && !engine_is_foreign(e) ? e : NULL, r);
+  }
+}
+
+int peek_event(lua_State *L, int i) {
+  Client *c = lua_touserdata(L, i);
+  int top = lua_gettop(L);
+  luaL_checkstack(L, 4, NULL);
+  lua_pushcfunction(L, push_event);
+  lua_pushvalue(L, i);
+  c->pushing++;
+  int status = lua_pcall(L, 1, LUA_MULTRET, 0);
+  c->pushing--;
+  if (c->pushing == 0) free_acked(c);
+  if (status) lua_error(L);
+  return lua_gettop(L) - top;
+}
+
+void ack_event(Client *c, long long id) {
+  Engine *e = c->engine;
+  Request *r = e && !engine_is_foreign(e) ? engine_ack(e, id) : NULL;
+  if (r == NULL) return;
+  r->next = c->acked;
+  c->acked = r;
+  if (c->pushing == 0) free_acked(c);
+}
+
+/* client:peek(seconds) -> id, response | id, nil, received, total | nothing.
+   With seconds it runs first. */
+static int l_client_peek(lua_State *L) {
+  Client *c = check_client(L, 1);
+  double seconds = check_seconds(L, 2, 0);
+  Engine *e = lua_isnoneornil(L, 2) ? NULL : rest_engine(L, c);
+  if (e && !engine_run(e, seconds)) return 0;
+  return peek_event(L, 1);
+}
+
+/* client:ack(id): what peek() gave was delivered */
+static int l_client_ack(lua_State *L) {
+  Client *c = check_client(L, 1);
+  ack_event(c, check_id(L, 2, 0));
+  return 0;
+}
+
 /* client:close() and __close, any number of times. What was under way ends as
-   cancelled and can still be taken. */
+   cancelled and still comes out. */
 static int l_client_close(lua_State *L) {
   Client *c = check_client(L, 1);
   if (!c->closed && c->engine && !engine_is_foreign(c->engine))
@@ -392,7 +441,6 @@ static int l_client_close(lua_State *L) {
 static int l_client_gc(lua_State *L) {
   Client *c = check_client(L, 1);
   Engine *e = c->engine;
-  while (c->taken) free_taken(c, c->taken);
   c->engine = NULL;
   c->closed = true; /* another finaliser may still use it */
   if (e && !engine_is_foreign(e)) engine_close(e);
@@ -406,19 +454,14 @@ static int l_client_tostring(lua_State *L) {
 }
 
 void client_register(lua_State *L) {
-  static const luaL_Reg methods[] = {{"request", l_client_request},
-                                     {"fetch", l_client_fetch},
-                                     {"timer", l_client_timer},
-                                     {"cancel", l_client_cancel},
-                                     {"run", l_client_run},
-                                     {"rest", l_client_rest},
-                                     {"forks", l_client_forks},
-                                     {"background", l_client_background},
-                                     {"timeout", l_client_timeout},
-                                     {"fd", l_client_fd},
-                                     {"take", l_client_take},
-                                     {"close", l_client_close},
-                                     {NULL, NULL}};
+  static const luaL_Reg methods[] = {
+      {"request", l_client_request}, {"fetch", l_client_fetch},
+      {"timer", l_client_timer},     {"cancel", l_client_cancel},
+      {"run", l_client_run},         {"rest", l_client_rest},
+      {"forks", l_client_forks},     {"background", l_client_background},
+      {"timeout", l_client_timeout}, {"fd", l_client_fd},
+      {"peek", l_client_peek},       {"ack", l_client_ack},
+      {"close", l_client_close},     {NULL, NULL}};
   static const luaL_Reg meta[] = {{"__gc", l_client_gc},
                                   {"__close", l_client_close},
                                   {"__tostring", l_client_tostring},

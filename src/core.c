@@ -17,6 +17,7 @@
 #define ENCODE lua_upvalueindex(1)
 #define DECODE lua_upvalueindex(2)
 #define DEFAULT_CLIENT lua_upvalueindex(3) /* of submit; nil at first */
+#define SUBMITS lua_upvalueindex(4)        /* ids that it has given out */
 
 static int fail(lua_State *L, const char *kind, const char *sent) {
   lua_pushnil(L);
@@ -113,11 +114,14 @@ static const char *kind_of_status(long status) {
 /* Waits for a request and pushes its response. What else comes out belongs
    to a call that an error, as of memory, ended early. */
 static void push_answer(lua_State *L, Client *c, long long id) {
-  Event event;
+  int top = lua_gettop(L);
   for (;;) {
-    if (!take_event(L, c, &event)) engine_run(client_engine(L, c), 1.0);
-    else if (event.id == id) return;
-    else lua_pop(L, 1);
+    int n = peek_event(L, DEFAULT_CLIENT);
+    long long got = n ? (long long)lua_tonumber(L, top + 1) : 0;
+    if (n) ack_event(c, got);
+    else engine_run(client_engine(L, c), 1.0);
+    lua_settop(L, got == id ? top + 2 : top);
+    if (got == id) return;
   }
 }
 
@@ -169,13 +173,17 @@ static int l_submit(lua_State *L) {
   s.body = lua_tolstring(L, -1, &s.body_len);
   s.timeout = SUBMIT_TIMEOUT;
   s.once = true;
-  long long id = engine_send(e, &s);
-  if (id == 0) return luaL_error(L, "not enough memory");
-  push_answer(L, c, id);
+  lua_pushnumber(L, lua_tonumber(L, SUBMITS) + 1);
+  s.id = (long long)lua_tonumber(L, -1);
+  lua_replace(L, SUBMITS);
+  if (!engine_send(e, &s)) return luaL_error(L, "not enough memory");
+  push_answer(L, c, s.id);
   return read_answer(L);
 }
 
 /* ---- small things the Lua layer needs from C ---- */
+
+#define DEPTH lua_upvalueindex(1) /* of call and depth: a count */
 
 /* At the top is a name, or a list of names, one within the other: replaces it
    by what the object at `i` has there. */
@@ -276,13 +284,23 @@ static int l_forks(lua_State *L) {
 /* core.call(handler, fn, ...) -> true, or false and what the handler made of
    an error. Like xpcall, but nothing yields across it. */
 static int l_call(lua_State *L) {
+  int *depth = lua_touserdata(L, DEPTH);
   luaL_checktype(L, 1, LUA_TFUNCTION);
   luaL_checkany(L, 2);
+  ++*depth; /* here no hook and no error comes in between */
   bool ok = lua_pcall(L, lua_gettop(L) - 2, 0, 1) == 0;
+  --*depth;
   lua_pushboolean(L, ok);
   if (ok) return 1;
   lua_insert(L, -2);
   return 2;
+}
+
+/* core.depth() -> how many core.call are running */
+static int l_depth(lua_State *L) {
+  int *depth = lua_touserdata(L, DEPTH);
+  lua_pushinteger(L, *depth);
+  return 1;
 }
 
 /* core.news() -> a number that is another one once a thread of a client's had
@@ -359,7 +377,6 @@ int luaopen_luma_core(lua_State *L) {
                                        {"live", l_live},
                                        {"forks", l_forks},
                                        {"news", l_news},
-                                       {"call", l_call},
                                        {"invalid_utf8", l_invalid_utf8},
                                        {"check_file", l_check_file},
                                        {"fill", l_fill},
@@ -370,8 +387,13 @@ int luaopen_luma_core(lua_State *L) {
   static const luaL_Reg with_json[] = {
       {"encode", l_encode}, {"decode", l_decode}, {NULL, NULL}};
   static const luaL_Reg with_client[] = {{"submit", l_submit}, {NULL, NULL}};
+  static const luaL_Reg with_depth[] = {
+      {"call", l_call}, {"depth", l_depth}, {NULL, NULL}};
   client_register(L);
   luaL_newlib(L, functions);
+  int *depth = lua_newuserdatauv(L, sizeof *depth, 0);
+  *depth = 0;
+  luaL_setfuncs(L, with_depth, 1);
   push_json(L); /* core, encode, decode, null */
   lua_setfield(L, -4, "null");
   lua_pushvalue(L, -3);
@@ -380,7 +402,8 @@ int luaopen_luma_core(lua_State *L) {
   luaL_setfuncs(L, with_json, 2);
   lua_insert(L, -3); /* core, core, encode, decode */
   lua_pushnil(L);
-  luaL_setfuncs(L, with_client, 3);
+  lua_pushinteger(L, 0);
+  luaL_setfuncs(L, with_client, 4);
   lua_pop(L, 1);
   return 1;
 }

@@ -9,6 +9,7 @@
    fork, which must not leave a child with a lock that a thread had taken. */
 #include "engine.h"
 
+#include <assert.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -55,7 +56,6 @@ struct Engine {
   Request *notes, **notes_last;
   long long *cancels; /* ids, `cancel_count` of `cancel_room` */
   size_t cancel_count, cancel_room;
-  long long last_id;
   Bell told;     /* rings while there is news; none until asked for */
   bool rings;    /* it does */
   Bell called;   /* rings for the thread, once there is one */
@@ -64,6 +64,9 @@ struct Engine {
   bool threaded; /* a thread moves everything */
   int users;     /* who still holds the engine: its owner, its thread */
   /* … to here */
+
+  Event next;     /* of the owner: the event that it has not acknowledged */
+  Request *ended; /* the request that this is about, when it ended */
 
   /* Of the mover. */
   Lock gate;
@@ -791,7 +794,9 @@ static void wake(Engine *e) {
 
 /* ---- running ---- */
 
-static bool has_news(const Engine *e) { return e->outbox.first || e->notes; }
+static bool has_news(const Engine *e) {
+  return e->next.id || e->outbox.first || e->notes;
+}
 
 /* With a thread: sleeps until it has news. */
 static void await_news(Engine *e, double seconds) {
@@ -898,19 +903,19 @@ static void on_progress(Request *r) {
 
 /* ---- the other side ---- */
 
-long long engine_send(Engine *e, const Spec *spec) {
+bool engine_send(Engine *e, const Spec *spec) {
+  assert(spec->id > 0);
   Request *r = request_new(&e->wire, spec);
-  if (r == NULL) return 0;
+  if (r == NULL) return false;
   count_live(1);
   r->engine = e;
   r->gate = &e->gate;
   r->progress = on_progress;
   if (spec->delay > 0 || r->url == NULL) r->start = clock_now() + spec->delay;
   lock_take(&e->lock);
-  long long id = r->id = ++e->last_id;
   list_add(&e->inbox, r);
   wake(e);
-  return id;
+  return true;
 }
 
 /* Makes room for one more id to cancel. Under the lock. */
@@ -932,22 +937,34 @@ bool engine_cancel(Engine *e, long long id) {
   return ok;
 }
 
-bool engine_take(Engine *e, Event *event) {
-  memset(event, 0, sizeof *event);
-  lock_take(&e->lock);
-  Request *ended = e->outbox.first, *r = ended ? ended : e->notes;
-  if (ended) {
-    list_remove(&e->outbox, ended);
-  } else if (r) {
-    event->received = r->note_received;
-    event->total = r->note_total;
-    note_remove(e, r);
+bool engine_peek(Engine *e, Event *event) {
+  if (e->next.id == 0) {
+    lock_take(&e->lock);
+    Request *ended = e->outbox.first, *r = ended ? ended : e->notes;
+    if (ended) {
+      list_remove(&e->outbox, ended);
+      e->next.ended = e->ended = ended;
+    } else if (r) {
+      e->next.received = r->note_received;
+      e->next.total = r->note_total;
+      note_remove(e, r);
+    }
+    if (r) e->next.id = r->id;
+    lock_give(&e->lock);
   }
-  if (r) event->id = r->id;
+  *event = e->next;
+  return event->id != 0;
+}
+
+Request *engine_ack(Engine *e, long long id) {
+  if (e->next.id != id) return NULL;
+  Request *ended = e->ended;
+  e->next = (Event){0};
+  e->ended = NULL;
+  lock_take(&e->lock);
   if (e->rings && !has_news(e)) e->rings = !bell_still(&e->told);
   lock_give(&e->lock);
-  event->ended = ended;
-  return r != NULL;
+  return ended;
 }
 
 void engine_discard(Engine *e, Request *r) {
@@ -1011,8 +1028,6 @@ Engine *engine_again(const Engine *parents) {
   o.wire.headers = headers;
   Engine *e = engine_open(&o);
   free(headers);
-  /* Ids that the parent gave out stay unknown to the child's engine. */
-  if (e) e->last_id = parents->last_id;
   return e;
 }
 
@@ -1051,6 +1066,7 @@ static void give_up(Engine *e) {
   drop_all(&e->inbox);
   drop_all(&e->outbox);
   drop_all(&e->spent);
+  if (e->ended) drop(e->ended);
   wire_close(&e->wire);
   bell_close(&e->told);
   bell_close(&e->called);

@@ -16,11 +16,11 @@ typedef struct EngineOptions {
   int max_transfers; /* at a time to one host; the others wait their turn */
 } EngineOptions;
 
-/* What comes out: a request that ended, now the caller's, who gives it to
-   engine_discard, or news of a watched one that goes on. */
+/* What comes out: a request that ended, or news of a watched one that goes
+   on. */
 typedef struct Event {
-  long long id;
-  Request *ended; /* NULL: only progress */
+  long long id;         /* 0: there is none */
+  const Request *ended; /* NULL: only progress */
   long long received, total;
 } Event;
 
@@ -29,10 +29,10 @@ Engine *engine_open(const EngineOptions *options);
 /* Has a thread of its own move everything from now on. False when there can
    be none; then the owner goes on doing it. */
 bool engine_background(Engine *e);
-/* Ends everything that is under way; it can be taken out afterwards, but
-   nothing handed in. Does not wait for the network. */
+/* Ends everything that is under way; it can still come out, but nothing be
+   handed in. Does not wait for the network. */
 void engine_stop(Engine *e);
-/* Whether it has stopped, and all was taken out. */
+/* Whether it has stopped, and all has come out. */
 bool engine_is_empty(Engine *e);
 /* Stops it and gives it up. */
 void engine_close(Engine *e);
@@ -45,26 +45,33 @@ Engine *engine_again(const Engine *parents);
 long engine_forks(const Engine *e);
 long process_forks(void);
 
-/* The new request's id, or 0 when there is no memory. */
-long long engine_send(Engine *e, const Spec *spec);
+/* Takes a request over; its id is the caller's choice, above 0 and not that of
+   another one that has not come out yet. False when there is no memory. */
+bool engine_send(Engine *e, const Spec *spec);
 /* The request ends as cancelled, unless it already ended. False when there
    is no memory to note it. */
 bool engine_cancel(Engine *e, long long id);
-/* Waits up to `seconds` for something to take, and returns whether there is;
+/* Waits up to `seconds` for an event, and returns whether there is one;
    without a thread it is this that moves everything. */
 bool engine_run(Engine *e, double seconds);
-/* Seconds for which engine_run(e, 0) has nothing to do and there is nothing to
-   take, unless something is handed in, or a thread has news. */
+/* Seconds for which engine_run(e, 0) has nothing to do and there is no event,
+   unless something is handed in, or a thread has news. */
 double engine_rest(Engine *e);
 /* How often a thread had news, of any engine of this process. */
 long process_news(void);
-/* False when there is nothing to take. */
-bool engine_take(Engine *e, Event *event);
-/* Frees a request that was taken, on the thread if there is one: malloc may
+/* What comes out next: the same event until it is acknowledged, so that an
+   error on the way to whoever wants it loses nothing. False when there is
+   none. */
+bool engine_peek(Engine *e, Event *event);
+/* The event was delivered. Its request, if it ended, is now the caller's, who
+   gives it to engine_discard; NULL if not, or if this is not the event's id.
+ */
+Request *engine_ack(Engine *e, long long id);
+/* Frees a request that came out, on the thread if there is one: malloc may
    give memory back to the system then. The engine itself may be gone: NULL. */
 void engine_discard(Engine *e, Request *r);
-/* A descriptor that is readable while there is something to take; -1 without
-   a thread. On Windows it is a socket. */
+/* A descriptor that is readable while there is an event; -1 without a
+   thread. On Windows it is a socket. */
 int engine_fd(Engine *e);
 /* Seconds until engine_run has something to do; negative for never. */
 double engine_timeout(Engine *e);

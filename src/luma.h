@@ -17,10 +17,11 @@ void client_register(lua_State *L);
 int l_client_new(lua_State *L);
 /* Its engine, or an error that it is closed. */
 Engine *client_engine(lua_State *L, Client *c);
-/* Takes what comes out of its engine and pushes one value: the response of a
-   request that ended (which is freed), or nil. False, and nothing is pushed,
-   when there is nothing to take. */
-bool take_event(lua_State *L, Client *c, Event *event);
+/* Pushes the next event of the client at `i`, which stays the next one until
+   it is acknowledged: id, response or id, nil, received, total or nothing.
+   Returns how many values these are. */
+int peek_event(lua_State *L, int i);
+void ack_event(Client *c, long long id);
 
 /* Pushes a table without metamethods that has the fields which the one at
    `given`, an absolute index, shows to who indexes it. False when it may show

@@ -295,6 +295,7 @@ Request *request_new(const Wire *wire, const Spec *spec) {
   Request *r = malloc(sizeof *r);
   if (r == NULL) return NULL;
   *r = (Request){0};
+  r->id = spec->id;
   r->keyed = spec->path != NULL;
   r->once = spec->once;
   r->watch = spec->watch;

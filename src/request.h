@@ -34,6 +34,7 @@ extern const Failure failure_cancelled, failure_closed, failure_memory;
 
 /* What a caller asks for. Strings are borrowed until request_new returns. */
 typedef struct Spec {
+  long long id;
   const char *path; /* keyed: goes to the base, with the key */
   const char *url;  /* or keyless: goes to any URL */
   const char *body; /* a POST of `body_len` bytes, or NULL for a GET */

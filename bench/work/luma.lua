@@ -140,7 +140,9 @@ end
 function works.flight_memory()
   open { max_transfers = n }
   local body = require("luma.core").encode(params)
-  for _ = 1, n do client.core:request("/luma/generations", body, 60, 0, true) end
+  for i = 1, n do
+    client.core:request { id = i, path = "/luma/generations", body = body, timeout = 60, paid = true }
+  end
   frames(2)
   print((memory()))
   os.exit(0)

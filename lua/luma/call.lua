@@ -209,8 +209,12 @@ function call.run(client, request, opts, read)
     local refusal = loop.refusal(client)
     if refusal then return nil, refusal end
     local started = client.options.log and core.now() + pause
-    local response = loop.await(client.source,
-      client.core:request(request.path, body, timeout, pause, paid, request.earlier))
+    local earlier = request.earlier or {}
+    local response = loop.send(client.source, "request", {
+      path = request.path, body = body, timeout = timeout, delay = pause, paid = paid,
+      if_changed = earlier.print, pause = earlier.pause, growth = earlier.growth, most = earlier.most,
+      stop = earlier.stop,
+    })
     local result, err
     if task then loop.rest() end
     if read and response.status == 200 and not response.kind then result = read(response) end

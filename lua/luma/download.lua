@@ -75,8 +75,10 @@ function download.run(client, url, path, opts, on_note)
   while true do
     err = loop.refusal(client)
     if err then return nil, err end
-    local id = client.core:fetch(url, path, opts.stall_timeout, pause, on_note ~= nil, offset, validator)
-    local response = loop.await(client.source, id, on_note)
+    local response = loop.send(client.source, "fetch", {
+      url = url, file = path, stall = opts.stall_timeout, delay = pause, progress = on_note ~= nil,
+      offset = offset, validator = validator,
+    }, on_note)
     err = attempt_error(response, url, path)
     if not err then
       if on_note then on_note(response.received, response.received) end

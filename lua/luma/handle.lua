@@ -137,7 +137,8 @@ local function sleep_until_done(self, seconds)
   if self.ended then return end
   if self.client.closed then return turn_until_done(self, seconds) end
   local source = self.client.source
-  local id = source.core:timer(seconds)
+  local id = loop.next_id(source)
+  source.core:timer(id, seconds)
   self.awaited = self.awaited or {}
   self.awaited[id] = true
   local response = loop.await(source, id)

@@ -20,6 +20,7 @@ local FRAME, LONG_FRAME, GROWTH = 0.000005, 0.0002, 1.04
 ---@field count integer of them
 ---@field answers table<integer, luma.Response> those for the caller
 ---@field background boolean jobs may have it run on a thread of its own
+---@field last_id integer of a request
 ---@field closed? boolean its core takes no more
 
 ---@class luma.Task
@@ -50,7 +51,6 @@ local callbacks = { first = 1, last = 0 } -- to be called outside any task; see 
 local woken = { first = 1, last = 0 } -- parked tasks
 local values, problems = {}, {} -- what those waited for, at the same places
 local forks = core.forks() -- between the first process and this one
-local depth = 0 -- of callbacks that run now
 local turn = 0 -- of update()
 local running -- the task that was resumed last and has not come back
 local moved = 0 -- jobs that went on in it
@@ -328,7 +328,27 @@ end
 ---@param background boolean
 ---@return luma.Source
 function loop.source(client, background)
-  return { core = client, waiting = {}, count = 0, answers = {}, background = background }
+  return { core = client, waiting = {}, count = 0, answers = {}, background = background, last_id = 0 }
+end
+
+--- An id for a request that is about to be made.
+---@param source luma.Source
+---@return integer
+function loop.next_id(source)
+  source.last_id = source.last_id + 1
+  return source.last_id
+end
+
+--- Makes a request and waits for what comes of it.
+---@param source luma.Source
+---@param what "request"|"fetch"
+---@param spec table what is asked of the core, without an id
+---@param on_note? fun(received: number, total?: number)
+---@return luma.Response
+function loop.send(source, what, spec, on_note)
+  spec.id = loop.next_id(source)
+  source.core[what](source.core, spec)
+  return loop.await(source, spec.id, on_note)
 end
 
 --- Outside a task: turns the loop until the response is there.
@@ -398,7 +418,8 @@ function wait_alone(source, id)
   source.waiting[id], rests = true, false -- in case a hook has someone else turn
   source.count, busy[1] = source.count + 1, source
   repeat
-    local ended, response, received, total = client:take(SLICE)
+    local ended, response, received, total = client:peek(SLICE)
+    if ended then client:ack(ended) end
     if ended == id then
       leave(source, id)
       return response
@@ -413,12 +434,14 @@ end
 --- Moves one source, takes what has come in and resumes who waits for it.
 ---@return boolean whether there was something
 local function drain(source, seconds, stop)
-  local id, response, received, total = source.core:take(seconds)
+  local wire = source.core
+  local id, response, received, total = wire:peek(seconds)
   if not id then return false end
   repeat
+    wire:ack(id)
     deliver(source, id, response, received, total)
     if is_past(stop) then break end
-    id, response, received, total = source.core:take()
+    id, response, received, total = wire:peek()
   until not id
   return true
 end
@@ -434,10 +457,11 @@ function loop.close(source)
     local ok, message = pcall(deliver, source, id, response, received, total)
     if not ok then failure = failure or message end
   end
-  local id, response, received, total = source.core:take()
+  local id, response, received, total = source.core:peek()
   while id do
+    source.core:ack(id)
     give(id, response, received, total)
-    id, response, received, total = source.core:take()
+    id, response, received, total = source.core:peek()
   end
   id = next(source.waiting)
   while id do
@@ -468,9 +492,7 @@ local function traceback(err)
 end
 
 local function call_back(entry)
-  depth = depth + 1
   local ok, message = core.call(traceback, entry.fn, unpack(entry, 1, entry.n))
-  depth = depth - 1
   if ok then return end
   ok, message = core.call(traceback, entry.report, message)
   if not ok then io.stderr:write("luma: on_error failed: ", tostring(message), "\n") end
@@ -479,7 +501,7 @@ end
 --- Whether there are some to be called now. Where many block, each in the middle
 --- of another, the rest waits for these.
 local function has_callbacks()
-  return depth < NESTED and not is_empty(callbacks)
+  return not is_empty(callbacks) and core.depth() < NESTED
 end
 
 local function call_all_back(stop)
@@ -489,7 +511,7 @@ end
 ---@return boolean whether this is called from within a callback, and not from
 --- a job that goes on while a callback blocks
 function loop.in_callback()
-  return depth > 0 and not loop.current()
+  return core.depth() > 0 and not loop.current()
 end
 
 -- ---- turning ----
@@ -542,7 +564,7 @@ function loop.update()
   if rests and (rests == true or heard == core.news() and (rests == math.huge or core.now() < rests)) then
     return 0
   end
-  if depth > 0 then
+  if core.depth() > 0 then
     errors.misuse("luma.update: called inside a callback: all goes on when that returns, or in a call that blocks")
   end
   if inside > 0 and loop.current() then

@@ -440,7 +440,9 @@ end
 
 local function sleep(client, seconds)
   local state = client.poller
-  state.timer = client.core:timer(seconds)
+  local id = loop.next_id(client.source)
+  client.core:timer(id, seconds)
+  state.timer = id
   loop.await(client.source, state.timer)
   state.timer = nil
 end

@@ -2,6 +2,23 @@ local core = require "luma.core"
 local support = require "spec.support.core"
 
 local BASE = "http://127.0.0.1:1"
+local NONE = {} -- in place of a field's value: not there at all
+
+--- A copy of `spec` with other fields.
+local function with(spec, fields)
+  for name, value in pairs(fields) do
+    if value == NONE then value = nil end
+    spec[name] = value
+  end
+  return spec
+end
+
+--- Garbage that has `fn` called once it is collected.
+local function litter(fn)
+  local proxy = newproxy and newproxy(true) -- luacheck: ignore 113
+  if proxy then getmetatable(proxy).__gc = fn
+  else setmetatable({}, { __gc = fn }) end
+end
 
 describe("luma.core.Client", function()
   after_each(support.tidy)
@@ -75,7 +92,9 @@ describe("luma.core.Client", function()
         max_transfers = math.huge,
       })
 
-      assert.equal(200, support.finish(client, client:request("/")).status)
+      assert.equal(200, support.finish(client, support.request(client, {
+        path = "/",
+      })).status)
     end)
 
     for _, name in ipairs { "base", "user_agent", "proxy", "ca_file" } do
@@ -130,50 +149,49 @@ describe("luma.core.Client", function()
   end)
 
   describe("request()", function()
-    it("gives each request an id of its own", function()
-      local client = core.client { base = BASE }
-
-      local a, b = client:request("/"), client:timer(1)
-
-      assert.is_number(a)
-      assert.not_equal(a, b)
-    end)
-
     for name, case in pairs {
-      ["no path"] = { { nil }, "string expected" },
+      ["no id"] = { { id = NONE }, "id must be at least 1" },
+      ["an id of 0"] = { { id = 0 }, "id must be at least 1" },
+      ["no path"] = { { path = NONE }, "path is missing" },
+      ["a path that is no text"] = { { path = 1 }, "path must be a string" },
       ["a path without a slash"] =
-        { { "x" }, "the path must begin with a slash" },
+        { { path = "x" }, "path must begin with a slash" },
       ["a path that leaves the host"] =
-        { { "@example.invalid/" }, "the path must begin with a slash" },
-      ["a space in the path"] =
-        { { "/a b" }, "the path contains a space" },
+        { { path = "@example.invalid/" }, "path must begin with a slash" },
+      ["a space in the path"] = { { path = "/a b" }, "path contains a space" },
       ["a line end in the path"] =
-        { { "/\r\nX: 1" }, "the path contains a line end" },
+        { { path = "/\r\nX: 1" }, "path contains a line end" },
       ["a zero byte in the path"] =
-        { { "/a\0b" }, "the path contains a line end or a zero byte" },
-      ["a body that is a table"] = { { "/", {} }, "string expected" },
+        { { path = "/a\0b" }, "path contains a line end or a zero byte" },
+      ["a body that is a table"] = { { body = {} }, "body must be a string" },
       ["a negative timeout"] =
-        { { "/", "", -1 }, "seconds cannot be negative" },
+        { { timeout = -1 }, "timeout must be at least 0" },
       ["a timeout of NaN"] =
-        { { "/", "", 0 / 0 }, "seconds cannot be negative" },
+        { { timeout = 0 / 0 }, "timeout must be at least 0" },
       ["a delay that is no number"] =
-        { { "/", "", 1, "later" }, "number expected" },
+        { { delay = "later" }, "delay must be a number" },
     } do
       it("raises for " .. name, function()
         local client = core.client { base = BASE }
+        local spec = with({ id = 1, path = "/" }, case[1])
 
-        assert.error_matches(function()
-          client:request(case[1][1], case[1][2], case[1][3], case[1][4])
-        end, case[2])
+        assert.error_matches(function() client:request(spec) end, case[2])
+        assert.equal(1, core.live())
       end)
     end
+
+    it("raises for what is no table", function()
+      local client = core.client { base = BASE }
+
+      assert.error_matches(function() client:request("/") end, "table expected")
+    end)
 
     it("takes an endless timeout", function()
       local server = support.serve()
       local client = support.connect(server)
 
       local response = support.finish(client,
-        client:request("/", nil, math.huge))
+        support.request(client, { path = "/", timeout = math.huge }))
 
       assert.equal(200, response.status)
     end)
@@ -181,35 +199,28 @@ describe("luma.core.Client", function()
 
   describe("fetch()", function()
     for name, case in pairs {
-      ["no URL"] = { { nil, "f" }, "string expected" },
-      ["no file"] = { { BASE, nil }, "string expected" },
-      ["a path for a URL"] = { { "/x", "f" }, "not a URL" },
-      ["a space in the URL"] = { { BASE .. "/a b", "f" }, "not a URL" },
+      ["no URL"] = { { url = NONE }, "url is missing" },
+      ["no file"] = { { file = NONE }, "file is missing" },
+      ["a path for a URL"] = { { url = "/x" }, "url is not a URL" },
+      ["a space in the URL"] = { { url = BASE .. "/a b" }, "not a URL" },
       ["a line end in the URL"] =
-        { { BASE .. "/\r\nX: 1", "f" }, "the URL contains a line end" },
+        { { url = BASE .. "/\r\nX: 1" }, "url contains a line end" },
       ["a zero byte in the file name"] =
-        { { BASE, "a\0b" }, "the file name contains a zero byte" },
-      ["a line end in the validator"] = {
-        { BASE, "f", 0, 0, false, 1, '"a"\r\nX: 1' },
-        "the validator contains a line end",
-      },
+        { { file = "a\0b" }, "file contains a zero byte" },
+      ["a line end in the validator"] =
+        { { validator = '"a"\r\nX: 1' }, "validator contains a line end" },
       ["a validator that is no text"] =
-        { { BASE, "f", 0, 0, false, 1, {} }, "string expected" },
-      ["a negative offset"] =
-        { { BASE, "f", 0, 0, false, -1 }, "out of range" },
-      ["an offset of NaN"] =
-        { { BASE, "f", 0, 0, false, 0 / 0 }, "out of range" },
-      ["an endless offset"] =
-        { { BASE, "f", 0, 0, false, math.huge }, "out of range" },
-      ["a negative stall time"] =
-        { { BASE, "f", -1 }, "seconds cannot be negative" },
+        { { validator = {} }, "validator must be a string" },
+      ["a negative offset"] = { { offset = -1 }, "offset must be at least 0" },
+      ["an offset of NaN"] = { { offset = 0 / 0 }, "offset must be at least 0" },
+      ["a negative stall time"] = { { stall = -1 }, "stall must be at least 0" },
     } do
       it("raises for " .. name, function()
-        local client, a = core.client { base = BASE }, case[1]
+        local client = core.client { base = BASE }
+        local spec = with({ id = 1, url = BASE, file = "f" }, case[1])
 
-        assert.error_matches(function()
-          client:fetch(a[1], a[2], a[3], a[4], a[5], a[6], a[7])
-        end, case[2])
+        assert.error_matches(function() client:fetch(spec) end, case[2])
+        assert.equal(1, core.live())
       end)
     end
   end)
@@ -218,7 +229,7 @@ describe("luma.core.Client", function()
     it("raises for a negative time", function()
       local client = core.client { base = BASE }
 
-      assert.error_matches(function() client:timer(-1) end,
+      assert.error_matches(function() support.timer(client, -1) end,
         "seconds cannot be negative")
     end)
   end)
@@ -251,46 +262,119 @@ describe("luma.core.Client", function()
 
     it("does not wait for news that is already there", function()
       local client = core.client { base = BASE }
-      local first = client:timer(0)
-      client:timer(5)
+      local first = support.timer(client, 0)
+      support.timer(client, 5)
       client:run(0)
 
       client:run(60)
 
-      assert.equal(first, (client:take()))
-      assert.is_nil((client:take()))
+      assert.equal(first, (support.take(client)))
+      assert.is_nil((support.take(client)))
     end)
   end)
 
-  describe("take()", function()
+  describe("peek()", function()
     it("returns nothing while there is nothing", function()
       local client = core.client { base = BASE }
-      client:timer(60)
+      client:timer(1, 60)
       client:run(0)
 
-      assert.equal(0, select("#", client:take()))
+      assert.equal(0, select("#", client:peek()))
     end)
 
-    it("returns what has come in on its own", function()
+    it("returns what has come in by the id that it was given", function()
       local client = core.client { base = BASE }
-      local id = client:timer(0)
+      client:timer(2 ^ 53, 0)
       client:run(0)
 
-      assert.same({ id, {} }, { client:take() })
+      assert.same({ 2 ^ 53, {} }, { client:peek() })
     end)
 
     it("waits for it if it is told how long", function()
       local client = core.client { base = BASE }
-      local id = client:timer(0.01)
+      client:timer(7, 0.01)
 
-      assert.same({ id, {} }, { client:take(60) })
-      assert.equal(0, select("#", client:take(0.001)))
+      assert.same({ 7, {} }, { client:peek(60) })
+      client:ack(7)
+      assert.equal(0, select("#", client:peek(0.001)))
     end)
 
     it("refuses to wait for less than no time", function()
       local client = core.client { base = BASE }
 
-      assert.has_error(function() client:take(-1) end)
+      assert.has_error(function() client:peek(-1) end)
+    end)
+
+    it("returns the same until that is acknowledged, also when it is closed", function()
+      local client = core.client { base = BASE }
+      client:timer(1, 0)
+      client:timer(2, 0)
+      client:run(0)
+      local seen = {}
+
+      for turn = 1, 4 do
+        seen[turn] = client:peek()
+        if turn == 2 then client:ack(1) end
+        if turn == 3 then client:close() end
+      end
+
+      assert.same({ 1, 1, 2, 2 }, seen)
+      client:ack(2)
+      assert.is_nil((client:peek()))
+    end)
+
+    it("has something for run(), rest() and timeout() until then", function()
+      local client = core.client { base = BASE }
+      client:timer(1, 0)
+      client:run(0)
+      client:peek()
+
+      assert.same({ true, 0, 0 }, { client:run(0), client:rest(), client:timeout() })
+      client:ack(1)
+      assert.is_false(client:run(0))
+    end)
+
+    it("does not lose what a finaliser acknowledges meanwhile", function()
+      local server = support.serve { { body = ("x"):rep(10000) } }
+      local client = support.connect(server)
+      client:request { id = 1, path = "/" }
+      for i = 2, 40 do client:timer(i, 0) end
+      local left, order = 40, {}
+      local function take()
+        local id, response = client:peek()
+        if not id then return end
+        assert(id ~= 1 or #response.body == 10000)
+        client:ack(id)
+        order[id] = true
+        left = left - 1
+      end
+      support.run_until(client, server, function() return server:count() == 1 end)
+      client:run(10)
+
+      for _ = 1, 10000 do
+        litter(take)
+        take()
+        if left <= 0 then break end
+      end
+
+      assert.equal(40, #order)
+    end)
+  end)
+
+  describe("ack()", function()
+    it("is for the event that peek() gave, and no other", function()
+      local client = core.client { base = BASE }
+      client:timer(1, 0)
+      client:timer(2, 60)
+      client:run(0)
+
+      client:ack(1) -- not yet seen
+      assert.equal(1, (client:peek()))
+      client:ack(2)
+      assert.equal(1, (client:peek()))
+      client:ack(1)
+      assert.is_nil((client:peek()))
+      assert.equal(2, core.live())
     end)
   end)
 
@@ -311,16 +395,18 @@ describe("luma.core.Client", function()
         getmetatable(client)[name](client)
 
         assert.equal("luma.client (closed)", tostring(client))
-        assert.is_nil((client:take()))
-        assert.error_matches(function() client:timer(1) end,
+        assert.is_nil((support.take(client)))
+        assert.error_matches(function() support.timer(client, 1) end,
           "attempt to use a closed client")
       end
     end)
 
     for name, call in pairs {
-      request = function(client) client:request("/") end,
-      fetch = function(client) client:fetch(BASE, "f") end,
-      timer = function(client) client:timer(1) end,
+      request = function(client) support.request(client, { path = "/" }) end,
+      fetch = function(client) support.fetch(client, {
+        url = BASE, file = "f",
+      }) end,
+      timer = function(client) support.timer(client, 1) end,
       cancel = function(client) client:cancel(1) end,
     } do
       it(("makes %s() raise"):format(name), function()
@@ -333,26 +419,26 @@ describe("luma.core.Client", function()
     end
   end)
 
-  it("leaves what ended to be taken when it is closed", function()
+  it("still gives what ended when it is closed", function()
     local client = core.client { base = BASE }
-    local id = client:timer(60)
+    local id = support.timer(client, 60)
 
     client:close()
     client:run(60)
-    local taken, response = client:take()
+    local taken, response = support.take(client)
 
     assert.equal(id, taken)
     assert.same({
       kind = "cancelled", message = "the client was closed", lasting = true,
       sent = "no",
     }, response)
-    assert.is_nil((client:take()))
+    assert.is_nil((support.take(client)))
     assert.equal(0, core.live())
   end)
 
   it("is closed when nothing refers to it", function()
     local client = core.client { base = BASE }
-    client:timer(60)
+    support.timer(client, 60)
     client = nil -- luacheck: ignore 311
 
     collectgarbage()
@@ -366,7 +452,7 @@ describe("luma.core.Client", function()
     local client = core.client { base = BASE }
 
     for _, name in ipairs {
-      "request", "fetch", "timer", "cancel", "run", "take", "close",
+      "request", "fetch", "timer", "cancel", "run", "peek", "ack", "close",
     } do
       assert.error_matches(function() client[name](io.stdout) end,
         "luma.client expected")

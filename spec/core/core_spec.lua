@@ -54,28 +54,68 @@ describe("luma.core", function()
       local client = support.connect("http://127.0.0.1:1")
       local before = core.now()
 
-      support.finish(client, client:timer(0.02))
+      support.finish(client, support.timer(client, 0.02))
 
       assert.is_true(core.now() >= before + 0.02)
     end)
   end)
 
   describe("live()", function()
-    it("counts clients, and requests until they are taken", function()
+    it("counts clients, and requests until they are acknowledged", function()
       local client = support.connect(support.dead_base())
       local counts = { core.live() }
 
-      local id = client:request("/")
-      client:timer(60)
+      local id = support.request(client, { path = "/" })
+      support.timer(client, 60)
       counts[2] = core.live()
       support.finish(client, id)
       counts[3] = core.live()
       client:close()
-      client:take()
-      client:take()
+      support.take(client)
+      support.take(client)
       counts[4] = core.live()
 
       assert.same({ 1, 3, 2, 0 }, counts)
+    end)
+  end)
+
+  describe("call()", function()
+    it("says what the function raised, as the handler makes it", function()
+      local function handler(raised) return "it says " .. raised end
+
+      assert.same({ true }, { core.call(handler, function() return 1 end) })
+      assert.same({ false, "it says no" },
+        { core.call(handler, function(what) error(what, 0) end, "no") })
+    end)
+
+    it("lets nothing yield across it", function()
+      local co = coroutine.wrap(function()
+        return core.call(tostring, coroutine.yield)
+      end)
+
+      local ok, problem = co()
+
+      assert.is_false(ok)
+      assert.matches("yield across", problem)
+    end)
+  end)
+
+  describe("depth()", function()
+    it("is how many calls are running, whatever ends them", function()
+      local depths = {}
+      local function note() depths[#depths + 1] = core.depth() end
+
+      note()
+      core.call(tostring, function()
+        note()
+        core.call(note, error)
+        note()
+        coroutine.wrap(note)()
+        error "out"
+      end)
+      note()
+
+      assert.same({ 0, 1, 2, 1, 1, 0 }, depths)
     end)
   end)
 

@@ -29,7 +29,7 @@ describe("luma.core, many exchanges,", function()
       for i = 1, 200 do
         local delay = (i * 73 % 200) / 2000
         local before = core.now()
-        local id = client:timer(delay)
+        local id = support.timer(client, delay)
         earliest[id], latest[id] = before + delay, core.now() + delay
       end
 
@@ -46,7 +46,7 @@ describe("luma.core, many exchanges,", function()
       local client = support.connect(server)
       local before = core.now()
 
-      local id = client:request("/", nil, 0, 0.05)
+      local id = support.request(client, { path = "/", delay = 0.05 })
       finish(client, id)
 
       assert.is_true(core.now() >= before + 0.05)
@@ -57,8 +57,8 @@ describe("luma.core, many exchanges,", function()
       local server = support.serve()
       local client = support.connect(server)
 
-      client:request("/later", nil, 0, 60)
-      finish(client, client:request("/now"))
+      support.request(client, { path = "/later", delay = 60 })
+      finish(client, support.request(client, { path = "/now" }))
 
       assert.same({ "/now" }, paths(server))
     end)
@@ -67,8 +67,10 @@ describe("luma.core, many exchanges,", function()
       local server = support.serve()
       local client = support.connect(server)
 
-      client:fetch(server.url, support.path(), 0, 60)
-      finish(client, client:request("/now"))
+      support.fetch(client, {
+        url = server.url, file = support.path(), delay = 60,
+      })
+      finish(client, support.request(client, { path = "/now" }))
 
       assert.same({ "/now" }, paths(server))
     end)
@@ -77,7 +79,9 @@ describe("luma.core, many exchanges,", function()
       local server = support.serve()
       local client = support.connect(server)
 
-      local response = finish(client, client:request("/", nil, 1, 1.1))
+      local response = finish(client, support.request(client, {
+        path = "/", timeout = 1, delay = 1.1,
+      }))
 
       assert.equal(200, response.status)
     end)
@@ -85,7 +89,7 @@ describe("luma.core, many exchanges,", function()
     it("of a timer end as a response in which nothing is", function()
       local client = support.connect("http://127.0.0.1:1")
 
-      assert.same({}, finish(client, client:timer(0.001)))
+      assert.same({}, finish(client, support.timer(client, 0.001)))
     end)
   end)
 
@@ -94,7 +98,7 @@ describe("luma.core, many exchanges,", function()
       local server = support.serve()
       local client = support.connect(server, { max_transfers = 1 })
 
-      for i = 1, 8 do client:request("/" .. i) end
+      for i = 1, 8 do support.request(client, { path = "/" .. i }) end
       local seen = finish_all(client, 8)
 
       assert.same({ 1, 2, 3, 4, 5, 6, 7, 8 }, seen.order)
@@ -109,7 +113,9 @@ describe("luma.core, many exchanges,", function()
         local server = support.serve(options)
         local client = support.connect(server, { max_transfers = 3 })
 
-        for i = 1, 5 do client:request("/" .. i, "{}") end
+        for i = 1, 5 do support.request(client, {
+          path = "/" .. i, body = "{}",
+        }) end
         support.run_until(client, server, function()
           return server:count() >= 3
         end)
@@ -122,7 +128,9 @@ describe("luma.core, many exchanges,", function()
       local server = support.serve { { wait = 0.01 } }
       local client = support.connect(server, { max_transfers = 3 })
 
-      for i = 1, 12 do client:request("/" .. i, "{}") end
+      for i = 1, 12 do support.request(client, {
+        path = "/" .. i, body = "{}",
+      }) end
       finish_all(client, 12)
 
       assert.equal(12, server:count())
@@ -133,11 +141,11 @@ describe("luma.core, many exchanges,", function()
       local slow = support.serve { { fault = "stall" } }
       local quick = support.serve { { body = "clip" } }
       local client = support.connect(slow, { max_transfers = 1 })
-      client:request("/1")
-      client:fetch(slow.url, support.path())
+      support.request(client, { path = "/1" })
+      support.fetch(client, { url = slow.url, file = support.path() })
 
       local response = finish(client,
-        client:fetch(quick.url, support.path()))
+        support.fetch(client, { url = quick.url, file = support.path() }))
 
       assert.is_nil(response.kind)
     end)
@@ -147,7 +155,9 @@ describe("luma.core, many exchanges,", function()
       local client = support.connect(server, { max_transfers = 1 })
 
       for i = 1, 4 do
-        client:fetch(server.url .. "/" .. i, support.path())
+        support.fetch(client, {
+          url = server.url .. "/" .. i, file = support.path(),
+        })
       end
       local seen = finish_all(client, 4)
 
@@ -158,8 +168,10 @@ describe("luma.core, many exchanges,", function()
     it("does not count a request's turn against its timeout", function()
       local server = support.serve { { fault = "stall" }, {} }
       local client = support.connect(server, { max_transfers = 1 })
-      local first = client:request("/1", nil, 1.5)
-      local second = client:request("/2", nil, 1.2)
+      local first = support.request(client, { path = "/1", timeout = 1.5 })
+      local second = support.request(client, {
+        path = "/2", timeout = 1.2,
+      })
 
       local seen = finish_all(client, 2)
 
@@ -171,7 +183,7 @@ describe("luma.core, many exchanges,", function()
       local client = support.connect(support.dead_base(),
         { max_transfers = 1 })
 
-      for i = 1, 5 do client:request("/" .. i) end
+      for i = 1, 5 do support.request(client, { path = "/" .. i }) end
       local seen = finish_all(client, 5)
 
       assert.same({ 1, 2, 3, 4, 5 }, seen.order)
@@ -184,8 +196,12 @@ describe("luma.core, many exchanges,", function()
       local server = support.serve()
       local client = support.connect(server, { max_transfers = 1 })
 
-      for _ = 1, 3 do client:request("/later", nil, 0, 60) end
-      local response = finish(client, client:request("/now"))
+      for _ = 1, 3 do support.request(client, {
+        path = "/later", delay = 60,
+      }) end
+      local response = finish(client, support.request(client, {
+        path = "/now",
+      }))
 
       assert.equal(200, response.status)
     end)
@@ -195,7 +211,7 @@ describe("luma.core, many exchanges,", function()
     it("ends a request before anything was run", function()
       local server = support.serve()
       local client = support.connect(server)
-      local id = client:request("/", "{}")
+      local id = support.request(client, { path = "/", body = "{}" })
 
       client:cancel(id)
 
@@ -206,7 +222,9 @@ describe("luma.core, many exchanges,", function()
     it("ends one that is held back", function()
       local server = support.serve()
       local client = support.connect(server)
-      local id = client:request("/", "{}", 0, 60)
+      local id = support.request(client, {
+        path = "/", body = "{}", delay = 60,
+      })
       client:run(0)
 
       client:cancel(id)
@@ -218,7 +236,7 @@ describe("luma.core, many exchanges,", function()
     it("ends timers, and the others keep their order", function()
       local client = support.connect("http://127.0.0.1:1")
       local ids, kept = {}, {}
-      for i = 1, 40 do ids[i] = client:timer(0.2 + i / 1000) end
+      for i = 1, 40 do ids[i] = support.timer(client, 0.2 + i / 1000) end
       client:run(0)
 
       for i, id in ipairs(ids) do
@@ -237,7 +255,9 @@ describe("luma.core, many exchanges,", function()
     it("ends one that waits for its turn, and keeps the queue", function()
       local server = support.serve { { wait = 0.05 } }
       local client = support.connect(server, { max_transfers = 1 })
-      for i = 1, 5 do client:request("/" .. i, "{}") end
+      for i = 1, 5 do support.request(client, {
+        path = "/" .. i, body = "{}",
+      }) end
       client:run(0)
 
       client:cancel(3)
@@ -256,17 +276,19 @@ describe("luma.core, many exchanges,", function()
       local left = 0
 
       for _ = 1, 300 do
-        client:cancel(client:request("/luma/generations", "{}", 5, 0, true))
+        client:cancel(support.request(client, {
+          path = "/luma/generations", body = "{}", timeout = 5, paid = true,
+        }))
         left = left + 1
       end
       local kinds = {}
       for _ = 1, 2000 do
         client:run(0.01)
-        local id, response = client:take()
+        local id, response = support.take(client)
         while id do
           kinds[response.kind] = true
           left = left - 1
-          id, response = client:take()
+          id, response = support.take(client)
         end
         if left == 0 then break end
       end
@@ -277,7 +299,7 @@ describe("luma.core, many exchanges,", function()
     it("cuts off one that is under way, which stays in doubt", function()
       local server = support.serve { { fault = "stall" } }
       local client = support.connect(server)
-      local id = client:request("/", "{}")
+      local id = support.request(client, { path = "/", body = "{}" })
       support.run_until(client, server, function()
         return server:count() == 1
       end)
@@ -291,7 +313,9 @@ describe("luma.core, many exchanges,", function()
       local server = support.serve { { at = "answer", fault = "stall" } }
       local client = support.connect(server)
       local path = support.path()
-      local id = client:fetch(server.url, path, 0, 0, true)
+      local id = support.fetch(client, {
+        url = server.url, file = path, progress = true,
+      })
       support.pump(client, function(seen) return #seen.notes > 0 end)
 
       client:cancel(id)
@@ -304,7 +328,9 @@ describe("luma.core, many exchanges,", function()
     it("gives the place to the next", function()
       local server = support.serve { { fault = "stall" }, {} }
       local client = support.connect(server, { max_transfers = 1 })
-      local first, second = client:request("/1"), client:request("/2")
+      local first, second = support.request(client, { path = "/1" }), support.request(client, {
+        path = "/2",
+      })
       support.run_until(client, server, function()
         return server:count() == 1
       end)
@@ -317,8 +343,8 @@ describe("luma.core, many exchanges,", function()
     it("does not take back what has ended", function()
       local server = support.serve()
       local client = support.connect(server)
-      local id = client:request("/")
-      local timer = client:timer(0)
+      local id = support.request(client, { path = "/" })
+      local timer = support.timer(client, 0)
       client:run(0)
 
       client:cancel(timer)
@@ -331,53 +357,53 @@ describe("luma.core, many exchanges,", function()
     it("of what was taken or never was does nothing", function()
       local server = support.serve()
       local client = support.connect(server)
-      local old = client:request("/")
+      local old = support.request(client, { path = "/" })
       finish(client, old)
 
       client:cancel(old)
       client:cancel(0)
       client:cancel(1e9)
-      local id = client:request("/")
+      local id = support.request(client, { path = "/" })
 
       assert.equal(200, finish(client, id).status)
-      assert.is_nil((client:take()))
+      assert.is_nil((support.take(client)))
     end)
 
     it("does not wait behind a cancel of nothing", function()
       local client = support.connect("http://127.0.0.1:1")
-      local id = client:timer(60)
+      local id = support.timer(client, 60)
       client:run(0)
 
       client:cancel(id)
       client:cancel(0)
       client:run(0)
 
-      assert.equal(id, (client:take()))
+      assert.equal(id, (support.take(client)))
     end)
 
     it("may be said twice", function()
       local client = support.connect("http://127.0.0.1:1")
-      local id = client:timer(60)
+      local id = support.timer(client, 60)
 
       client:cancel(id)
       client:cancel(id)
       finish(client, id)
       client:run(0)
 
-      assert.is_nil((client:take()))
+      assert.is_nil((support.take(client)))
     end)
 
     it("of very many is done in one go", function()
       local client = support.connect("http://127.0.0.1:1")
-      for _ = 1, 1000 do client:cancel(client:timer(60)) end
+      for _ = 1, 1000 do client:cancel(support.timer(client, 60)) end
 
       client:run(0)
 
       for _ = 1, 1000 do
-        local _, response = client:take()
+        local _, response = support.take(client)
         assert.equal("cancelled", response.kind)
       end
-      assert.is_nil((client:take()))
+      assert.is_nil((support.take(client)))
     end)
   end)
 
@@ -390,18 +416,24 @@ describe("luma.core, many exchanges,", function()
       }
       local client = support.connect(server, { max_transfers = 4 })
       for i = 1, 10 do
-        client:request("/" .. i, "{}", 5, i % 3 / 100, i % 2 == 0)
-        client:request("/" .. i)
-        client:fetch(server.url, support.path(), 5, 0, true)
-        client:timer(i / 1000)
-        client:cancel(client:request("/cancelled", "{}", 0, i % 2))
+        support.request(client, {
+          path = "/" .. i, body = "{}", timeout = 5, delay = i % 3 / 100, paid = i % 2 == 0,
+        })
+        support.request(client, { path = "/" .. i })
+        support.fetch(client, {
+          url = server.url, file = support.path(), stall = 5, progress = true,
+        })
+        support.timer(client, i / 1000)
+        client:cancel(support.request(client, {
+          path = "/cancelled", body = "{}", delay = i % 2,
+        }))
       end
 
       local seen = finish_all(client, 50)
       client:run(0)
 
       assert.equal(50, #seen.order)
-      assert.is_nil((client:take()))
+      assert.is_nil((support.take(client)))
       assert.equal(1, core.live())
     end)
 
@@ -410,7 +442,9 @@ describe("luma.core, many exchanges,", function()
         local server = support.serve { { body = answer } }
         local client = support.connect(server)
         client:background()
-        assert.equal(answer, finish(client, client:request("/")).body)
+        assert.equal(answer, finish(client, support.request(client, {
+          path = "/",
+        })).body)
         return client
       end
 
@@ -441,14 +475,18 @@ describe("luma.core, many exchanges,", function()
     local function crowd()
       local server = support.serve { { fault = "stall" } }
       local client = support.connect(server, { max_transfers = 2 })
-      for i = 1, 5 do client:request("/" .. i, "{}") end
-      client:fetch(server.url, support.path(), 0, 0, true)
-      client:request("/held", "{}", 0, 60)
-      client:timer(0)
+      for i = 1, 5 do support.request(client, {
+        path = "/" .. i, body = "{}",
+      }) end
+      support.fetch(client, {
+        url = server.url, file = support.path(), progress = true,
+      })
+      support.request(client, { path = "/held", body = "{}", delay = 60 })
+      support.timer(client, 0)
       support.run_until(client, server, function()
         return server:count() == 3
       end)
-      client:request("/inbox", "{}")
+      support.request(client, { path = "/inbox", body = "{}" })
       client:cancel(1)
       return client, server
     end
@@ -466,7 +504,7 @@ describe("luma.core, many exchanges,", function()
         seen.responses[2].sent, seen.responses[3].sent,
         seen.responses[9].sent,
       })
-      assert.is_nil((client:take()))
+      assert.is_nil((support.take(client)))
       assert.equal(0, core.live())
     end)
 
@@ -492,7 +530,9 @@ describe("luma.core, many exchanges,", function()
       local path = support.path()
       local server = support.serve { { at = "answer", fault = "stall" } }
       local client = support.connect(server)
-      client:fetch(server.url, path, 0, 0, true)
+      support.fetch(client, {
+        url = server.url, file = path, progress = true,
+      })
       support.pump(client, function(seen) return #seen.notes > 0 end)
 
       client:close()
@@ -508,8 +548,10 @@ describe("luma.core, many exchanges,", function()
         { at = "answer", fault = "stall", body = "abcdef" },
       }
       local client = support.connect(server)
-      client:fetch(server.url, support.path())
-      local id = client:fetch(server.url, support.path(), 0, 0, true)
+      support.fetch(client, { url = server.url, file = support.path() })
+      local id = support.fetch(client, {
+        url = server.url, file = support.path(), progress = true,
+      })
 
       local seen = support.pump(client, function(s) return #s.notes > 0 end)
 
@@ -521,7 +563,9 @@ describe("luma.core, many exchanges,", function()
         { at = "answer", fault = "stall", chunked = true, body = "abcdef" },
       }
       local client = support.connect(server)
-      local id = client:fetch(server.url, support.path(), 0, 0, true)
+      local id = support.fetch(client, {
+        url = server.url, file = support.path(), progress = true,
+      })
 
       local seen = support.pump(client, function(s) return #s.notes > 0 end)
 
@@ -534,12 +578,14 @@ describe("luma.core, many exchanges,", function()
           body = ("x"):rep(100) },
       }
       local client = support.connect(server)
-      local id = client:fetch(server.url, support.path(), 0, 0, true)
+      local id = support.fetch(client, {
+        url = server.url, file = support.path(), progress = true,
+      })
 
       local last, ended = 0, false
       for _ = 1, 1000 do
         client:run(0.1)
-        local taken, response, received = client:take()
+        local taken, response, received = support.take(client)
         if response then
           ended = true
           assert.equal(100, response.received)
@@ -554,7 +600,7 @@ describe("luma.core, many exchanges,", function()
       assert.is_true(ended)
       assert.is_true(last > 0)
       client:run(0)
-      assert.is_nil((client:take()))
+      assert.is_nil((support.take(client)))
     end)
 
     it("goes on from what an earlier attempt left", function()
@@ -565,7 +611,9 @@ describe("luma.core, many exchanges,", function()
         headers = { ["Content-Range"] = "bytes 3-8/9" },
       } }
       local client = support.connect(server)
-      local id = client:fetch(server.url, path, 0, 0, true, 3, '"v1"')
+      local id = support.fetch(client, {
+        url = server.url, file = path, progress = true, offset = 3, validator = '"v1"',
+      })
 
       local seen = support.pump(client, function(s) return #s.notes > 0 end)
 
@@ -586,20 +634,24 @@ describe("luma.core, many exchanges,", function()
       local silent = support.serve { tls = true,
         exchanges = { { at = "tls", fault = "stall" } } }
       local client = support.connect(server)
-      client:fetch(server.url, support.path(), 0, 0, true)
-      for _ = 1, 3 do client:fetch(silent.url, support.path()) end
+      support.fetch(client, {
+        url = server.url, file = support.path(), progress = true,
+      })
+      for _ = 1, 3 do support.fetch(client, {
+        url = silent.url, file = support.path(),
+      }) end
 
       local id, ended, received
       repeat
         client:run(0)
-        id, ended, received = client:take()
+        id, ended, received = support.take(client)
       until id
       assert.is_nil(ended)
       assert.is_true(received < 4096)
       for _ = 1, 100 do client:run(0) end
 
-      id, ended = client:take()
-      while id and not ended do id, ended = client:take() end
+      id, ended = support.take(client)
+      while id and not ended do id, ended = support.take(client) end
       assert.is_nil(ended)
     end)
 
@@ -609,21 +661,22 @@ describe("luma.core, many exchanges,", function()
       local server = support.serve { PIECES }
 
       local ran = run({ "-e", [[
+        local asking = require "spec.support.asking"
         local core = require "luma.core"
         local url, path = os.getenv "URL", os.getenv "FILE"
         local client = core.client { base = url }
-        client:fetch(url, path, 0, 0, true)
+        asking.fetch(client, { url = url, file = path, progress = true })
         local id, response, received
         repeat
           client:run(0)
-          id, response, received = client:take()
+          id, response, received = asking.take(client)
         until id
         assert(received < 4096, received)
         os.execute "prlimit --pid $PPID --fsize=4096:unlimited"
         local stop = core.now() + 30
         repeat
           client:run(0)
-          id, response = client:take()
+          id, response = asking.take(client)
         until response or core.now() > stop
         os.execute "prlimit --pid $PPID --fsize=unlimited"
         print(response and response.kind, response and response.message)
@@ -646,7 +699,7 @@ describe("luma.core, many exchanges,", function()
 
     it("is the time until something is due", function()
       local client = support.connect("http://127.0.0.1:1")
-      client:timer(100)
+      support.timer(client, 100)
       client:run(0)
 
       local rest = client:rest()
@@ -661,13 +714,13 @@ describe("luma.core, many exchanges,", function()
     it("is 0 while something was handed in, is under way, or can be taken", function()
       local client = support.connect(support.serve { { fault = "stall" } })
       local rests = {}
-      client:timer(50)
+      support.timer(client, 50)
       rests[1] = client:rest()
-      client:cancel(client:timer(60))
+      client:cancel(support.timer(client, 60))
       client:run(0)
       rests[2] = client:rest()
-      client:take()
-      client:request("/")
+      support.take(client)
+      support.request(client, { path = "/" })
       for _ = 1, 100 do client:run(0) end
       rests[3] = client:rest()
 
@@ -680,13 +733,13 @@ describe("luma.core, many exchanges,", function()
       local before = core.news()
 
       assert.is_true(has_no_end(client))
-      local id = client:timer(0.01)
+      local id = support.timer(client, 0.01)
       finish(client, id)
       assert.not_equal(before, core.news())
-      client:cancel(client:timer(100))
+      client:cancel(support.timer(client, 100))
       client:run(10)
       assert.equal(0, client:rest())
-      client:take()
+      support.take(client)
       assert.is_true(has_no_end(client))
     end)
   end)
@@ -705,15 +758,17 @@ describe("luma.core, many exchanges,", function()
       local function run_slowly(wait)
         local server = support.serve()
         return run({ "-e", [[
+          local asking = require "spec.support.asking"
+          local asking = require "spec.support.asking"
           local core = require "luma.core"
           local client = core.client { base = os.getenv "URL" }
-          for i = 1, 5 do client:request("/" .. i) end
+          for i = 1, 5 do asking.request(client, { path = "/" .. i }) end
           local statuses, stop, late = {}, core.now() + 30, false
           while #statuses < 5 and core.now() < stop do
             client:run(]] .. wait .. [[)
             io.stderr:write "|"
             late = late or #statuses == 0 and client:timeout() ~= 0
-            local id, response = client:take()
+            local id, response = asking.take(client)
             if id then statuses[#statuses + 1] = response.status end
           end
           print(table.concat(statuses, " "), late, client:timeout() == 0)
@@ -732,24 +787,27 @@ describe("luma.core, many exchanges,", function()
         local silent = support.serve { { fault = "stall" } }
 
         local ran = run({ "-e", [[
+          local asking = require "spec.support.asking"
           local core = require "luma.core"
           local client = core.client { base = os.getenv "URL" }
-          for i = 1, 3 do client:request("/" .. i) end
+          for i = 1, 3 do asking.request(client, { path = "/" .. i }) end
           client:run(0) -- those connect first
-          client:fetch(os.getenv "SILENT", os.getenv "FILE")
+          asking.fetch(client, {
+            url = os.getenv "SILENT", file = os.getenv "FILE",
+          })
           local statuses, stop = {}, core.now() + 5
           while #statuses < 3 and core.now() < stop do
             client:run(0)
-            local id, response = client:take()
+            local id, response = asking.take(client)
             if id then statuses[#statuses + 1] = response.status end
           end
           -- What a blocking call or a thread does then has no such limit.
           client:background()
           io.stderr:write "thread"
-          client:request "/4"
-          client:request "/5"
+          asking.request(client, { path = "/4" })
+          asking.request(client, { path = "/5" })
           while #statuses < 5 and client:run(10) do
-            statuses[#statuses + 1] = select(2, client:take()).status
+            statuses[#statuses + 1] = select(2, asking.take(client)).status
           end
           print(table.concat(statuses, " "))
         ]] }, { URL = server.url, SILENT = silent.url, FILE = support.path() }, "LD_PRELOAD=" .. library)
@@ -769,7 +827,7 @@ describe("luma.core, many exchanges,", function()
   describe("a request", function()
     it("that is held back and cancelled has one look at once", function()
       local client = support.connect(support.serve())
-      local id = client:request("/", nil, 0, 30)
+      local id = support.request(client, { path = "/", delay = 30 })
       client:run(0)
       assert.is_true(client:timeout() > 20)
 
@@ -784,15 +842,16 @@ describe("luma.core, many exchanges,", function()
       local server = support.serve { { wait = 0.3 } }
 
       local ran = run({ "-e", [[
+        local asking = require "spec.support.asking"
         local core = require "luma.core"
         local client = core.client { base = os.getenv "URL" }
-        client:request "/"
+        asking.request(client, { path = "/" })
         client:run(0)
         os.execute "prlimit --pid $PPID --nofile=1:"
         local stop, id, response = core.now() + 5
         repeat
           client:run(1)
-          id, response = client:take()
+          id, response = asking.take(client)
         until response or core.now() > stop
         print(response and response.status)
       ]] }, { URL = server.url })
@@ -805,15 +864,15 @@ describe("luma.core, many exchanges,", function()
     it("know nothing of each other's requests", function()
       local server = support.serve()
       local a, b = support.connect(server), support.connect(server)
-      local id = a:timer(60)
-      b:timer(60)
+      local id = support.timer(a, 60)
+      support.timer(b, 60)
 
       b:cancel(id)
       b:run(0)
       a:run(0)
 
-      assert.equal(id, (b:take()))
-      assert.is_nil((a:take()))
+      assert.equal(id, (support.take(b)))
+      assert.is_nil((support.take(a)))
     end)
 
     it("have their own keys and connections", function()
@@ -821,8 +880,8 @@ describe("luma.core, many exchanges,", function()
       local a = support.connect(server, { headers = { "A: 1" } })
       local b = support.connect(server, { headers = { "B: 2" } })
 
-      finish(a, a:request("/a"))
-      finish(b, b:request("/b"))
+      finish(a, support.request(a, { path = "/a" }))
+      finish(b, support.request(b, { path = "/b" }))
 
       local log = server:log()
       assert.same({ "1", "2" }, { log[1].headers.a, log[2].headers.b })
@@ -834,8 +893,8 @@ describe("luma.core, many exchanges,", function()
     it("do not end together", function()
       local server = support.serve()
       local a, b = support.connect(server), support.connect(server)
-      a:request("/")
-      local id = b:request("/")
+      support.request(a, { path = "/" })
+      local id = support.request(b, { path = "/" })
       a:run(0)
       b:run(0)
 

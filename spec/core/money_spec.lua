@@ -28,10 +28,14 @@ describe("luma.core never posts twice:", function()
               {}, { at = at, fault = fault }, {},
             }
             local client = support.connect(server)
-            finish(client, client:request("/first", "{}", 60, 0, once))
+            finish(client, support.request(client, {
+              path = "/first", body = "{}", timeout = 60, paid = once,
+            }))
 
             local response = finish(client,
-              client:request("/second", body, 60, 0, once))
+              support.request(client, {
+                path = "/second", body = body, timeout = 60, paid = once,
+              }))
 
             assert.same({ "network", "maybe" },
               { response.kind, response.sent })
@@ -49,10 +53,14 @@ describe("luma.core never posts twice:", function()
       it(("%s on a kept connection, %s"):format(at, fault), function()
         local server = support.serve { {}, { at = at, fault = fault }, {} }
         local client = support.connect(server)
-        finish(client, client:request("/first", "{}"))
+        finish(client, support.request(client, {
+          path = "/first", body = "{}",
+        }))
 
         local response = finish(client,
-          client:request("/second", "{}", 60, 0, true))
+          support.request(client, {
+            path = "/second", body = "{}", timeout = 60, paid = true,
+          }))
 
         assert.same({ "network", "yes", 200 },
           { response.kind, response.sent, response.status })
@@ -70,10 +78,14 @@ describe("luma.core never posts twice:", function()
               {}, { at = at, fault = fault }, {},
             }
             local client = support.connect(server)
-            finish(client, client:request("/first", "{}"))
+            finish(client, support.request(client, {
+              path = "/first", body = "{}",
+            }))
 
             local response = finish(client,
-              client:request("/second", body, 60, 0, true))
+              support.request(client, {
+                path = "/second", body = body, timeout = 60, paid = true,
+              }))
 
             if response.kind then
               assert.same({ "network", "maybe" },
@@ -94,7 +106,9 @@ describe("luma.core never posts twice:", function()
       local client = support.connect(server)
 
       local response = finish(client,
-        client:request("/", "{}", 60, 0, true))
+        support.request(client, {
+          path = "/", body = "{}", timeout = 60, paid = true,
+        }))
 
       assert.same({ "network", "maybe" }, { response.kind, response.sent })
       assert.equal(1, server:count("POST"))
@@ -106,10 +120,14 @@ describe("luma.core never posts twice:", function()
       tls = true, exchanges = { {}, { at = "request", fault = "close" }, {} },
     }
     local client = support.connect(server)
-    finish(client, client:request("/first", "{}"))
+    finish(client, support.request(client, {
+      path = "/first", body = "{}",
+    }))
 
     local response = finish(client,
-      client:request("/second", "{}", 60, 0, true))
+      support.request(client, {
+        path = "/second", body = "{}", timeout = 60, paid = true,
+      }))
 
     assert.same({ "network", "maybe" }, { response.kind, response.sent })
     assert.equal(1, server:count("POST", "^/second$"))
@@ -118,10 +136,14 @@ describe("luma.core never posts twice:", function()
   it("not when the answer does not come in time", function()
     local server = support.serve { {}, { fault = "stall" }, {} }
     local client = support.connect(server)
-    finish(client, client:request("/first", "{}"))
+    finish(client, support.request(client, {
+      path = "/first", body = "{}",
+    }))
 
     local response = finish(client,
-      client:request("/second", "{}", 0.2, 0, true))
+      support.request(client, {
+        path = "/second", body = "{}", timeout = 0.2, paid = true,
+      }))
 
     assert.same({ "timeout", "maybe" }, { response.kind, response.sent })
     assert.equal(1, server:count("POST", "^/second$"))
@@ -134,7 +156,9 @@ describe("luma.core never posts twice:", function()
       }
       local client = support.connect(server)
 
-      finish(client, client:request("/", "{}", 60, 0, true))
+      finish(client, support.request(client, {
+        path = "/", body = "{}", timeout = 60, paid = true,
+      }))
 
       assert.equal(1, server:count())
     end
@@ -149,7 +173,9 @@ describe("luma.core never posts twice:", function()
       local client = support.connect(server)
 
       local response = finish(client,
-        client:request("/", "{}", 60, 0, true))
+        support.request(client, {
+          path = "/", body = "{}", timeout = 60, paid = true,
+        }))
 
       assert.equal(status, response.status)
       assert.equal(1, server:count())
@@ -161,7 +187,9 @@ describe("luma.core never posts twice:", function()
       {}, {}, {}, {}, { at = "request", fault = "close" },
     }
     local client = support.connect(server, { max_transfers = 4 })
-    for i = 1, 20 do client:request("/" .. i, "{}", 60, 0, true) end
+    for i = 1, 20 do support.request(client, {
+      path = "/" .. i, body = "{}", timeout = 60, paid = true,
+    }) end
 
     support.finish_all(client, 20)
 
@@ -175,11 +203,17 @@ describe("luma.core never posts twice:", function()
       {}, { at = "request", fault = "close" }, {},
     }
     local client = support.connect(server, { max_transfers = 1 })
-    finish(client, client:request("/first", "{}"))
-    finish(client, client:request("/second", "{}", 60, 0, true))
+    finish(client, support.request(client, {
+      path = "/first", body = "{}",
+    }))
+    finish(client, support.request(client, {
+      path = "/second", body = "{}", timeout = 60, paid = true,
+    }))
 
     local response = finish(client,
-      client:request("/third", "[1]", 60, 0, true))
+      support.request(client, {
+        path = "/third", body = "[1]", timeout = 60, paid = true,
+      }))
 
     assert.equal(200, response.status)
     assert.equal(1, server:count("POST", "^/third$"))
@@ -191,9 +225,13 @@ describe("luma.core never posts twice:", function()
       {}, { at = "request", fault = "close" }, {},
     }
     local client = support.connect(server)
-    finish(client, client:request("/first", "{}"))
+    finish(client, support.request(client, {
+      path = "/first", body = "{}",
+    }))
 
-    local response = finish(client, client:request("/second"))
+    local response = finish(client, support.request(client, {
+      path = "/second",
+    }))
 
     assert.equal(200, response.status)
     assert.is_nil(response.kind)
@@ -208,8 +246,10 @@ describe("luma.core keeps the connection for a POST", function()
     local client = support.connect(server)
 
     for _ = 1, 3 do
-      finish(client, client:request("/", "{}", 60, 0, true))
-      finish(client, client:timer(0.05))
+      finish(client, support.request(client, {
+        path = "/", body = "{}", timeout = 60, paid = true,
+      }))
+      finish(client, support.timer(client, 0.05))
     end
 
     assert.equal(3, server:count("POST"))
@@ -219,10 +259,12 @@ describe("luma.core keeps the connection for a POST", function()
   it("and sees that the server has closed it meanwhile", function()
     local server = support.serve()
     local client = support.connect(server)
-    finish(client, client:request("/", "{}"))
+    finish(client, support.request(client, { path = "/", body = "{}" }))
     server:stop()
 
-    local response = finish(client, client:request("/", "{}", 60, 0, true))
+    local response = finish(client, support.request(client, {
+      path = "/", body = "{}", timeout = 60, paid = true,
+    }))
 
     assert.same({ "network", "no" }, { response.kind, response.sent })
     assert.equal(1, server:count())
@@ -235,7 +277,9 @@ describe("luma.core says that a POST was not sent", function()
   it("when nothing listens", function()
     local client = support.connect(support.dead_base())
 
-    local response = finish(client, client:request("/", "{}", 60, 0, true))
+    local response = finish(client, support.request(client, {
+      path = "/", body = "{}", timeout = 60, paid = true,
+    }))
 
     assert.same({ "network", "no", false },
       { response.kind, response.sent, response.lasting })
@@ -245,7 +289,9 @@ describe("luma.core says that a POST was not sent", function()
     local server = support.serve { tls = true }
     local client = support.connect(server, { ca_file = false })
 
-    local response = finish(client, client:request("/", "{}", 60, 0, true))
+    local response = finish(client, support.request(client, {
+      path = "/", body = "{}", timeout = 60, paid = true,
+    }))
 
     assert.same({ "network", "no", true },
       { response.kind, response.sent, response.lasting })
@@ -255,8 +301,10 @@ describe("luma.core says that a POST was not sent", function()
   it("when it was cancelled before its turn", function()
     local server = support.serve { { fault = "stall" } }
     local client = support.connect(server, { max_transfers = 1 })
-    client:request("/first", "{}")
-    local id = client:request("/second", "{}", 60, 0, true)
+    support.request(client, { path = "/first", body = "{}" })
+    local id = support.request(client, {
+      path = "/second", body = "{}", timeout = 60, paid = true,
+    })
     client:run(0)
 
     client:cancel(id)

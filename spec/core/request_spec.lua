@@ -8,14 +8,18 @@ local finish = support.finish
 local function post(plan, timeout, options)
   local server = support.serve(plan)
   local client = support.connect(server, options)
-  return finish(client, client:request("/x", "0123456789", timeout)), server
+  return finish(client, support.request(client, {
+    path = "/x", body = "0123456789", timeout = timeout,
+  })), server
 end
 
 -- One GET to a server with this plan.
 local function get(plan, timeout, options)
   local server = support.serve(plan)
   local client = support.connect(server, options)
-  return finish(client, client:request("/x", nil, timeout)), server
+  return finish(client, support.request(client, {
+    path = "/x", timeout = timeout,
+  })), server
 end
 
 local function failure_of(response)
@@ -38,7 +42,9 @@ describe("luma.core, one exchange,", function()
       local seen, print = {}, 0
       for i = 1, #bodies do
         local response = finish(client,
-          client:request("/x", "{}", 60, 0, false, { print = print }))
+          support.request(client, {
+            path = "/x", body = "{}", timeout = 60, if_changed = print,
+          }))
         seen[i] = response.body or "as before"
         print = response.fingerprint or print
       end
@@ -63,9 +69,11 @@ describe("luma.core, one exchange,", function()
     local function ask_again(plan, earlier)
       local server = support.serve(plan)
       local client = support.connect(server)
-      earlier.growth, earlier.most = earlier.growth or 1, 50
-      earlier.print = finish(client, client:request("/x", "{}", 60, 0, false, { print = 0 })).fingerprint
-      return client, client:request("/x", "{}", 60, 0, false, earlier), server
+      earlier.path, earlier.body, earlier.timeout, earlier.most = "/x", "{}", 60, 50
+      earlier.if_changed = finish(client, support.request(client, {
+        path = "/x", body = "{}", timeout = 60, if_changed = 0,
+      })).fingerprint
+      return client, support.request(client, earlier), server
     end
 
     it("is asked for until it is another one", function()
@@ -121,7 +129,9 @@ describe("luma.core, one exchange,", function()
     it("always has its body for who did not ask", function()
       local client = support.connect(support.serve { { body = "a" } })
 
-      local response = finish(client, client:request("/x", "{}"))
+      local response = finish(client, support.request(client, {
+        path = "/x", body = "{}",
+      }))
 
       assert.same({ "a", nil }, { response.body, response.fingerprint })
     end)
@@ -135,7 +145,9 @@ describe("luma.core, one exchange,", function()
         user_agent = "luma/spec",
       })
 
-      finish(client, client:request("/luma/generations?a=b", "{}"))
+      finish(client, support.request(client, {
+        path = "/luma/generations?a=b", body = "{}",
+      }))
 
       local seen = server:log()[1]
       assert.same({
@@ -152,7 +164,9 @@ describe("luma.core, one exchange,", function()
         local server = support.serve()
         local client = support.connect(server)
 
-        finish(client, client:request("/", ("x"):rep(size), 60, 0, true))
+        finish(client, support.request(client, {
+          path = "/", body = ("x"):rep(size), timeout = 60, paid = true,
+        }))
 
         assert.is_nil(server:log()[1].headers.expect)
         assert.equal(size, #server:log()[1].body)
@@ -175,7 +189,9 @@ describe("luma.core, one exchange,", function()
         local server = support.serve()
         local client = support.connect(server)
 
-        local response = finish(client, client:request("/", body))
+        local response = finish(client, support.request(client, {
+          path = "/", body = body,
+        }))
 
         local seen = server:log()[1]
         assert.equal(200, response.status)
@@ -189,9 +205,9 @@ describe("luma.core, one exchange,", function()
       local server = support.serve()
       local client = support.connect(server, { max_transfers = 1 })
 
-      finish(client, client:request("/", "{}"))
-      finish(client, client:request("/"))
-      finish(client, client:request("/", "[]"))
+      finish(client, support.request(client, { path = "/", body = "{}" }))
+      finish(client, support.request(client, { path = "/" }))
+      finish(client, support.request(client, { path = "/", body = "[]" }))
 
       local log = server:log()
       assert.same({ "POST", "GET", "POST" },
@@ -220,7 +236,9 @@ describe("luma.core, one exchange,", function()
       local server = support.serve { { body = "" }, { body = "{}" }, { body = "{}" } }
       local client = support.connect(server)
 
-      for _ = 1, 3 do assert.equal(200, finish(client, client:request("/")).status) end
+      for _ = 1, 3 do assert.equal(200, finish(client, support.request(client, {
+        path = "/",
+      })).status) end
 
       assert.equal(2, server:connections())
     end)
@@ -300,7 +318,9 @@ describe("luma.core, one exchange,", function()
         headers = { "Expect: 100-continue" },
       })
 
-      local response = finish(client, client:request("/", "{}"))
+      local response = finish(client, support.request(client, {
+        path = "/", body = "{}",
+      }))
 
       assert.equal(200, response.status)
       assert.equal("HTTP/1.1 200 OK", response.head:match("^[^\r]+"))
@@ -313,7 +333,9 @@ describe("luma.core, one exchange,", function()
         headers = { "Expect: 100-continue" },
       })
 
-      local response = finish(client, client:request("/", "{}"))
+      local response = finish(client, support.request(client, {
+        path = "/", body = "{}",
+      }))
 
       assert.same({ "network", "maybe", false },
         { response.kind, response.sent, response.lasting })
@@ -475,7 +497,9 @@ describe("luma.core, one exchange,", function()
     it("names the reason", function()
       local client = support.connect(support.dead_base())
 
-      local response = finish(client, client:request("/", "{}"))
+      local response = finish(client, support.request(client, {
+        path = "/", body = "{}",
+      }))
 
       assert.same({
         kind = "network", sent = "no", lasting = false,
@@ -486,10 +510,12 @@ describe("luma.core, one exchange,", function()
     it("is told from what an earlier request on the handle sent", function()
       local server = support.serve { { keepalive = false } }
       local client = support.connect(server, { max_transfers = 1 })
-      finish(client, client:request("/", "{}"))
+      finish(client, support.request(client, { path = "/", body = "{}" }))
       server:stop()
 
-      local response = finish(client, client:request("/", "{}"))
+      local response = finish(client, support.request(client, {
+        path = "/", body = "{}",
+      }))
 
       assert.same({ "network", "no" }, { response.kind, response.sent })
     end)
@@ -497,7 +523,9 @@ describe("luma.core, one exchange,", function()
     it("may be a name that cannot be looked up", function()
       local client = support.connect("http://" .. ("a"):rep(64))
 
-      local response = finish(client, client:request("/", "{}"))
+      local response = finish(client, support.request(client, {
+        path = "/", body = "{}",
+      }))
 
       assert.same({
         kind = "network", sent = "no", lasting = false,
@@ -508,7 +536,9 @@ describe("luma.core, one exchange,", function()
     it("may be a base that makes no sense", function()
       local client = support.connect("http://127.0.0.1:99999")
 
-      local response = finish(client, client:request("/", "{}"))
+      local response = finish(client, support.request(client, {
+        path = "/", body = "{}",
+      }))
 
       assert.same({
         kind = "invalid", sent = "no", lasting = true,
@@ -520,7 +550,9 @@ describe("luma.core, one exchange,", function()
       for _, base in ipairs { "file://", "ftp://127.0.0.1:1" } do
         local client = support.connect(base)
 
-        local response = finish(client, client:request("/etc/hostname"))
+        local response = finish(client, support.request(client, {
+          path = "/etc/hostname",
+        }))
 
         assert.same({
           kind = "protocol", sent = "no", lasting = true,
@@ -587,7 +619,7 @@ describe("luma.core, one exchange,", function()
         tls = true, exchanges = { { at = "idle", fault = "reset" } },
       }
       local client = support.connect(server)
-      finish(client, client:request("/"))
+      finish(client, support.request(client, { path = "/" }))
       server:stop()
 
       client:close()
@@ -602,7 +634,9 @@ describe("luma.core, one exchange,", function()
         proxy = support.dead_base(),
       })
 
-      local response = finish(client, client:request("/", "{}"))
+      local response = finish(client, support.request(client, {
+        path = "/", body = "{}",
+      }))
 
       assert.same({ "network", "no" }, { response.kind, response.sent })
     end)
@@ -613,7 +647,9 @@ describe("luma.core, one exchange,", function()
         proxy = proxy.url,
       })
 
-      local response = finish(client, client:request("/", "{}"))
+      local response = finish(client, support.request(client, {
+        path = "/", body = "{}",
+      }))
 
       assert.equal("network", response.kind)
       local seen = proxy:log()[1]
@@ -632,7 +668,9 @@ describe("luma.core, one exchange,", function()
       local proxy = support.serve { { status = 403 } }
       local client = support.connect("http://127.0.0.1:1", { proxy = proxy.url })
 
-      finish(client, client:fetch("https://clips.invalid/a.mp4", support.path()))
+      finish(client, support.fetch(client, {
+        url = "https://clips.invalid/a.mp4", file = support.path(),
+      }))
 
       assert.equal("clips.invalid:443", proxy:log()[1].path)
     end)
@@ -648,7 +686,9 @@ describe("luma.core, one exchange,", function()
           proxy = proxy.url:gsub("//", "//someone:pass-word@"),
         })
 
-        local response = finish(client, client:request("/", "{}"))
+        local response = finish(client, support.request(client, {
+          path = "/", body = "{}",
+        }))
 
         assert.same({ "network", "no", case[2] }, { response.kind, response.sent, response.lasting })
         assert.equal(("the proxy %s answered %d: "):format(proxy.url, status), response.message:match("^.- %d+: "))
@@ -665,7 +705,9 @@ describe("luma.core, one exchange,", function()
         local proxy = options.proxy()
         local client = support.connect("https://luma.invalid", { proxy = proxy })
 
-        local response = finish(client, client:request("/", "{}"))
+        local response = finish(client, support.request(client, {
+          path = "/", body = "{}",
+        }))
 
         assert.equal("the proxy " .. proxy .. ": ", response.message:sub(1, #proxy + 12))
         assert.equal("no", response.sent)
@@ -676,7 +718,9 @@ describe("luma.core, one exchange,", function()
       local proxy = support.serve { { fault = "close" } }
       local client = support.connect("https://luma.invalid", { proxy = proxy.url })
 
-      local response = finish(client, client:request("/", "{}"))
+      local response = finish(client, support.request(client, {
+        path = "/", body = "{}",
+      }))
 
       assert.matches("^the proxy http", response.message)
       assert.equal("no", response.sent)
@@ -687,7 +731,9 @@ describe("luma.core, one exchange,", function()
       local proxy = support.serve { { fault = "tunnel" } }
       local client = support.connect(server, { proxy = proxy.url })
 
-      local response = finish(client, client:request("/", "{}"))
+      local response = finish(client, support.request(client, {
+        path = "/", body = "{}",
+      }))
 
       assert.is_nil(response.message:find("proxy", 1, true))
       assert.are_not.equal("no", response.sent)
@@ -735,7 +781,9 @@ describe("luma.core, one exchange,", function()
       local server = support.serve()
       local client = support.connect(server)
 
-      for _ = 1, 5 do finish(client, client:request("/", "{}")) end
+      for _ = 1, 5 do finish(client, support.request(client, {
+        path = "/", body = "{}",
+      })) end
 
       assert.equal(5, server:count())
       assert.equal(1, server:connections())
@@ -745,7 +793,9 @@ describe("luma.core, one exchange,", function()
       local server = support.serve { tls = true }
       local client = support.connect(server)
 
-      for _ = 1, 3 do finish(client, client:request("/", "{}")) end
+      for _ = 1, 3 do finish(client, support.request(client, {
+        path = "/", body = "{}",
+      })) end
 
       assert.equal(1, server:connections())
     end)
@@ -754,7 +804,9 @@ describe("luma.core, one exchange,", function()
       local server = support.serve { { keepalive = false } }
       local client = support.connect(server)
 
-      for _ = 1, 3 do finish(client, client:request("/", "{}")) end
+      for _ = 1, 3 do finish(client, support.request(client, {
+        path = "/", body = "{}",
+      })) end
 
       assert.equal(3, server:count())
       assert.equal(3, server:connections())
@@ -765,8 +817,12 @@ describe("luma.core, one exchange,", function()
         local server = support.serve { { at = "request", fault = fault }, {} }
         local client = support.connect(server, { max_transfers = 1 })
 
-        finish(client, client:request("/1", "{}", 0.3))
-        local response = finish(client, client:request("/2", "{}"))
+        finish(client, support.request(client, {
+          path = "/1", body = "{}", timeout = 0.3,
+        }))
+        local response = finish(client, support.request(client, {
+          path = "/2", body = "{}",
+        }))
 
         assert.equal(200, response.status)
         assert.equal("{}", server:log()[2].body)
@@ -800,8 +856,9 @@ describe("luma.core, one exchange,", function()
     local function fetch(plan, path, offset, validator)
       local server = support.serve(plan)
       local client = support.connect(server)
-      local id = client:fetch(server.url .. "/clip", path, 30, 0, false,
-        offset, validator)
+      local id = support.fetch(client, {
+        url = server.url .. "/clip", file = path, stall = 30, offset = offset, validator = validator,
+      })
       return finish(client, id), server
     end
 
@@ -841,7 +898,9 @@ describe("luma.core, one exchange,", function()
       local path, server = support.path(), support.serve { { body = BYTES } }
       local client = support.connect(server, { max_answer = 10 })
 
-      local response = finish(client, client:fetch(server.url, path))
+      local response = finish(client, support.fetch(client, {
+        url = server.url, file = path,
+      }))
 
       assert.is_nil(response.kind)
       assert.is_true(BYTES == support.read(path))
@@ -1030,7 +1089,9 @@ describe("luma.core, one exchange,", function()
       local client = support.connect(secure)
 
       for _, url in ipairs { plain.url, secure.url } do
-        local response = finish(client, client:fetch(url, support.path()))
+        local response = finish(client, support.fetch(client, {
+          url = url, file = support.path(),
+        }))
 
         assert.same({
           "protocol", true,
@@ -1069,10 +1130,14 @@ describe("luma.core, one exchange,", function()
         { at = "answer", fault = "stall", body = "abcdef" }, { body = "x" },
       }
       local client = support.connect(server)
-      local first = client:fetch(server.url, path, 0, 0, true)
+      local first = support.fetch(client, {
+        url = server.url, file = path, progress = true,
+      })
       support.pump(client, function(seen) return #seen.notes > 0 end)
 
-      local response = finish(client, client:fetch(server.url, path))
+      local response = finish(client, support.fetch(client, {
+        url = server.url, file = path,
+      }))
       client:cancel(first)
       finish(client, first)
 
@@ -1088,7 +1153,9 @@ describe("luma.core, one exchange,", function()
       }
       local client = support.connect(server)
 
-      local response = finish(client, client:fetch(server.url, path, 0.2))
+      local response = finish(client, support.fetch(client, {
+        url = server.url, file = path, stall = 0.2,
+      }))
 
       assert.same({ "timeout", "yes", false, 3 }, {
         response.kind, response.sent, response.lasting, response.received,
@@ -1102,7 +1169,9 @@ describe("luma.core, one exchange,", function()
         { at = "answer", fault = "stall", body = "abcdef" },
       }
       local client = support.connect(server)
-      local id = client:fetch(server.url, path, 0, 0, true)
+      local id = support.fetch(client, {
+        url = server.url, file = path, progress = true,
+      })
       support.pump(client, function(seen) return #seen.notes > 0 end)
 
       client:cancel(id)

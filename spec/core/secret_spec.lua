@@ -26,7 +26,9 @@ end
 local function echo(text, secrets)
   local server = support.serve { { body = text, headers = { ["X-Echo"] = text:gsub("%c", "") } } }
   local client = support.connect(server, { secrets = secrets })
-  local response = support.finish(client, client:request("/"))
+  local response = support.finish(client, support.request(client, {
+    path = "/",
+  }))
   return response.body, response.head
 end
 
@@ -94,7 +96,9 @@ describe("the secrets of luma.core", function()
     local server = support.serve { { status = 404, body = "no " .. SECRET } }
     local client = support.connect(server, { secrets = { SECRET } })
 
-    local response = support.finish(client, client:fetch(server.url .. "/clip", support.path()))
+    local response = support.finish(client, support.fetch(client, {
+      url = server.url .. "/clip", file = support.path(),
+    }))
 
     assert.equal("no " .. ("*"):rep(#SECRET), response.body)
   end)

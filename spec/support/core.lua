@@ -1,10 +1,13 @@
 --- What the specs of the C core share: servers and clients that are gone when
 -- a spec ends, and the end of a request without a wait for ever.
+local asking = require "spec.support.asking"
 local core = require "luma.core"
 local fault = require "spec.support.fault"
 local socket = require "socket"
 
-local support = {}
+local support = {
+  request = asking.request, fetch = asking.fetch, timer = asking.timer, take = asking.take,
+}
 
 local SLICE = 0.1 -- seconds a turn may wait
 local TURNS = 600
@@ -90,7 +93,7 @@ function support.pump(client, is_done)
   local seen = { order = {}, responses = {}, notes = {} }
   for _ = 1, TURNS do
     client:run(SLICE)
-    local id, response, received, total = client:take()
+    local id, response, received, total = asking.take(client)
     while id do
       if not response then
         table.insert(seen.notes, { id, received, total })
@@ -100,7 +103,7 @@ function support.pump(client, is_done)
         table.insert(seen.order, id)
         seen.responses[id] = response
       end
-      id, response, received, total = client:take()
+      id, response, received, total = asking.take(client)
     end
     if is_done(seen) then return seen end
   end

@@ -3,13 +3,13 @@
 local fake = {}
 
 ---@class fake.Core
----@field sent table[] what was asked for, by id
+---@field sent table<integer, table> what was asked for, by id
 ---@field turns integer calls of run
 ---@field rests? number seconds that it says it rests
 local Core = {}
 Core.__index = Core
 
---- A core that answers its requests in turn, the last answer for ever. With
+--- A core that answers its n-th request with the n-th answer, the last one for ever. With
 --- none it answers what finish() says.
 ---@param responses? luma.Response[]
 ---@return fake.Core
@@ -17,19 +17,17 @@ function fake.core(responses)
   return setmetatable({ sent = {}, ready = {}, responses = responses, turns = 0, cancelled = {} }, Core)
 end
 
-local function add(self, entry)
-  local id = #self.sent + 1
+local function add(self, id, entry)
   self.sent[id] = entry
   if self.responses then self:finish(id, self.responses[id] or self.responses[#self.responses]) end
-  return id
 end
 
-function Core:request(path, body, timeout, delay, once)
-  return add(self, { path = path, body = body, timeout = timeout, delay = delay, once = once })
+function Core:request(spec)
+  add(self, spec.id, spec)
 end
 
-function Core:timer(seconds)
-  return add(self, { seconds = seconds })
+function Core:timer(id, seconds)
+  add(self, id, { seconds = seconds })
 end
 
 function Core:cancel(id)
@@ -37,12 +35,12 @@ function Core:cancel(id)
   self:finish(id, { kind = "cancelled", message = "cancelled", lasting = true, sent = "no" })
 end
 
---- Has a request end with the next take().
+--- Has a request end.
 function Core:finish(id, response)
   table.insert(self.ready, { id, response })
 end
 
---- Has take() tell of a download's progress.
+--- Has a download make progress.
 function Core:note(id, received, total)
   table.insert(self.ready, { id, nil, received, total })
 end
@@ -57,10 +55,14 @@ function Core:run(seconds)
   return self.ready[1] ~= nil
 end
 
-function Core:take(seconds)
+function Core:peek(seconds)
   if seconds then self:run(seconds) end
-  local entry = table.remove(self.ready, 1)
+  local entry = self.ready[1]
   if entry then return (table.unpack or unpack)(entry, 1, 4) end -- luacheck: ignore 143
+end
+
+function Core:ack(id)
+  if self.ready[1] and self.ready[1][1] == id then table.remove(self.ready, 1) end
 end
 
 --- By itself it may have something to do at any time.

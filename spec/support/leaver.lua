@@ -125,7 +125,7 @@ local function leave_to_collector()
   local client = core.client { base = base, headers = { "Expect:" }, connect_timeout = PATIENCE }
   if mover == "thread" then client:background() end
   local body = situation == "upload" and ("x"):rep(16e6) or "{}"
-  client:request("/luma/generations", body, PATIENCE)
+  client:request { id = 1, path = "/luma/generations", body = body, timeout = PATIENCE }
   local stop = core.now() + SETTLE
   repeat
     client:run(0)

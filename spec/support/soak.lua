@@ -5,6 +5,7 @@
 ---
 --- Rounds of jobs are pure data until they run, so that the bookkeeping can be
 --- tried without a server.
+local asking = require "spec.support.asking"
 local core = require "luma.core"
 
 local soak = {}
@@ -220,11 +221,11 @@ end
 
 --- One exchange of our own with the sandbox.
 local function ask(plain, path, body)
-  local id = plain:request(path, body, 60)
+  local id = asking.request(plain, { path = path, body = body, timeout = 60 })
   local ended, response
   repeat
     plain:run(1)
-    ended, response = plain:take()
+    ended, response = asking.take(plain)
   until ended == id
   assert(response.status == 200, response.message or response.body)
   return response.body

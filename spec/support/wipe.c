@@ -65,11 +65,12 @@ static Engine *open_with_key(const char *base) {
 static void exchange(Engine *e) {
   Spec s = {0};
   Event event;
+  s.id = 1;
   s.path = "/";
   s.timeout = 5;
   engine_send(e, &s);
-  while (!engine_take(e, &event)) engine_run(e, 1);
-  request_free(event.ended);
+  while (!engine_peek(e, &event)) engine_run(e, 1);
+  engine_discard(e, engine_ack(e, event.id));
 }
 
 int main(int argc, char **argv) {

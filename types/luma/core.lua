@@ -49,7 +49,7 @@ function core.submit(params) end
 ---@nodiscard
 function core.now() end
 
---- Clients, and requests that were not yet taken, in this process.
+--- Clients, and requests whose end was not yet acknowledged, in this process.
 ---@return integer
 ---@nodiscard
 function core.live() end
@@ -61,6 +61,11 @@ function core.live() end
 ---@return boolean ok
 ---@return any problem what the handler made of the error
 function core.call(handler, fn, ...) end
+
+--- How many `core.call` are running, in all coroutines of this Lua state.
+---@return integer
+---@nodiscard
+function core.depth() end
 
 --- A number that is another one once a client's thread has had something to
 --- tell, of any client of this process.
@@ -135,62 +140,65 @@ function core.encode(value) end
 ---@nodiscard
 function core.decode(text) end
 
---- Methods that start something return its id at once. It ends exactly once,
---- and then comes out of `take`.
+--- What is started has an id that the caller chooses, so that it can note whose
+--- it is beforehand; a whole number above 0, and of no other request whose end
+--- was not acknowledged. It ends exactly once, and then comes out of `peek`.
 ---@class luma.core.Client
 local Client = {} -- luacheck: ignore 241
 
---- Sends a request to the base, with the client's headers. Redirects are not
---- followed, and a POST is never repeated.
----@param path string begins with a slash, has no space; is appended to the base
----@param body? string of a POST; without one it is a GET
----@param timeout? number seconds the exchange may take once it is its turn; default 0, no limit
----@param delay? number seconds before it may start; default 0
----@param once? boolean it costs money: only on a connection that was used in the last 4 seconds, or a new one
----@param earlier? luma.core.Earlier what a good answer is compared with
----@return integer id
-function Client:request(path, body, timeout, delay, once, earlier) end
-
---- An answer that there was. One that is the same comes without its body; with
---- `pause` the request is then sent again and again, and ends with an answer
---- that is another one.
----@class luma.core.Earlier
----@field print number its fingerprint, or 0 if there was none
----@field pause? number seconds until it is sent again; without it it is sent once
+--- Metamethods of these tables are not asked.
+---@class luma.core.Request
+---@field id integer
+---@field path string begins with a slash, has no space; is appended to the base
+---@field body? string of a POST; without one it is a GET
+---@field timeout? number seconds the exchange may take once it is its turn; default 0, no limit
+---@field delay? number seconds before it may start; default 0
+---@field paid? boolean it costs money: only on a connection that was used in the last 4 seconds, or a new one
+---@field if_changed? number fingerprint of an earlier answer, or 0 if there was none: a good answer has its
+--- own, and comes without its body if it is the same
+---@field pause? number seconds after which it is sent again, as long as the answer is the same; default 0: never
 ---@field growth? number factor by which the pause grows each time
 ---@field most? number seconds to which it grows
 ---@field stop? number clock time from which on it is not sent again
+
+--- Sends a request to the base, with the client's headers. Redirects are not
+--- followed, and a POST is never repeated.
+---@param spec luma.core.Request
+function Client:request(spec) end
+
+---@class luma.core.Fetch
+---@field id integer
+---@field url string
+---@field file string
+---@field stall? number seconds without a byte until it is given up, give or take a few; default 0, never
+---@field delay? number seconds before it may start; default 0
+---@field progress? boolean tell of progress
+---@field offset? integer bytes of FILE.part that are good if the validator holds; default 0
+---@field validator? string ETag or date of what they are a part of; without one it starts over
 
 --- Downloads a URL to a file, without the client's headers, following up to
 --- five redirects; to https alone unless the base is http. Bytes go to
 --- FILE.part, which becomes FILE when it is whole. It stays if trying again
 --- may help.
----@param url string
----@param file string
----@param stall? number seconds without a byte until it is given up, give or take a few; default 0, never
----@param delay? number seconds before it may start; default 0
----@param watch? boolean tell of progress
----@param offset? integer bytes of FILE.part that are good if the validator holds; default 0
----@param validator? string ETag or date of what they are a part of; without one it starts over
----@return integer id
-function Client:fetch(url, file, stall, delay, watch, offset, validator) end
+---@param spec luma.core.Fetch
+function Client:fetch(spec) end
 
 --- Ends after this time, with a response in which nothing is.
+---@param id integer
 ---@param seconds number
----@return integer id
-function Client:timer(seconds) end
+function Client:timer(id, seconds) end
 
 --- Ends a request or a timer as cancelled, unless it has ended; one that was
 --- sent is cut off. An id that is not known is none of its business.
 ---@param id integer
 function Client:cancel(id) end
 
---- Moves everything, and waits until there is something to take.
+--- Moves everything, and waits until there is an event.
 ---@param seconds? number it may wait at most; default 0
 ---@return boolean news whether there is
 function Client:run(seconds) end
 
---- How long `run` and `take` surely have nothing to do, unless something is
+--- How long `run` and `peek` surely have nothing to do, unless something is
 --- asked of the client or `core.news()` changes.
 ---@return number seconds 0 if there may be something now, math.huge for no end
 ---@nodiscard
@@ -207,7 +215,7 @@ function Client:background() end
 ---@nodiscard
 function Client:forks() end
 
---- A descriptor that is readable while there is something to take.
+--- A descriptor that is readable while there is an event.
 ---@return integer? fd nil without a thread of its own
 ---@nodiscard
 function Client:fd() end
@@ -217,17 +225,22 @@ function Client:fd() end
 ---@nodiscard
 function Client:timeout() end
 
---- What has come in, one at a time: `id, response` of something that ended, or
---- `id, nil, received, total` of a download that is watched, at most every 0.05
---- seconds and the latest only. Nothing when there is nothing.
+--- The next event: `id, response` of something that ended, or `id, nil,
+--- received, total` of a download that is watched, at most every 0.05 seconds
+--- and the latest only. Nothing when there is nothing. It is the same event until
+--- it is acknowledged, so what raises on the way to whoever waits loses nothing.
 ---@param seconds? number to `run` first; without it nothing is moved
 ---@return integer? id
 ---@return luma.Response? response
 ---@return integer? received bytes in FILE.part
 ---@return integer? total bytes it will have, where the server says so
-function Client:take(seconds) end
+function Client:peek(seconds) end
 
---- Ends everything as cancelled, without waiting; it can still be taken. May
+--- The event that `peek` gave was delivered. Another id is none of its business.
+---@param id integer
+function Client:ack(id) end
+
+--- Ends everything as cancelled, without waiting; it still comes out. May
 --- be called again. Also `__close`, for `local client <close>`.
 function Client:close() end
 
