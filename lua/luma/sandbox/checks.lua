@@ -132,4 +132,14 @@ function checks.list(row)
   return table.concat(words, ", ")
 end
 
+--- A number of a query, such as `limit=5`.
+---@param text string?
+---@param default integer where there is none from 1 to `max`
+---@param max integer
+---@return integer
+function checks.count(text, default, max)
+  local number = math.floor(tonumber(text) or default)
+  return number >= 1 and number <= max and number or default
+end
+
 return checks

@@ -498,8 +498,8 @@ end)
 -- A cursor is the number of the first file of its page.
 function handlers.files(self, _, query)
   local all, page = self.uploads:list(), json.list {}
-  local first = tonumber(query.cursor) or 1
-  local last = math.min(#all, first + (tonumber(query.limit) or 25) - 1)
+  local first = checks.count(query.cursor, 1, #all)
+  local last = math.min(#all, first + checks.count(query.limit, 25, 100) - 1)
   for i = first, last do page[#page + 1] = describe_file(all[i]) end
   return answers.json(200, { data = page, has_more = last < #all,
     next_cursor = last < #all and ("%d"):format(last + 1) or json.null })

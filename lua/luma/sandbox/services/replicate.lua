@@ -325,7 +325,8 @@ function handlers.list(self, _, query)
   return self:perform("list", {}, "", function()
     local results, after, before = json.list {}, query.created_after,
       query.created_before
-    local at = tonumber(query.cursor) or self.store.count
+    local count = self.store.count
+    local at = checks.count(query.cursor, count, count)
     while at >= 1 and #results < page_size do
       local made = self.store.list[at]
       local created = dates.iso(made.created, 6)
