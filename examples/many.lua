@@ -1,10 +1,8 @@
 -- Several clips at a time. One that cannot be had does not stop the others.
 local luma = require "luma"
 
-local prompts = { "a paper boat", "a kite", "a snail on a leaf" }
-
 local generations = {}
-for _, prompt in ipairs(prompts) do
+for _, prompt in ipairs { "a paper boat", "a kite", "a snail on a leaf" } do
   local generation, err = luma.submit { user_prompt = prompt }
   if generation then table.insert(generations, generation)
   else print(prompt .. ": " .. tostring(err)) end

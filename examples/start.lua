@@ -16,5 +16,6 @@ local function frame()
   return ("%s %d %%"):format(boat.state, (boat.progress or 0) * 100) -- to be drawn
 end
 
-repeat frame() until finished
+repeat frame() until finished -- the game
+
 print(boat.state, boat:result().id == boat.generation.id) --> completed true

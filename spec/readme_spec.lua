@@ -309,7 +309,7 @@ describe("examples", function()
   local function run(path, argument)
     local output = lines_of(capture(table.concat({
       "cd", quote(folder), "&& LUMA_DIALECT= LUMA_API_KEY=key LUMA_BASE_URL=" .. server.url,
-      quote(lua), "-e", quote(HASTE), quote(root .. "/" .. path), argument and quote(argument) or "",
+      quote(lua), "-e", quote(HASTE), quote(path), argument and quote(argument) or "",
       "2>&1; echo $?",
     }, " ")))
     return output, tonumber(table.remove(output))
@@ -325,7 +325,7 @@ describe("examples", function()
     -- One that promises nothing has a spec of its own.
     if promised(path)[1] then
       it(path .. " prints what it says", function()
-        local printed, status = run(path)
+        local printed, status = run(root .. "/" .. path)
 
         assert_prints(promised(path), printed)
         assert.equal(0, status)
@@ -333,8 +333,31 @@ describe("examples", function()
     end
   end
 
+  -- As a reader would try them: the README's first block, and one more. Those
+  -- that begin with "-- Needs" say what else they take.
+  local beginning = readme:match "\n```lua\n(.-\n)```"
+  for _, page in ipairs(lines_of(capture "ls README.md doc/*.md examples/*/README.md")) do
+    local number = 0
+    for block in ("\n" .. read(page)):gmatch "\n```lua\n(.-\n)```" do
+      number = number + 1
+      if not block:find "^%-%- Needs " then
+        it(("block %d of %s runs as it stands"):format(number, page), function()
+          local program = folder .. "/block.lua"
+          local file = assert(io.open(program, "w"))
+          file:write(beginning, block)
+          file:close()
+
+          local printed, status = run(program)
+
+          assert_prints(promised(program), printed)
+          assert.equal(0, status)
+        end)
+      end
+    end
+  end
+
   it("first.lua leaves the clip and no other file", function()
-    run "examples/first.lua"
+    run(root .. "/examples/first.lua")
 
     assert.equal("boat.mp4\n", capture("ls " .. quote(folder)))
   end)
@@ -342,9 +365,9 @@ describe("examples", function()
   it("resume.lua goes on with what was paid for", function()
     -- The first link fails, and so does the fresh one.
     server:reset { polls = 1, clip_fault = "404x2" }
-    local _, first = run "examples/resume.lua"
+    local _, first = run(root .. "/examples/resume.lua")
     local kept = exists "boat.id"
-    local printed = run "examples/resume.lua"
+    local printed = run(root .. "/examples/resume.lua")
 
     assert.equal(1, first)
     assert.is_true(kept)
@@ -356,7 +379,7 @@ describe("examples", function()
   it("resume.lua submits nothing beside a note of a run that ended while it submitted", function()
     os.execute("touch " .. quote(folder .. "/boat.id"))
 
-    local _, status = run "examples/resume.lua"
+    local _, status = run(root .. "/examples/resume.lua")
 
     assert.equal(1, status)
     assert.is_true(exists "boat.id")
@@ -366,14 +389,14 @@ describe("examples", function()
   it("resume.lua keeps no note of what was not paid", function()
     server:reset { submit_fault = "422" }
 
-    local _, status = run "examples/resume.lua"
+    local _, status = run(root .. "/examples/resume.lua")
 
     assert.equal(1, status)
     assert.is_false(exists "boat.id")
   end)
 
   it("client.lua submits once", function()
-    run "examples/client.lua"
+    run(root .. "/examples/client.lua")
 
     assert.equal(1, server:requests().submits)
   end)
@@ -389,7 +412,7 @@ describe("examples", function()
     ["submit_fault=401"] = "a person has to see to this: …",
   } do
     it("errors.lua knows what to do about " .. directive, function()
-      assert_prints({ expected }, (run("examples/errors.lua", "a kite sandbox:" .. directive)))
+      assert_prints({ expected }, (run(root .. "/examples/errors.lua", "a kite sandbox:" .. directive)))
     end)
   end
 end)
