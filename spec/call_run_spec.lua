@@ -6,7 +6,8 @@ local relay = require "luma.dialects.relay"
 local support = require "spec.support.client"
 
 local BOAT = { user_prompt = "a paper boat" }
-local SUBMIT, QUERY = relay.submit(BOAT), relay.query "4665a07c"
+local RELAY = { dialect = relay }
+local SUBMIT, QUERY = call.submit(RELAY, BOAT), call.look(RELAY, { id = "4665a07c" })
 
 local GOOD = {
   status = 200, head = "HTTP/1.1 200 OK\r\n\r\n", body = '{"id":"4665a07c","state":"pending"}', sent = "yes",

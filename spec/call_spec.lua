@@ -1,3 +1,4 @@
+local answer = require "luma.answer"
 local call = require "luma.call"
 local core = require "luma.core"
 local data = require "spec.data.relay"
@@ -7,17 +8,18 @@ local relay = require "luma.dialects.relay"
 local ORIGIN = "https://relay.example"
 local function clock() return 784111777 end -- Sun, 06 Nov 1994 08:49:37 GMT
 
+local CLIENT = { dialect = relay }
 local REQUESTS = {
-  submit = relay.submit { user_prompt = "a boat" },
-  extend = relay.extend("a", { user_prompt = "on" }),
-  query = relay.query "4665a07c",
-  query_many = relay.query_many { "a", "b" },
+  submit = call.submit(CLIENT, { user_prompt = "a boat" }),
+  extend = call.extend(CLIENT, { id = "a" }, { user_prompt = "on" }),
+  query = call.look(CLIENT, { id = "4665a07c" }),
+  query_many = call.look_many(CLIENT, { { id = "a" }, { id = "b" } }),
 }
 
 --- What is made of a response, of which the body may be JSON.
 local function read_response(dialect, request, response)
   local body = response.body and core.decode(response.body)
-  return call.read(dialect, request, response, body, ORIGIN, clock)
+  return answer.read(dialect, request, response, body, ORIGIN, clock)
 end
 
 --- What is made of an answer.
@@ -185,7 +187,7 @@ describe("luma.call", function()
       }
       for status, expected in pairs(statuses) do
         it(("takes %d as %s"):format(status, expected[1]), function()
-          for _, body in ipairs { "", "<html></html>", '{"error":{"message":"no"}}', "null", "[]" } do
+          for _, body in ipairs { "", '{"error":{"message":"no"}}', "null", "[]" } do
             local err = read_error("submit", status, body)
 
             assert.equal(expected[1], err.kind)
@@ -259,6 +261,106 @@ describe("luma.call", function()
       end)
     end)
 
+    describe("of a page in place of an answer", function()
+      local PAGE = "<!DOCTYPE html><html><head><title>Just a moment</title><style>b{}</style></head>"
+        .. "<body>Wait<script>(function(){window.x={id:'1'}})()</script></body></html>"
+
+      it("says nothing about the generation, so that a wait goes on", function()
+        for _, status in ipairs { 400, 401, 403, 404, 405 } do
+          local err = read_error("query", status, PAGE)
+
+          assert.same({ "protocol", true }, { err.kind, err.retryable })
+        end
+      end)
+
+      it("is a submit that was not taken, and not worth another try", function()
+        local err = read_error("submit", 403, PAGE)
+
+        assert.same({ "protocol", "no", false }, { err.kind, err.sent, err.retryable })
+      end)
+
+      it("keeps what the status says of the service itself", function()
+        assert.equal("server", read_error("query", 502, PAGE).kind)
+        assert.equal("rate_limit", read_error("query", 429, PAGE).kind)
+      end)
+
+      it("shows its title, and no script", function()
+        for _, status in ipairs { 200, 403, 404, 502 } do
+          local message = read_error("submit", status, PAGE).message
+
+          assert.matches("a web page: Just a moment", message, 1, true)
+          assert.not_matches("window", message, 1, true)
+        end
+      end)
+
+      it("points at the address", function()
+        assert.matches("LUMA_BASE_URL", read_error("submit", 200, PAGE).message, 1, true)
+        assert.matches("LUMA_BASE_URL", read_error("query", 404, PAGE).message, 1, true)
+      end)
+
+      it("is a firewall's where it says 403", function()
+        for _, case in ipairs { { PAGE }, { "error code: 1010" }, { "{}", "CF-Mitigated: challenge\r\n" } } do
+          local err = read_error("query", 403, case[1], case[2])
+
+          assert.matches("a firewall in front of the service", err.message, 1, true)
+          assert.same({ "protocol", true }, { err.kind, err.retryable })
+        end
+      end)
+
+      it("gives no id away that stands in its script", function()
+        assert.equal("protocol", read_error("submit", 200, PAGE).kind)
+      end)
+    end)
+
+    describe("of a redirect", function()
+      it("names where to, without what may be secret, and points at the address", function()
+        local line = "Location: https://u:p@www.relay.example/luma?token=1\r\n"
+        local message = read_error("submit", 308, "", line).message
+
+        assert.matches("a redirect to https://www.relay.example/luma, which", message, 1, true)
+        assert.matches("LUMA_BASE_URL", message, 1, true)
+        assert.not_matches("token", message)
+      end)
+    end)
+
+    describe("of texts that cannot be shown", function()
+      it("says them as UTF-8, on one line", function()
+        for _, body in ipairs { '{"error":{"message":"\195\237\206\243"}}', "<html>\207\181\205\179</html>",
+          "\31\139\8\0\0" } do
+          local message = read_error("submit", 400, body).message
+
+          assert.is_nil(core.invalid_utf8(message))
+          assert.is_nil(message:find("[%z\1-\31\127]"))
+        end
+      end)
+
+      it("does so in every text of a generation", function()
+        local generation = read("query", 200,
+          '{"id":"a","state":"failed","failure_reason":"one\\ntwo \194\133\226\128\168 \195"}')
+
+        assert.equal("one two \239\191\189", generation.failure_reason)
+      end)
+    end)
+
+    describe("of JSON with something around or inside it", function()
+      for name, body in pairs {
+        ["a byte order mark"] = '\239\187\191{"id":"a","state":"pending"}',
+        ["a guard"] = ')]}\'\n{"id":"a","state":"pending"}',
+        ["a line of a log"] = '[2024-12-22 13:38] posted {5}\n{"id":"a","state":"pending"}',
+        ["garbage behind it"] = '{"id":"a","state":"pending"}garbage',
+        ["an end that did not come"] = '{"id":"a","state":"pend',
+        ["one comma too many"] = '{"id":"a","state":"pending",}',
+        ["a comment"] = '{/* new */"id":"a","state":"pending"}',
+        ["quotes of another kind"] = "{'id':'a','state':'pending','loop':False,'video':None}",
+        ["an escape that is none"] = '{"id":"a","state":"pending","prompt":"C:\\d"}',
+        ["events"] = 'event: message\ndata: {"progress":"1%"}\n\ndata: {"id":"a","state":"pending"}\n\n',
+      } do
+        it(("finds what was paid for in %s"):format(name), function()
+          assert.equal("a", read("submit", 200, body).id)
+        end)
+      end
+    end)
+
     describe("of the request's id", function()
       it("takes it from the body first", function()
         assert.equal("b", read_error("submit", 500, '{"request_id":"b"}', "X-Request-Id: h\r\n").request_id)
@@ -312,8 +414,7 @@ describe("luma.call", function()
       local bodies = {
         ["nothing"] = "",
         ["HTML"] = "<!DOCTYPE html><html><body>Welcome</body></html>",
-        ["JSON that broke off"] = '{"id":"4665a07c","state":"pend',
-        ["JSON and more"] = '{"id":"a","state":"pending"}garbage',
+        ["JSON that broke off in the id"] = '{"state":"pending","id":"4665a07c',
         ["an empty object"] = "{}",
         ["an empty array"] = "[]",
         ["null"] = "null",
@@ -340,7 +441,7 @@ describe("luma.call", function()
       end
 
       it("keeps the whole text as raw when it is not JSON", function()
-        local body = '{"id":"4665a07c","state":"pend'
+        local body = '{"state":"pending","id":"4665a07c'
 
         assert.equal(body, read_error("submit", 200, body).raw)
         assert.equal("", read_error("submit", 201, "").raw)
@@ -354,8 +455,14 @@ describe("luma.call", function()
 
       it("says what was missing", function()
         assert.equal("the service answered 200 without JSON: an empty answer",
-          read_error("submit", 200, " \r\n").message)
-        assert.equal("the service answered 200 without an id: {}", read_error("submit", 200, "{}").message)
+          read_error("query", 200, " \r\n").message)
+        assert.equal("the service answered 200 without an id: {}", read_error("query", 200, "{}").message)
+      end)
+
+      it("says where to look before a submit is sent again", function()
+        assert.matches("look there before sending it again", read_error("submit", 200, "{}").message, 1, true)
+        assert.matches("look there before sending it again", read_error("submit", 502, "").message, 1, true)
+        assert.not_matches("look there", read_error("submit", 400, "{}").message, 1, true)
       end)
 
       it("shows the words of a page, on one line and in short", function()
@@ -363,7 +470,7 @@ describe("luma.call", function()
           .. "</p>" .. ("视频"):rep(500) .. "</body></html>"
         local message = read_error("query", 502, page).message
 
-        assert.matches("^the service answered 502: 502 Bad gateway 视频", message)
+        assert.matches("^the service answered 502: a web page: 502 Bad gateway 视频", message)
         assert.is_true(#message < 200)
         assert.is_nil(message:find("[%c]"))
         assert.is_nil(core.invalid_utf8(message))
@@ -392,14 +499,6 @@ describe("luma.call", function()
         assert.equal("yes", err.sent)
       end)
 
-      it("is nonsense for a service without lists", function()
-        local dialect = { read = relay.read, is_error = relay.is_error, read_error = relay.read_error }
-        local response = { status = 200, head = "", body = '{"code":"success","data":null}', sent = "yes" }
-        local result, err = read_response(dialect, REQUESTS.query, response)
-
-        assert.is_nil(result)
-        assert.equal("protocol", err.kind)
-      end)
     end)
 
     describe("of no answer", function()

@@ -57,6 +57,18 @@ describe("luma.errors", function()
       assert.equal("no key", tostring(errors.new("auth", "no key")))
     end)
 
+    it("is its message on either side of another text", function()
+      local err = errors.new("auth", "no key")
+
+      assert.equal("failed: no key", "failed: " .. err)
+      assert.equal("no key!", err .. "!")
+      assert.equal("no key no key", err .. " " .. err)
+    end)
+
+    it("has a message that any host can show", function()
+      assert.equal("one two \239\191\189 three", errors.new("auth", "one\n\ttwo \255\254 three\194\133").message)
+    end)
+
     it("is raised as it is", function()
       local err = errors.new("auth", "no key")
 

@@ -12,7 +12,8 @@ describe("luma.handle", function()
     client = {
       core = wire,
       source = loop.source(wire, false),
-      options = { background = false, dialect = "relay" },
+      options = { background = false },
+      dialect = { name = "relay" },
       base_url = "https://a.example",
       report = function(message) reports[#reports + 1] = message end,
       spawned = {},
@@ -137,7 +138,7 @@ describe("luma.handle", function()
     end)
 
     it("that raises knows the id it was given", function()
-      local job = start(function() error "a mistake" end, { id = "a-1" })
+      local job = start(function() error "a mistake" end, { ref = { id = "a-1" } })
 
       assert.same({ "error", "maybe", "a-1" }, { job.error.kind, job.error.sent, job.error.id })
     end)
@@ -259,7 +260,7 @@ describe("luma.handle", function()
     end)
 
     it("knows from the beginning the id that the job was given", function()
-      local job = start(ask, { id = "a" })
+      local job = start(ask, { ref = { id = "a" } })
 
       assert.equal("a", token.read(job:token()).id)
     end)

@@ -100,7 +100,7 @@ describe("luma.job", function()
         { { user_prompt = "a", resolutoin = "720p" }, "resolutoin", "did you mean resolution%?" },
       ["a value that is not offered"] =
         { { user_prompt = "a", resolution = "721p" }, "resolution", "must be 720p or 1080p" },
-      ["a duration that is a number"] = { { user_prompt = "a", duration = 5 }, "duration", "must be 5s" },
+      ["a duration that is not offered"] = { { user_prompt = "a", duration = 7 }, "duration", "must be 5s" },
       ["an image that is a file name"] = { { user_prompt = "a", image_url = "a.png" }, "image_url", "https" },
       ["a field twice"] = { { user_prompt = "a", extra = { loop = true } }, "extra", "give loop itself" },
     } do

@@ -1,4 +1,5 @@
 local options = require "luma.options"
+local relay = require "luma.dialects.relay"
 local schema = require "luma.schema"
 
 local function names(rows)
@@ -12,7 +13,7 @@ local function defaults(rows)
 end
 
 describe("luma.options", function()
-  local all = { client = options.client, params = options.params, extend = options.extend }
+  local all = { client = options.client, params = relay.params, extend = relay.extend_params }
   for name, rows in pairs(options.calls) do all["calls." .. name] = rows end
 
   for name, rows in pairs(all) do
@@ -35,7 +36,7 @@ describe("luma.options", function()
 
       it("has types that schema knows", function()
         for _, row in ipairs(rows) do
-          local alone = { { row[1], type = row.type, values = row.values } }
+          local alone = { { row[1], type = row.type, values = row.values, doc = row.doc } }
           assert.matches("^" .. row[1] .. " ", (schema.problem(alone, { [row[1]] = print })
             or row.type == "function" and row[1] .. " "))
         end
@@ -51,7 +52,7 @@ describe("luma.options", function()
 
       it("has values for what is a choice, and for nothing else", function()
         for _, row in ipairs(rows) do
-          assert.equal(row.type == "choice", row.values ~= nil)
+          assert.equal(row.type == "choice" or row.type == "duration" or row.type == "dialect", row.values ~= nil)
         end
       end)
     end)
@@ -90,22 +91,22 @@ describe("luma.options", function()
   describe("params", function()
     it("are the service's own names", function()
       assert.same({ "user_prompt", "model_name", "duration", "resolution", "expand_prompt", "loop",
-        "image_url", "image_end_url", "notify_hook", "aspect_ratio", "extra" }, names(options.params))
+        "image_url", "image_end_url", "notify_hook", "aspect_ratio", "extra" }, names(relay.params))
     end)
 
     it("have three defaults", function()
-      assert.same({ model_name = "ray-v2", duration = "5s", resolution = "720p" }, defaults(options.params))
+      assert.same({ model_name = "ray-v2", duration = "5s", resolution = "720p" }, defaults(relay.params))
     end)
 
     it("require the prompt alone", function()
-      for _, row in ipairs(options.params) do
+      for _, row in ipairs(relay.params) do
         assert.equal(row[1] == "user_prompt", row.required == true)
       end
     end)
 
     it("have the values that relays document", function()
       local values = {}
-      for _, row in ipairs(options.params) do values[row[1]] = row.values end
+      for _, row in ipairs(relay.params) do values[row[1]] = row.values end
 
       assert.same({
         model_name = { "ray-v1", "ray-v2" },
@@ -119,11 +120,11 @@ describe("luma.options", function()
   describe("extend", function()
     it("is what the service takes to continue a clip", function()
       assert.same({ "user_prompt", "expand_prompt", "image_url", "image_end_url", "notify_hook", "extra" },
-        names(options.extend))
+        names(relay.extend_params))
     end)
 
     it("has no defaults", function()
-      assert.same({}, defaults(options.extend))
+      assert.same({}, defaults(relay.extend_params))
     end)
   end)
 

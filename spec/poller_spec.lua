@@ -558,7 +558,7 @@ describe("luma.poller", function()
     it("tells all of a round of which making it failed", function()
       local targets, list = submit_many(3, "sandbox:state=never"), {}
       for i, target in ipairs(targets) do list[i] = client:spawn(function() return client:wait(target) end) end
-      client.dialect = setmetatable({ query_many = function() error "a mistake" end }, { __index = client.dialect })
+      client.dialect = setmetatable({ look_many = function() error "a mistake" end }, { __index = client.dialect })
 
       local ok, message
       for _ = 1, 100 do

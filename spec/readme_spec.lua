@@ -2,6 +2,7 @@
 -- blocks of Lua to the examples, and the examples to what they say they print.
 local errors = require "luma.errors"
 local options = require "luma.options"
+local relay = require "luma.dialects.relay"
 local sandbox = require "luma.sandbox"
 
 local function read(path)
@@ -58,7 +59,7 @@ local function code(value)
 end
 
 local function value_of(row)
-  if row.type ~= "choice" then return assert(VALUES[row.type], row.type) end
+  if not row.values then return assert(VALUES[row.type], row.type) end
   local list = {}
   for i, value in ipairs(row.values) do list[i] = code(value) end
   return table.concat(list, ", ")
@@ -110,7 +111,7 @@ end
 describe("README.md", function()
   describe("tables", function()
     it("has every parameter", function()
-      assert_rows(rows_with(options.params, "extend"),
+      assert_rows(rows_with(relay.params, "extend"),
         table_under("| parameter | value | default | of `extend` too | |", readme))
     end)
 
@@ -164,7 +165,7 @@ describe("README.md", function()
       for _, name in ipairs(fields("lua/luma/errors.lua", "luma.Error")) do
         assert.is_truthy(readme:find(code(name), 1, true), name)
       end
-      for _, name in ipairs(fields("lua/luma/dialects/relay.lua", "luma.Generation")) do
+      for _, name in ipairs(fields("types/luma/dialect.lua", "luma.Generation")) do
         assert.is_truthy(readme:find(code(name), 1, true), name)
       end
     end)
@@ -223,8 +224,8 @@ end)
 
 describe("types/luma/types.lua", function()
   local classes = {
-    ["luma.Params"] = options.params,
-    ["luma.ExtendParams"] = options.extend,
+    ["luma.Params"] = relay.params,
+    ["luma.ExtendParams"] = relay.extend_params,
     ["luma.WaitOptions"] = options.calls.wait,
     ["luma.DownloadOptions"] = options.calls.download,
     ["luma.GenerateOptions"] = options.calls.generate,

@@ -52,11 +52,22 @@ describe("luma.retry", function()
       end
     end)
 
+    it("takes fractions of a second", function()
+      assert.equal(2.5, retry.after("2.5", 0))
+      assert.equal(2, retry.after("2.0", 0))
+      assert.equal(0.25, retry.after("0.25", 0))
+    end)
+
+    it("measures a date against the answer's own", function()
+      assert.equal(30, retry.after("Sun, 06 Nov 1994 08:50:07 GMT", 1700000000, "Sun, 06 Nov 1994 08:49:37 GMT"))
+      assert.equal(30, retry.after("Sun, 06 Nov 1994 08:50:07 GMT", 784111777, "soon"))
+    end)
+
     it("does not wait for a date that has passed", function()
       assert.equal(0, retry.after("Sun, 06 Nov 1994 08:49:37 GMT", 1700000000))
     end)
 
-    for _, junk in ipairs { "", " ", "soon", "-5", "+5", "1.5", "5s", "5 6", "0x10", "inf", "nan",
+    for _, junk in ipairs { "", " ", "soon", "-5", "+5", "1,5", ".5", "5s", "5 6", "0x10", "inf", "nan",
       "Sunday, 06-Nov-94 08:49:37 GMT", "Sun Nov  6 08:49:37 1994", "2024-03-01T12:00:00Z",
       "Sun, 06 Nov 1994 08:49:37", "Sun, 06 Nov 1994 08:49:37 CET", "Sun, 06 nov 1994 08:49:37 GMT",
       "Sun, 6 Nov 1994 08:49:37 GMT", "Sun, 06 Foo 1994 08:49:37 GMT", "Sun, 00 Nov 1994 08:49:37 GMT",

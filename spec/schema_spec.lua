@@ -1,6 +1,7 @@
 local core = require "luma.core"
 local errors = require "luma.errors"
 local options = require "luma.options"
+local relay = require "luma.dialects.relay"
 local schema = require "luma.schema"
 
 local NAN, INF = 0 / 0, math.huge
@@ -9,7 +10,7 @@ local NAN, INF = 0 / 0, math.huge
 local function check(fields, lenient)
   local values = { user_prompt = "a boat" }
   for name, value in pairs(fields) do values[name] = value end
-  return schema.params(options.params, values, lenient or false)
+  return schema.params(relay.params, values, lenient or false)
 end
 
 --- The error of such parameters.
@@ -61,7 +62,7 @@ describe("luma.schema", function()
       local extra = { camera = inner }
       local values = { user_prompt = "a boat", extra = extra }
 
-      local params = schema.params(options.params, values, false)
+      local params = schema.params(relay.params, values, false)
 
       assert.same({ user_prompt = "a boat", extra = { camera = { x = 1 } } }, values)
       assert.equal(extra, values.extra)
@@ -71,7 +72,7 @@ describe("luma.schema", function()
     it("never changes it when it is refused either", function()
       local values = { user_prompt = "a boat", extra = { a = NAN } }
 
-      assert.is_nil((schema.params(options.params, values, false)))
+      assert.is_nil((schema.params(relay.params, values, false)))
       assert.same({ "extra", "user_prompt" }, (function()
         local names = {}
         for name in pairs(values) do names[#names + 1] = name end
@@ -83,22 +84,22 @@ describe("luma.schema", function()
     it("takes a table that cannot be written to", function()
       local values = setmetatable({ user_prompt = "a boat" }, { __newindex = error })
 
-      assert.equal("a boat", schema.params(options.params, values, false).user_prompt)
+      assert.equal("a boat", schema.params(relay.params, values, false).user_prompt)
     end)
 
     it("has no defaults for what is continued", function()
-      assert.same({ user_prompt = "on" }, schema.params(options.extend, { user_prompt = "on" }, false))
+      assert.same({ user_prompt = "on" }, schema.params(relay.extend_params, { user_prompt = "on" }, false))
     end)
 
     it("does not know the fields of a submit when a clip is continued", function()
-      local _, err = schema.params(options.extend, { user_prompt = "on", resolution = "720p" }, false)
+      local _, err = schema.params(relay.extend_params, { user_prompt = "on", resolution = "720p" }, false)
 
       assert.equal("resolution", err.field)
     end)
 
     describe("of the prompt", function()
       it("wants one", function()
-        local _, err = schema.params(options.params, {}, false)
+        local _, err = schema.params(relay.params, {}, false)
 
         assert.equal("invalid", err.kind)
         assert.equal("no", err.sent)
@@ -174,7 +175,7 @@ describe("luma.schema", function()
       end)
 
       it("refuses a prompt without its name", function()
-        local _, err = schema.params(options.params, { "a boat" }, false)
+        local _, err = schema.params(relay.params, { "a boat" }, false)
 
         assert.equal("1", err.field)
         assert.matches("^1 is unknown: known are user_prompt", err.message)
@@ -193,18 +194,42 @@ describe("luma.schema", function()
       end)
     end)
 
+    it("takes a duration as a number, as text and with its unit", function()
+      for _, value in ipairs { 5, "5", "5s" } do
+        assert.equal("5s", schema.params(relay.params, { user_prompt = "a boat", duration = value }, false).duration)
+      end
+    end)
+
+    describe("of what a service lacks", function()
+      local rows = { { "loop", type = "unsupported", doc = "Its clips never do." } }
+
+      it("says what it can, and whose rule it is", function()
+        local _, err = schema.params(rows, { loop = true }, false, "Kino")
+
+        assert.equal("loop is not offered: its clips never do (Kino)", err.message)
+        assert.equal("loop", err.field)
+      end)
+
+      it("takes false for nothing", function()
+        assert.same({}, schema.params(rows, { loop = false }, false, "Kino"))
+      end)
+    end)
+
     describe("of a value outside the list", function()
       local cases = {
         { "model_name", "ray-3", 'model_name is "ray-3": must be ray-v1 or ray-v2' },
         { "model_name", "", 'model_name is "": must be ray-v1 or ray-v2' },
         { "duration", "9s", 'duration is "9s": must be 5s' },
-        { "duration", "5", 'duration is "5": must be 5s' },
+        { "duration", "10", 'duration is "10": must be 5s' },
+        { "duration", "5 s", 'duration is "5 s": must be 5s' },
+        { "duration", 10, 'duration is 10: must be 5s' },
+        { "duration", 5.5, 'duration is 5.5: must be 5s' },
         { "resolution", "4k", 'resolution is "4k": must be 720p or 1080p' },
         { "resolution", "720P", 'resolution is "720P": must be 720p or 1080p' },
         { "aspect_ratio", "21:9", 'aspect_ratio is "21:9": must be 1:1 or 4:3 or 3:4 or 16:9 or 9:16' },
       }
       for _, case in ipairs(cases) do
-        it(("says what %s may be instead of %q"):format(case[1], case[2]), function()
+        it(("says what %s may be instead of %q"):format(case[1], tostring(case[2])), function()
           local err = refuse { [case[1]] = case[2] }
 
           assert.equal(case[1], err.field)
@@ -225,7 +250,7 @@ describe("luma.schema", function()
       local wrong = {
         user_prompt = { 5, true, {}, print, core.null },
         model_name = { 2, true, {}, print, core.null },
-        duration = { 5, {}, core.null },
+        duration = { true, {}, core.null },
         resolution = { 720, {}, core.null },
         expand_prompt = { "true", 1, {}, core.null },
         loop = { "yes", 0, {}, core.null },
@@ -249,7 +274,7 @@ describe("luma.schema", function()
       for name in pairs(wrong) do
         it("has one for " .. name .. " in the rows", function()
           local known = false
-          for _, row in ipairs(options.params) do known = known or row[1] == name end
+          for _, row in ipairs(relay.params) do known = known or row[1] == name end
 
           assert.is_true(known)
         end)
@@ -388,7 +413,9 @@ describe("luma.schema", function()
       end
 
       it("may have a field that only a submit knows when a clip is continued", function()
-        local params = schema.params(options.extend, { user_prompt = "on", extra = { resolution = "720p" } }, false)
+        local given = { user_prompt = "on", extra = { resolution = "720p" } }
+
+        local params = schema.params(relay.extend_params, given, false)
 
         assert.equal("720p", params.resolution)
       end)
@@ -851,7 +878,7 @@ describe("luma.schema", function()
     it("sends what is inherited", function()
       local given = setmetatable({}, { __index = { user_prompt = "a boat", loop = true } })
 
-      local params = schema.params(options.params, given, false)
+      local params = schema.params(relay.params, given, false)
 
       assert.equal("a boat", params.user_prompt)
       assert.is_true(params.loop)

@@ -497,7 +497,7 @@ describe("an answer", function()
     { "a JSON bomb of lists", NESTED .. ("]"):rep(100000), false },
     { "a JSON bomb that does not end", NESTED, false },
     { "a JSON bomb of objects", DEEP, false },
-    { "an id beside a JSON bomb", WITH_ID:format('"x":' .. NESTED), false },
+    { "an id beside a JSON bomb", WITH_ID:format('"x":' .. NESTED), ID },
     { "a number beyond all bounds", WITH_ID:format '"width":1e999,"estimate_wait_seconds":1e999', ID },
     { "a number below all bounds", WITH_ID:format '"width":-1e999,"estimate_wait_seconds":-1e308', ID },
     { "a number of many digits", WITH_ID:format('"width":' .. ("9"):rep(5000)), ID },
@@ -568,8 +568,15 @@ describe("an answer", function()
   end)
 
   -- All of the piece that went beyond it was dropped, the id too.
-  it("over the limit is an error that says so, with what is within", function()
+  it("over the limit gives up the id that is within", function()
     local server = support.serve { { body = '{"id":"' .. ID .. '","x":"' .. ("x"):rep(20000) .. '"}' } }
+    local client = support.connect(server, { max_answer = 10000, retries = 0 })
+
+    assert.equal(ID, assert(client:submit(PROMPT)).id)
+  end)
+
+  it("over the limit is else an error that says so, with what is within", function()
+    local server = support.serve { { body = '{"id_":"' .. ID .. '","x":"' .. ("x"):rep(20000) .. '"}' } }
     local client = support.connect(server, { max_answer = 10000, retries = 0 })
 
     local _, err = client:submit(PROMPT)

@@ -1,5 +1,7 @@
 --- One account at one service: its options, its dialect, its connections.
 local core = require "luma.core"
+local call = require "luma.call"
+local dialects = require "luma.dialects"
 local download = require "luma.download"
 local errors = require "luma.errors"
 local handle = require "luma.handle"
@@ -15,7 +17,7 @@ local version = require "luma.version"
 
 ---@class luma.Client
 ---@field base_url string
----@field dialect table
+---@field dialect luma.Dialect
 ---@field options table the filled options, without the key
 ---@field core luma.core.Client
 ---@field source luma.Source
@@ -46,17 +48,35 @@ local function with_environment(given, getenv)
   return values, origins
 end
 
---- The headers of every request, as lines.
+--- The headers of every request, as lines; and what is secret in them.
+---@param dialect luma.Dialect
 ---@param key? string
 ---@param further? table<string, string>
-local function headers(key, further)
+---@return string[] lines, string[] secrets
+local function headers(dialect, key, further)
   local list = {
     "Content-Type: application/json",
     "Accept: application/json",
   }
-  if key then list[#list + 1] = "Authorization: Bearer " .. key end
+  local with_key, own_secrets = {}, {}
+  if key then with_key, own_secrets = dialects.auth(dialect, key) end
+  for _, lines in ipairs { dialect.headers or {}, with_key } do
+    for _, header in ipairs(lines) do list[#list + 1] = header end
+  end
   for name, value in pairs(further or {}) do list[#list + 1] = name .. ": " .. value end
-  return list
+  return list, own_secrets
+end
+
+--- The key, where only a variable of the service's own has it; what is wrong
+--- with that.
+local function own_key(dialect, getenv)
+  for _, name in ipairs(dialect.key_variables) do
+    local key = getenv(name)
+    if key and key ~= "" then
+      local problem = schema.problem({ { name, type = "line" } }, { [name] = key })
+      return key, problem
+    end
+  end
 end
 
 --- Words in the names of headers that carry a secret.
@@ -70,10 +90,12 @@ local function is_secret(header)
   return false
 end
 
---- What the core strikes from all that comes back: the key, and what headers of
---- the program's carry, such as the second word of "Token T" or T in "id=T".
-local function secrets(key, further)
-  local list = { key }
+--- What the core strikes from all that comes back: what is secret in the key's
+--- headers, and what headers of the program's carry, such as the second word of
+--- "Token T" or T in "id=T".
+local function secrets(own, further)
+  local list = {}
+  for i, secret in ipairs(own) do list[i] = secret end
   for name, value in pairs(further or {}) do
     local scheme = value:match("^%a+ ") or ""
     for word in value:sub(is_secret(name) and #scheme + 1 or #value + 1):gmatch("[^%s;,]+") do
@@ -109,9 +131,13 @@ function client.new(given, getenv, random)
     return nil, (variable and problem:gsub("^" .. field, variable) or "option " .. problem)
   end
   values = schema.fill(options.client, values)
-  local dialect = require("luma.dialects." .. values.dialect)
+  local dialect = dialects.find(values.dialect)
   local base_url = (values.base_url or dialect.base_url):gsub("/+$", "")
   local key = values.api_key
+  if not key then
+    key, problem = own_key(dialect, getenv)
+    if problem then return nil, problem end
+  end
   values.api_key = nil -- from here on only C has it
   local self = setmetatable({
     base_url = base_url,
@@ -125,10 +151,11 @@ function client.new(given, getenv, random)
     spawned = {},
     defaults = {},
   }, Client)
+  local lines, own_secrets = headers(dialect, key, values.headers)
   self.core = core.client {
     base = base_url,
-    headers = headers(key, values.headers),
-    secrets = secrets(key, values.headers),
+    headers = lines,
+    secrets = secrets(own_secrets, values.headers),
     user_agent = values.user_agent or "luma/" .. version,
     proxy = values.proxy == false and "" or values.proxy,
     ca_file = values.ca_file,
@@ -193,8 +220,9 @@ local function check_table(name, params)
   end
 end
 
---- The id that was given, or the one of the generation that was.
-local function check_id(name, target)
+--- What is given to find a generation by: its id, or it itself.
+---@return luma.Ref?, luma.Error?
+local function check_ref(name, target)
   local id = target
   if type(target) == "table" then id = target.id end
   if type(id) ~= "string" then misuse(name, "an id or a generation", target) end
@@ -202,11 +230,15 @@ local function check_id(name, target)
   if id == "" or #id > 256 or id:find("[%c%s]") or id:find("^%.+$") then
     return nil, errors.new("invalid", ("%q is no id"):format(id:sub(1, 80)), { field = "id" })
   end
-  return id
+  local kept = type(target) == "table" and target.handle
+  return { id = id, handle = type(kept) == "string" and kept or nil }
 end
 
-local function no_key()
-  return errors.new("auth", "no key: set the variable LUMA_API_KEY, or luma.client{ api_key = … }")
+local function no_key(self)
+  local variables = { "LUMA_API_KEY" }
+  for _, name in ipairs(self.dialect.key_variables) do variables[#variables + 1] = name end
+  return errors.new("auth", ("no key: set the variable %s, or luma.client{ api_key = … }"):format(
+    table.concat(variables, " or ")))
 end
 
 local function check_self(self, name)
@@ -220,11 +252,26 @@ local function check_open(self, name)
   if self.closed then errors.misuse(("luma.%s: the client is closed"):format(name)) end
 end
 
---- The parameters, checked and filled in; or what is wrong.
-local function check_params(self, rows, params, opts)
-  local checked, err = schema.params(rows, params, opts.allow_unknown)
+--- The parameters of a submit or an extension, checked and filled in; or what
+--- is wrong.
+local function check_params(self, kind, params, opts)
+  local dialect = self.dialect
+  local rows = kind == "extend" and dialect.extend_params or dialect.params
+  local checked, err = schema.params(rows, params, opts.allow_unknown, dialect.title)
   if not checked then return nil, err end
-  if not self.has_key then return nil, no_key() end
+  local problem, field = nil, nil
+  if dialect.check and not opts.allow_unknown then problem, field = dialect.check(checked, kind) end
+  if problem then
+    return nil, errors.new("invalid", ("%s (%s)"):format(problem, dialect.title), { field = field })
+  end
+  return checked
+end
+
+--- The same for what is then sent.
+local function check_submit(self, kind, params, opts)
+  local checked, err = check_params(self, kind, params, opts)
+  if not checked then return nil, err end
+  if not self.has_key then return nil, no_key(self) end
   return checked
 end
 
@@ -238,7 +285,7 @@ function Client:submit(params, opts)
   check_open(self, "submit")
   check_table("submit", params)
   opts = call_options(self, "submit", opts)
-  local checked, err = check_params(self, options.params, params, opts)
+  local checked, err = check_submit(self, "submit", params, opts)
   if not checked then return nil, err end
   return loop.call(job.submit, self, checked, opts)
 end
@@ -250,18 +297,22 @@ end
 ---@return luma.Generation?, luma.Error?
 function Client:extend(target, params, opts)
   check_open(self, "extend")
-  local id, err = check_id("extend", target)
+  local ref, err = check_ref("extend", target)
   check_table("extend", params)
   opts = call_options(self, "extend", opts)
-  if not id then return nil, err end
+  if not ref then return nil, err end
+  if not self.dialect.extend then
+    return nil, errors.new("invalid", ("%s continues no clip: submit one that begins with its last picture"):format(
+      self.dialect.title), { field = "id", id = ref.id })
+  end
   if type(target) == "table" and target.state ~= "completed" then
     return nil, errors.new("invalid", ("generation %s is %s: only a completed one can be extended"):format(
-      id, tostring(target.state)), { field = "id", id = id })
+      ref.id, tostring(target.state)), { field = "id", id = ref.id })
   end
   local checked
-  checked, err = check_params(self, options.extend, params, opts)
+  checked, err = check_submit(self, "extend", params, opts)
   if not checked then return nil, err end
-  return loop.call(job.extend, self, id, checked, opts)
+  return loop.call(job.extend, self, ref, checked, opts)
 end
 
 --- Looks at a generation once.
@@ -270,11 +321,11 @@ end
 ---@return luma.Generation?, luma.Error?
 function Client:get(target, opts)
   check_open(self, "get")
-  local id, err = check_id("get", target)
+  local ref, err = check_ref("get", target)
   opts = call_options(self, "get", opts)
-  if not id then return nil, err end
-  if not self.has_key then return nil, no_key() end
-  return loop.call(job.get, self, id, opts)
+  if not ref then return nil, err end
+  if not self.has_key then return nil, no_key(self) end
+  return loop.call(job.get, self, ref, opts)
 end
 
 --- Looks at several at once: in the order asked, `false` for one that the
@@ -290,14 +341,14 @@ function Client:get_many(targets, opts)
   if not list then
     errors.misuse(("luma.get_many: expected a list of ids, got a table with the key %s"):format(tostring(key)))
   end
-  local ids = {}
+  local refs = {}
   for i, target in ipairs(list) do
-    local id, err = check_id("get_many", target)
-    if not id then return nil, err end
-    ids[i] = id
+    local ref, err = check_ref("get_many", target)
+    if not ref then return nil, err end
+    refs[i] = ref
   end
-  if not self.has_key then return nil, no_key() end
-  return loop.run(job.get_many, self, ids, opts)
+  if not self.has_key then return nil, no_key(self) end
+  return loop.run(job.get_many, self, refs, opts)
 end
 
 --- Waits until a generation is completed; an error once it has failed.
@@ -306,11 +357,11 @@ end
 ---@return luma.Generation?, luma.Error?
 function Client:wait(target, opts)
   check_open(self, "wait")
-  local id, err = check_id("wait", target)
+  local ref, err = check_ref("wait", target)
   opts = own_options(self, "wait", opts)
-  if not id then return nil, err end
-  if not self.has_key then return nil, no_key() end
-  return loop.run(job.wait, self, id, type(target) == "table" and target or nil, opts)
+  if not ref then return nil, err end
+  if not self.has_key then return nil, no_key(self) end
+  return loop.run(job.wait, self, ref, type(target) == "table" and target or nil, opts)
 end
 
 --- Fetches the clip of a generation, or of a URL, to a file.
@@ -338,7 +389,7 @@ function Client:generate(params, opts)
   check_open(self, "generate")
   check_table("generate", params)
   opts = own_options(self, "generate", opts)
-  local checked, err = check_params(self, options.params, params, opts)
+  local checked, err = check_submit(self, "submit", params, opts)
   if not checked then return nil, err end
   return loop.run(job.generate, self, checked, opts)
 end
@@ -351,11 +402,11 @@ function Client:preview(params, opts)
   check_self(self, "preview")
   check_table("preview", params)
   opts = call_options(self, "preview", opts)
-  local checked, err = schema.params(options.params, params, opts.allow_unknown)
+  local checked, err = check_params(self, "submit", params, opts)
   if not checked then return nil, err end
-  local request = self.dialect.submit(checked)
+  local request = call.submit(self, checked)
   local shown = { ["User-Agent"] = self.options.user_agent or "luma/" .. version }
-  for _, text in ipairs(headers(self.has_key and "***" or nil, self.options.headers)) do
+  for _, text in ipairs((headers(self.dialect, self.has_key and "***" or nil, self.options.headers))) do
     local name, value = text:match("^(.-): (.+)$")
     if name then shown[name] = is_secret(name) and hide(value) or value end
   end
@@ -377,7 +428,7 @@ function Client:start(params, opts)
   check_open(self, "start")
   check_table("start", params)
   opts = own_options(self, "start", opts)
-  local checked, err = check_params(self, options.params, params, opts)
+  local checked, err = check_submit(self, "submit", params, opts)
   if not checked then return nil, err end
   err = opts.path and download.check_target(opts.path)
   if err then return nil, err end
@@ -406,19 +457,20 @@ function Client:resume(text, opts)
   if type(text) ~= "string" then misuse("resume", "a token", text) end
   opts = own_options(self, "resume", opts)
   local saved, problem = token.read(text)
-  if saved and (saved.base_url ~= self.base_url or saved.dialect ~= self.options.dialect) then
+  local name = self.dialect.name
+  if saved and (saved.base_url ~= self.base_url or saved.dialect ~= name) then
     problem = ("the token is for %s (%s), this client for %s (%s)"):format(
-      saved.base_url, saved.dialect, self.base_url, self.options.dialect)
+      saved.base_url, saved.dialect, self.base_url, name)
   end
   if problem then return nil, errors.new("invalid", problem, { field = "token" }) end
-  local id, err = check_id("resume", saved.id)
+  local ref, err = check_ref("resume", saved)
   opts.path = opts.path or saved.path
-  if not id then return nil, err end
-  if not self.has_key then return nil, no_key() end
+  if not ref then return nil, err end
+  if not self.has_key then return nil, no_key(self) end
   err = opts.path and download.check_target(opts.path)
   if err then return nil, err end
   opts.alone = true
-  return handle.new(self, { on_done = opts.on_done, path = opts.path, id = id }, job.finish, self, id, opts)
+  return handle.new(self, { on_done = opts.on_done, path = opts.path, ref = ref }, job.finish, self, ref, opts)
 end
 
 --- Once a frame: lets jobs go on and calls callbacks. Never waits.

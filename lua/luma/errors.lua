@@ -1,4 +1,6 @@
 --- The one error object, and the closed list of its kinds.
+local text = require "luma.text"
+
 local errors = {}
 
 ---@alias luma.Kind
@@ -38,6 +40,11 @@ function Error:__tostring()
   return self.message
 end
 
+--- So that a message is soon put together, of an error on either side.
+function Error.__concat(a, b)
+  return tostring(a) .. tostring(b)
+end
+
 --- Every kind, and whether trying again may help.
 local retryable = {
   invalid = false,
@@ -56,12 +63,12 @@ local retryable = {
 }
 
 ---@param kind luma.Kind
----@param message string
+---@param message string made one line of UTF-8, whatever is in it
 ---@param fields? table further fields; none is `sent` if nothing was sent
 ---@return luma.Error
 function errors.new(kind, message, fields)
   assert(retryable[kind] ~= nil, kind)
-  local err = { kind = kind, message = message, sent = "no", retryable = retryable[kind] }
+  local err = { kind = kind, message = text.line(message), sent = "no", retryable = retryable[kind] }
   for name, value in pairs(fields or {}) do err[name] = value end
   return setmetatable(err, Error)
 end

@@ -19,7 +19,7 @@ local AWAIT = 600 -- seconds, when none are given
 ---@field elapsed number seconds it has run
 ---@field client luma.Client
 ---@field path? string where the clip goes
----@field id? string of the generation, where that was known from the beginning
+---@field ref? luma.Ref of the generation, where that was known from the beginning
 ---@field awaited? table<integer, true> timers of those who await it
 ---@field task luma.Task
 local Job = { __name = "luma.Job" }
@@ -44,7 +44,8 @@ local function error_of(self, task)
   local raised = task.raised
   if errors.is(raised) then return raised end
   local generation = self.generation
-  local id = generation and generation.id or self.id
+  local known = generation or self.ref
+  local id = known and known.id
   return errors.new("error", task.message, {
     traceback = task.failure,
     sent = generation and "yes" or (task.paid or id) and "maybe" or "no",
@@ -80,7 +81,7 @@ end
 
 --- Starts a job that runs `fn`, or has it wait in line.
 ---@param client luma.Client
----@param fields { on_done?: fun(job: luma.Job), path?: string, id?: string, queued?: boolean, spawned?: boolean }
+---@param fields { on_done?: fun(job: luma.Job), path?: string, ref?: luma.Ref, queued?: boolean, spawned?: boolean }
 ---@param fn function
 ---@return luma.Job
 function handle.new(client, fields, fn, ...)
@@ -89,7 +90,7 @@ function handle.new(client, fields, fn, ...)
     started = core.now(),
     client = client,
     path = fields.path,
-    id = fields.id,
+    ref = fields.ref,
     on_done = fields.on_done,
   }, Job)
   local background = client.options.background
@@ -180,14 +181,15 @@ end
 ---@return string? token, luma.Error? err while there is no id to save
 function Job:token()
   check(self, "token")
-  local id = self.generation and self.generation.id or self.id
-  if not id then
+  local known = self.generation or self.ref
+  if not known then
     return nil, errors.new("invalid", "the job has no generation yet: save it once it has")
   end
   return token.write {
-    dialect = self.client.options.dialect,
+    dialect = self.client.dialect.name,
     base_url = self.client.base_url,
-    id = id,
+    id = known.id,
+    handle = known.handle,
     path = self.path,
   }
 end

@@ -10,7 +10,6 @@ local poller = require "luma.poller"
 
 local job = {}
 
-local LINK_GRACE = 60 -- seconds; relays say "completed" before the link is there
 local LAST_LOOK = 0.8 -- of what is left of a wait, when the next look would be too late
 local GONE = { [403] = true, [404] = true, [410] = true } -- a link that has expired
 
@@ -55,7 +54,7 @@ end
 local function settle(client, generation)
   local id, state = generation.id, generation.state
   if not client.seen[id] then return end
-  if state == "completed" or state == "failed" then
+  if state == "completed" or state == "failed" or state == "expired" then
     client.seen[id] = nil
     client.used.inflight = client.used.inflight - 1
   else
@@ -94,37 +93,37 @@ end
 ---@param opts table
 ---@return luma.Generation?, luma.Error?
 function job.submit(client, params, opts)
-  return pay(client, client.dialect.submit(params), opts)
+  return pay(client, call.submit(client, params), opts)
 end
 
 ---@param client luma.Client
----@param id string of a completed generation
+---@param ref luma.Ref of a completed generation
 ---@param params table checked parameters
 ---@param opts table
 ---@return luma.Generation?, luma.Error?
-function job.extend(client, id, params, opts)
-  return pay(client, client.dialect.extend(id, params), opts)
+function job.extend(client, ref, params, opts)
+  return pay(client, call.extend(client, ref, params), opts)
 end
 
 -- ---- looking ----
 
 ---@param client luma.Client
----@param id string
+---@param ref luma.Ref
 ---@param opts table
 ---@return luma.Generation?, luma.Error?
-function job.get(client, id, opts)
-  local generation, err = call.run(client, client.dialect.query(id), opts)
+function job.get(client, ref, opts)
+  local generation, err = call.run(client, call.look(client, ref), opts)
   if generation then settle(client, generation)
-  else err.id = id end
+  else err.id = ref.id end
   return generation, err
 end
 
 ---@param client luma.Client
----@param ids string[]
+---@param refs luma.Ref[]
 ---@param opts table
 ---@return (luma.Generation|false)[]?, luma.Error?
-function job.get_many(client, ids, opts)
-  local list, err = poller.get_many(client, ids, opts)
+function job.get_many(client, refs, opts)
+  local list, err = poller.get_many(client, refs, opts)
   for _, generation in ipairs(list or {}) do
     if generation then settle(client, generation) end
   end
@@ -139,11 +138,18 @@ local function about(generation, id, kind, message, fields)
   return errors.new(kind, message, fields)
 end
 
+--- The error of a generation that failed, or of which the file is gone.
 local function failure(generation)
   local reason = generation.failure_reason or "the service gave no reason"
-  local moderated = reason:lower():find("moderat") or generation.failure_code == "content_moderated"
-  return about(generation, generation.id, moderated and "moderation" or "failed",
-    ("generation %s failed: %s"):format(generation.id, reason), { code = generation.failure_code })
+  local refund = generation.refunded and " (the service gives the money back)" or ""
+  return about(generation, generation.id, generation.failure_kind or "failed",
+    ("generation %s %s: %s%s"):format(generation.id, generation.state, reason, refund),
+    { code = generation.failure_code })
+end
+
+--- Whether there is something to fetch.
+local function has_link(generation)
+  return generation.video_url or generation.image_url or generation.outputs and generation.outputs[1]
 end
 
 local function overdue(id, generation, err, timeout)
@@ -153,10 +159,10 @@ local function overdue(id, generation, err, timeout)
   return about(generation, id, "timeout", message)
 end
 
-local function without_link(generation)
+local function without_link(generation, grace)
   return about(generation, generation.id, "protocol",
     ("generation %s is completed, but %d s later there is no link: get it again later"):format(
-      generation.id, LINK_GRACE))
+      generation.id, grace))
 end
 
 --- What a look means: nothing yet, or what the wait returns. A service that
@@ -165,16 +171,17 @@ end
 ---@param err? luma.Error of the look, when it failed
 ---@param own any whether this client submitted it, and saw it accepted
 ---@param without_link_for number seconds that it has been completed without a link
+---@param grace number seconds that a link may take
 ---@return boolean over, luma.Generation?, luma.Error?
-local function verdict(generation, err, own, without_link_for)
+local function verdict(generation, err, own, without_link_for, grace)
   if err and not err.retryable and not (own and err.kind == "invalid") then
     return true, nil, err
   end
   local state = generation and generation.state
-  if state == "failed" then return true, nil, failure(generation) end
+  if state == "failed" or state == "expired" then return true, nil, failure(generation) end
   if state ~= "completed" then return false end
-  if generation.video_url then return true, generation end
-  if without_link_for >= LINK_GRACE then return true, nil, without_link(generation) end
+  if has_link(generation) then return true, generation end
+  if without_link_for >= grace then return true, nil, without_link(generation, grace) end
   return false
 end
 
@@ -209,7 +216,7 @@ local function go_on(look, found, err)
     end
     if known and known.state == "completed" then look.completed_at = look.completed_at or now end
     local over, result, final = verdict(known, err, opts.own and client.seen[look.id],
-      now - (look.completed_at or now))
+      now - (look.completed_at or now), client.dialect.link_grace or 0)
     if final then
       final.id, final.generation = look.id, final.generation or known
       final.sent = (final.generation or final.kind ~= "invalid") and "yes" or "maybe" -- there may be no such id
@@ -228,11 +235,12 @@ end
 --- `opts` are the call's own: what holds until the end is written into them.
 --- `opts.alone` says that the task does nothing else; then it sleeps between
 --- looks.
-local function wait(client, id, known, opts, after)
+local function wait(client, ref, known, opts, after)
   local start = core.now()
-  opts.deadline, opts.own = start + opts.timeout, known and client.seen[id]
+  opts.deadline, opts.own = start + opts.timeout, known and client.seen[ref.id]
   return go_on {
-    client = client, id = id, known = known, opts = opts, start = start, looks = 0, after = after,
+    client = client, id = ref.id, handle = ref.handle, known = known, opts = opts,
+    start = start, looks = 0, after = after,
     task = nil, -- for which there is room then
   }
 end
@@ -242,12 +250,12 @@ local function waited(_, generation, err)
 end
 
 ---@param client luma.Client
----@param id string
+---@param ref luma.Ref
 ---@param known? luma.Generation what is known of it
 ---@param opts table
 ---@return luma.Generation?, luma.Error?
-function job.wait(client, id, known, opts)
-  return wait(client, id, known, opts, waited)
+function job.wait(client, ref, known, opts)
+  return wait(client, ref, known, opts, waited)
 end
 
 -- ---- fetching ----
@@ -277,7 +285,7 @@ function job.download(client, target, path, opts)
   done, err = download.run(client, url, path, opts, on_note)
   if type(target) == "string" then return done, err end
   if err and GONE[err.status] and client.has_key then
-    local fresh = job.get(client, target.id, opts)
+    local fresh = job.get(client, target, opts)
     if fresh and fresh.video_url then
       done, err = download.run(client, fresh.video_url, path, opts, on_note)
     end
@@ -321,17 +329,17 @@ function job.generate(client, params, opts)
   line.leave(loop.current())
   if not submitted then return nil, err end
   tell(client, opts, submitted)
-  return wait(client, submitted.id, submitted, opts, finish_paid) -- and what was sent is forgotten
+  return wait(client, submitted, submitted, opts, finish_paid) -- and what was sent is forgotten
 end
 
---- Waits for a generation of which the id is known, and fetches its clip if
+--- Waits for a generation that is known by its id, and fetches its clip if
 --- there is a path for it.
 ---@param client luma.Client
----@param id string
+---@param ref luma.Ref
 ---@param opts table
 ---@return luma.Generation?, luma.Error?
-function job.finish(client, id, opts)
-  return wait(client, id, nil, opts, finish)
+function job.finish(client, ref, opts)
+  return wait(client, ref, nil, opts, finish)
 end
 
 return job

@@ -1,5 +1,8 @@
---- Every option and parameter there is, with its default: the rows that give
---- the checks, the command line's flags and the tables in the README.
+--- Every option there is, with its default: the rows that give the checks, the
+--- command line's flags and the tables in the README. The rows of parameters
+--- are the dialects'.
+local dialects = require "luma.dialects"
+
 local options = {}
 
 ---@class luma.Row
@@ -8,7 +11,8 @@ local options = {}
 ---@field doc string a sentence
 ---@field default? any
 ---@field required? boolean
----@field values? string[] of a choice
+---@field values? string[] of a choice or a duration
+---@field check? fun(value: table): string? what is wrong with a table, of a dialect
 ---@field env? string variable that gives it
 ---@field call? boolean a single call may override it
 ---@field extend? boolean a parameter of `extend` as well
@@ -18,11 +22,11 @@ local options = {}
 ---@type luma.Row[]
 options.client = {
   { "api_key", type = "line", env = "LUMA_API_KEY",
-    doc = "The key of the account." },
+    doc = "The key of the account; without one the dialect's own variable is read." },
   { "base_url", type = "base_url", env = "LUMA_BASE_URL",
     doc = "Where the service is; the dialect's own address by default." },
-  { "dialect", type = "choice", env = "LUMA_DIALECT", default = "relay", values = { "relay" },
-    doc = "Which service it speaks to." },
+  { "dialect", type = "dialect", env = "LUMA_DIALECT", default = "relay", values = dialects.NAMES,
+    check = dialects.problem, doc = "Which service it speaks to: its name, or a table as in doc/dialects.md." },
   { "request_timeout", type = "seconds", default = 60, call = true,
     doc = "Seconds one exchange may take." },
   { "connect_timeout", type = "seconds", default = 10,
@@ -59,35 +63,6 @@ options.client = {
     doc = "Exchanges at a time with one host; others wait their turn." },
   { "max_answer", type = "positive", default = 16 * 1024 * 1024,
     doc = "Bytes an answer may have (a download may have any number)." },
-}
-
---- What `luma.submit{...}` takes. The service's own names and values.
---- Source: the relay's page for POST /luma/generations; `aspect_ratio` is
---- documented by sister relays only.
----@type luma.Row[]
-options.params = {
-  { "user_prompt", type = "text", required = true, extend = true,
-    doc = "What the clip shows." },
-  { "model_name", type = "choice", default = "ray-v2", values = { "ray-v1", "ray-v2" },
-    doc = "The model: ray-v1 is Ray 1.6, ray-v2 is Ray 2." },
-  { "duration", type = "choice", default = "5s", values = { "5s" },
-    doc = "Length of the clip." },
-  { "resolution", type = "choice", default = "720p", values = { "720p", "1080p" },
-    doc = "Size of the clip." },
-  { "expand_prompt", type = "boolean", extend = true,
-    doc = "Let the service enrich the prompt." },
-  { "loop", type = "boolean",
-    doc = "Join the end of the clip to its beginning." },
-  { "image_url", type = "image", extend = true,
-    doc = "First frame." },
-  { "image_end_url", type = "image", extend = true,
-    doc = "Last frame." },
-  { "notify_hook", type = "url", extend = true,
-    doc = "Called by the service when the clip is ready." },
-  { "aspect_ratio", type = "choice", values = { "1:1", "4:3", "3:4", "16:9", "9:16" },
-    doc = "Shape of the clip." },
-  { "extra", type = "extra", extend = true,
-    doc = "Further fields, sent as they are." },
 }
 
 --- What the last argument of each call takes besides the rows of the client
@@ -134,12 +109,5 @@ for _, rows in pairs(options.calls) do
 end
 
 options.calls.resume = options.calls.start
-
---- What `luma.extend(id, {...})` takes.
----@type luma.Row[]
-options.extend = {}
-for _, row in ipairs(options.params) do
-  if row.extend then options.extend[#options.extend + 1] = row end
-end
 
 return options

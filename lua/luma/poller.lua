@@ -1,6 +1,7 @@
 --- Looks at pending generations for all who wait for one: what is due at the
 --- same time is asked for in one request.
 local core = require "luma.core"
+local answer = require "luma.answer"
 local call = require "luma.call"
 local errors = require "luma.errors"
 local loop = require "luma.loop"
@@ -10,7 +11,6 @@ local poller = {}
 local GROWTH = 1.5 -- of the pause from look to look
 local CHUNK = 50 -- ids in one request
 local SLACK = 0.5 -- of the poll interval: what is due so soon goes along
-local TAIL = 200 -- bytes there may be behind the items of a list
 local SAME = {} -- what an answer says that was given before
 
 -- ---- when to look; pure ----
@@ -59,18 +59,18 @@ end
 
 --- Whether a single query works where that of several has failed, which may be
 --- so for ever: without it all would wait as long as that.
-local function is_rather_each(client, id, opts, err)
+local function is_rather_each(client, ref, opts, err)
   return lacks_batch(err)
-    or err.kind == "server" and call.run(client, client.dialect.query(id), opts) ~= nil
+    or err.kind == "server" and call.run(client, call.look(client, ref), opts) ~= nil
 end
 
 --- One by one, at the same time. An id the service does not know is left out.
-local function ask_each(client, ids, opts)
+local function ask_each(client, refs, opts)
   local found, failure, asks = {}, nil, {}
-  for i, id in ipairs(ids) do
+  for i, ref in ipairs(refs) do
     asks[i] = function()
-      local generation, err = call.run(client, client.dialect.query(id), opts)
-      if generation then found[id] = generation
+      local generation, err = call.run(client, call.look(client, ref), opts)
+      if generation then found[ref.id] = generation
       elseif err.kind ~= "invalid" then failure = failure or err end
     end
   end
@@ -81,75 +81,70 @@ end
 
 --- The generation in an item of a list, which stands in `text` from one place
 --- to another. One that goes on and has not changed needs no reading.
-local function read_item(client, text, from, to, head, tail)
+local function read_item(client, text, from, to)
   local items, print = client.poller.items, core.fingerprint(text, from, to)
   if items[print] then return items[print] end
-  local body = core.decode(head .. text:sub(from, to) .. tail)
-  local list = body ~= nil and not client.dialect.is_error(body) and client.dialect.read_many(body)
-  if not list or #list ~= 1 then return nil end
-  local state = list[1].state
-  if state ~= "completed" and state ~= "failed" then items[print] = list[1] end
-  return list[1]
+  local made = answer.read_item(client.dialect, text:sub(from, to))
+  local state = made and made.state
+  if state == "pending" or state == "processing" or state == "unknown" then items[print] = made end
+  return made
 end
 
 --- Inside a task: the generations in the text of a list, item by item, so that
---- between two of them a frame can go on. Nil where it is not that simple; what
---- was cut at a wrong place is no JSON and shows.
+--- between two of them a frame can go on. Nil where it is not that simple.
 local function read_items(client, text)
-  local from, tail = text:find("[", 1, true), text:sub(-TAIL):match(".*(%].*)$")
-  if not from or not tail then return nil end
-  local head, list, at = text:sub(1, from), {}, from + 1
-  local first, after, mark
-  repeat
-    first, after, mark, at = text:match("^%s*()%b{}()%s*([,%]])()", at)
-    local generation = first and read_item(client, text, first, after - 1, head, tail)
+  local split = client.dialect.split
+  local list, at = {}, 1
+  while split do
+    local from, to, behind = split(text, at)
+    if not from then return from == false and list or nil end
+    local generation = read_item(client, text, from, to)
     if not generation then return nil end
-    list[#list + 1] = generation
+    list[#list + 1], at = generation, behind
     loop.rest()
-  until mark == "]"
-  return at + #tail == #text + 2 and list or nil
+  end
 end
 
 --- Inside a task: the generations in the answer to `request`, which asks for up
 --- to CHUNK ids, by id. An answer in which nothing is may be all that a relay
 --- ever says: it is checked.
 ---@param client luma.Client
----@param ids string[]
+---@param refs luma.Ref[]
 ---@param opts table
 ---@param request luma.Call
 ---@param read? fun(response: luma.Response): luma.Generation[]?
 ---@return table<string, luma.Generation>?, luma.Error?
-local function ask_together(client, ids, opts, request, read)
+local function ask_together(client, refs, opts, request, read)
   local list, err = call.run(client, request, opts, read)
   if list == SAME then return SAME end
   if list and list[1] then return by_id(list) end
-  if err and not is_rather_each(client, ids[1], opts, err) then return nil, err end
-  local found, problem = ask_each(client, ids, opts)
+  if err and not is_rather_each(client, refs[1], opts, err) then return nil, err end
+  local found, problem = ask_each(client, refs, opts)
   if found and (err and lacks_batch(err) or not err and next(found)) then client.lacks_batch = true end
   return found, problem
 end
 
 --- Whether each is to be asked for by itself.
 local function is_for_each(client)
-  return client.lacks_batch or not client.dialect.query_many
+  return client.lacks_batch or not client.dialect.look_many
 end
 
---- Inside a task: generations in the order of `ids`, `false` where the service
+--- Inside a task: generations in the order of `refs`, `false` where the service
 --- knows none.
 ---@param client luma.Client
----@param ids string[]
+---@param refs luma.Ref[]
 ---@param opts table
 ---@return (luma.Generation|false)[]?, luma.Error?
-function poller.get_many(client, ids, opts)
+function poller.get_many(client, refs, opts)
   local results = {}
-  for first = 1, #ids, CHUNK do
+  for first = 1, #refs, CHUNK do
     local chunk = {}
-    for i = first, math.min(first + CHUNK - 1, #ids) do chunk[#chunk + 1] = ids[i] end
+    for i = first, math.min(first + CHUNK - 1, #refs) do chunk[#chunk + 1] = refs[i] end
     local found, err
     if #chunk == 1 or is_for_each(client) then found, err = ask_each(client, chunk, opts)
-    else found, err = ask_together(client, chunk, opts, client.dialect.query_many(chunk)) end
+    else found, err = ask_together(client, chunk, opts, call.look_many(client, chunk)) end
     if not found then return nil, err end
-    for i, id in ipairs(chunk) do results[first + i - 1] = found[id] or false end
+    for i, ref in ipairs(chunk) do results[first + i - 1] = found[ref.id] or false end
   end
   return results
 end
@@ -158,6 +153,7 @@ end
 
 ---@class luma.Look what one task waits for, again and again
 ---@field id string
+---@field handle? string
 ---@field known? luma.Generation as it was seen last
 ---@field print? number fingerprint of the answer that said so, if it was asked for by itself
 ---@field opts table of its wait, with the deadline
@@ -299,7 +295,7 @@ local function tell_all(client, round, found, err)
       tell(look, generation)
     else
       alone[#alone + 1] = function()
-        tell(look, call.run(client, client.dialect.query(look.id), look.opts))
+        tell(look, call.run(client, call.look(client, look), look.opts))
       end
     end
     loop.rest()
@@ -348,28 +344,27 @@ local function is_small(round)
 end
 
 --- What is asked for in a round: one generation by its own address.
-local function request_for(client, ids)
-  return ids[2] and client.dialect.query_many(ids) or client.dialect.query(ids[1])
+local function request_for(client, refs)
+  return refs[2] and call.look_many(client, refs) or call.look(client, refs[1])
 end
 
 --- Inside a task: asks for all of a round.
 local function ask(client, round)
-  local looks, ids, state = round.looks, {}, client.poller
+  local looks, state = round.looks, client.poller
   local first, opts = looks[1], looks[1].opts
   if looks[2] and is_for_each(client) then return {} end
-  for i, look in ipairs(looks) do ids[i] = look.id end
   local function read(response)
     round.print, round.repeats = response.fingerprint, response.repeats or 0
     if not response.body then return SAME end
     return looks[2] and read_items(client, response.body) or nil
   end
-  local request = round.request or request_for(client, ids)
+  local request = round.request or request_for(client, looks)
   request.earlier, round.print = earlier(client, round), nil
   round.request, round.task = request, loop.current() -- unless someone cancels meanwhile
   if request.earlier.pause and is_small(round) and not is_for_each(client) then state.small = round end
   local found, err
   if looks[2] then
-    found, err = ask_together(client, ids, opts, request, read)
+    found, err = ask_together(client, looks, opts, request, read)
   else
     found, err = call.run(client, request, opts, read)
     if found and found ~= SAME then found = { [first.id] = found } end

@@ -33,23 +33,25 @@ local function http_date(text)
   return days(tonumber(year), month, day) * 86400 + h * 3600 + m * 60 + s
 end
 
---- The value of a Retry-After header in seconds from now, or nil.
+--- The value of a Retry-After header in seconds from now, or nil. A date is
+--- measured against the answer's own, since the two clocks may differ.
 ---@param value? string
----@param now number seconds since 1970
+---@param now number seconds since 1970 here
+---@param date? string the answer's Date header
 ---@return number?
-function retry.after(value, now)
+function retry.after(value, now, date)
   if not value then return nil end
-  local seconds = value:match("^%s*(%d+)%s*$")
-  if seconds then return tonumber(seconds) end
-  local date = http_date(value)
-  return date and math.max(0, date - now)
+  local seconds, fraction = value:match("^%s*(%d+)%.?(%d*)%s*$")
+  if seconds then return tonumber(seconds) + (tonumber(fraction) or 0) / 10 ^ #fraction end
+  local moment = http_date(value)
+  return moment and math.max(0, moment - (http_date(date or "") or now))
 end
 
 --- Whether the same request may be sent again at all. One that costs money
 --- may only when the service certainly did not take it: nothing was written,
---- or it said so (429, or 503 with Retry-After).
+--- or it said so (429, 503 with Retry-After, a gateway that names its refusal).
 ---@param err luma.Error
----@param paid boolean
+---@param paid? boolean
 ---@return boolean
 function retry.is_safe(err, paid)
   if not err.retryable then return false end

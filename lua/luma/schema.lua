@@ -253,13 +253,44 @@ function types.headers(value)
   end
 end
 
+local function is_among(value, values)
+  for _, known in ipairs(values) do
+    if value == known then return true end
+  end
+  return false
+end
+
 function types.choice(value, row)
   if type(value) ~= "string" then return expected(table.concat(row.values, " or "), value) end
-  for _, known in ipairs(row.values) do
-    if value == known then return nil end
-  end
+  if is_among(value, row.values) then return nil end
   return ("is %s: must be %s"):format(show(value), table.concat(row.values, " or "))
 end
+
+--- Seconds as a text that says so: of 5 and "5" as well.
+local function duration_of(value)
+  local seconds = type(value) == "number" and value % 1 == 0 and ("%d"):format(value) or value
+  return type(seconds) == "string" and (seconds:gsub("^%d+$", "%0s")) or nil
+end
+
+function types.duration(value, row)
+  local seconds = duration_of(value)
+  if not seconds and type(value) ~= "number" then return expected(table.concat(row.values, " or "), value) end
+  if is_among(seconds, row.values) then return nil end
+  return ("is %s: must be %s"):format(show(value), table.concat(row.values, " or "))
+end
+
+--- What one service has and this one lacks. False is what it does anyway.
+function types.unsupported(value, row)
+  if value ~= false then return "is not offered: " .. row.doc:gsub("^%u", string.lower):gsub("%.$", "") end
+end
+
+function types.dialect(value, row)
+  if type(value) == "table" then return row.check(value) end
+  return types.choice(value, row)
+end
+
+--- How a value is sent, of the types that may be written in several ways.
+local normal = { duration = duration_of, unsupported = function() end }
 
 function types.extra(value)
   if type(value) ~= "table" then return expected("a table", value) end
@@ -317,6 +348,7 @@ local OPEN = { headers = true, extra = true }
 ---@field open string[] names whose value is a table in which any name may stand
 ---@field required string[] names
 ---@field defaults table<string, any>
+---@field written luma.Row[] that may be written in several ways
 
 local indexes = setmetatable({}, { __mode = "k" }) -- rows -> their index, made once
 
@@ -325,7 +357,7 @@ local indexes = setmetatable({}, { __mode = "k" }) -- rows -> their index, made 
 local function index_of(rows)
   local index = indexes[rows]
   if index then return index end
-  index = { by_name = {}, names = {}, open = {}, required = {}, defaults = {} }
+  index = { by_name = {}, names = {}, open = {}, required = {}, defaults = {}, written = {} }
   for i, row in ipairs(rows) do
     local name = row[1]
     index.names[i] = name
@@ -333,6 +365,7 @@ local function index_of(rows)
     index.by_name[name] = row
     index.defaults[name] = row.default
     if row.required then index.required[#index.required + 1] = name end
+    if normal[row.type] then index.written[#index.written + 1] = row end
   end
   indexes[rows] = index
   return index
@@ -410,7 +443,9 @@ function schema.problem(rows, values, lenient)
       problem = row.required and "is missing"
     else
       problem = types[row.type](value, row)
-      if problem and lenient and row.type == "choice" then problem = types.string(value) end
+      if problem and lenient and row.values then
+        problem = types.string(row.type == "duration" and duration_of(value) or value)
+      end
     end
     if problem then return name .. " " .. problem, name end
   end
@@ -459,18 +494,33 @@ local function merge_extra(rows, values, params)
   end
 end
 
+--- A problem that another service may not have names this one.
+local function name_service(index, problem, field, service)
+  local row = field and index.by_name[field]
+  local is_its_own = row and (row.values or row.type == "unsupported") or field and not row and problem:find "known are"
+  if not service or not is_its_own then return problem end
+  return ("%s (%s)"):format(problem, service)
+end
+
 --- The fields to send: defaults filled in, `extra` merged. Checked to the
 --- last value, since what the service misunderstands is paid for.
 ---@param rows luma.Row[]
 ---@param given table
 ---@param lenient boolean
+---@param service? string how messages name it
 ---@return table? params, luma.Error? err
-function schema.params(rows, given, lenient)
+function schema.params(rows, given, lenient, service)
   local index = index_of(rows)
   local values, problem, field = schema.read(rows, given)
   if values and not is_fine(index, values) then problem, field = schema.problem(rows, values, lenient) end
-  if problem then return nil, errors.new("invalid", problem, { field = field }) end
+  if problem then
+    return nil, errors.new("invalid", name_service(index, problem, field, service), { field = field })
+  end
   local params = core.merge(index.defaults, values)
+  for _, row in ipairs(index.written) do
+    local value = params[row[1]]
+    if value ~= nil then params[row[1]] = normal[row.type](value) end
+  end
   if values.extra or lenient then
     problem, field = merge_extra(rows, values, params)
     if problem then return nil, errors.new("invalid", problem, { field = field }) end

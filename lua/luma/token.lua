@@ -1,7 +1,8 @@
 --- Saved jobs as short texts: what to go on with and where, but no key. Pure.
 local token = {}
 
-local FIELDS = { "dialect", "base_url", "id", "path" }
+local FIELDS = { "dialect", "base_url", "id", "path", "handle" }
+local OFTEN = 4 -- fields that are always written; the rest only if there is one
 
 local function escape(text)
   return (text:gsub("[^%w%-_]", function(c) return ("~%02x"):format(c:byte()) end))
@@ -18,17 +19,19 @@ local function checksum(text)
   return ("%08x"):format(sum)
 end
 
----@param saved { dialect: string, base_url: string, id: string, path?: string }
+---@param saved { dialect: string, base_url: string, id: string, path?: string, handle?: string }
 ---@return string
 function token.write(saved)
   local parts = {}
-  for i, name in ipairs(FIELDS) do parts[i] = escape(saved[name] or "") end
+  for i, name in ipairs(FIELDS) do
+    if i <= OFTEN or saved[name] then parts[i] = escape(saved[name] or "") end
+  end
   local text = "luma1." .. table.concat(parts, ".")
   return text .. "." .. checksum(text)
 end
 
 ---@param text string
----@return { dialect: string, base_url: string, id: string, path?: string }? saved
+---@return { dialect: string, base_url: string, id: string, path?: string, handle?: string }? saved
 ---@return string? problem
 function token.read(text)
   if text:find("%s") then return nil, "the token has a space or a line end in it, or behind it: it is one word" end

@@ -1,7 +1,7 @@
+local answer = require "luma.answer"
 local core = require "luma.core"
 local data = require "spec.data.relay"
 local lfs = require "lfs"
-local options = require "luma.options"
 local relay = require "luma.dialects.relay"
 local schema = require "luma.schema"
 
@@ -27,15 +27,34 @@ local function plain_list(list)
   return copies
 end
 
+--- A decoded answer of that status.
+local function answered(status, body)
+  return answer.new({ status = status, head = "", body = body == nil and "" or core.encode(body) }, body)
+end
+
+local function read(body, id)
+  return relay.read(answered(200, body), { kind = "query", id = id })
+end
+
+local function read_many(body)
+  return relay.read_many(answered(200, body))
+end
+
+local function is_error(body)
+  return relay.read_error(answered(200, body), { kind = "submit" }) ~= nil
+end
+
 --- What `read` makes of a flat task with these fields.
 local function read_flat(fields)
   local body = { id = "a", state = "completed" }
   for name, value in pairs(fields) do body[name] = value end
-  return relay.read(body, "a")
+  return read(body, "a")
 end
 
+--- What it says of a refusal.
 local function complain(body)
-  return relay.read_error(body, core.decode)
+  local complaint = relay.read_error(answered(400, body), { kind = "submit" })
+  return { message = complaint.message, code = complaint.code, request_id = complaint.request_id }
 end
 
 describe("luma.dialects.relay", function()
@@ -47,19 +66,19 @@ describe("luma.dialects.relay", function()
     it("posts the parameters as they are", function()
       local params = { user_prompt = "a boat", extra_field = 1 }
 
-      assert.same({ kind = "submit", path = "/luma/generations", body = { user_prompt = "a boat", extra_field = 1 } },
+      assert.same({ path = "/luma/generations", body = { user_prompt = "a boat", extra_field = 1 } },
         relay.submit(params))
     end)
 
     it("sends the published example when a prompt is given", function()
-      local params = schema.params(options.params,
+      local params = schema.params(relay.params,
         { user_prompt = "一阵风吹过树林,使女人的面纱微微飘动。" }, false)
 
       assert.same(decoded "submit.request.json", relay.submit(params).body)
     end)
 
     it("sends what sister relays publish beside the defaults", function()
-      local params = schema.params(options.params, { user_prompt = "cat dance", aspect_ratio = "16:9" }, false)
+      local params = schema.params(relay.params, { user_prompt = "cat dance", aspect_ratio = "16:9" }, false)
       local body = relay.submit(params).body
 
       for name, value in pairs(decoded "submit.request.aspect-ratio.json") do
@@ -70,21 +89,21 @@ describe("luma.dialects.relay", function()
 
   describe("extend()", function()
     it("posts to the clip that is continued", function()
-      assert.same({ kind = "extend", path = "/luma/generations/4665a07c-7641/extend", body = { user_prompt = "on" } },
-        relay.extend("4665a07c-7641", { user_prompt = "on" }))
+      assert.same({ path = "/luma/generations/4665a07c-7641/extend", body = { user_prompt = "on" } },
+        relay.extend({ id = "4665a07c-7641" }, { user_prompt = "on" }))
     end)
 
     it("sends the published example", function()
-      local params = schema.params(options.extend, { user_prompt = "add cat", expand_prompt = true }, false)
+      local params = schema.params(relay.extend_params, { user_prompt = "add cat", expand_prompt = true }, false)
 
-      assert.same(decoded "extend.request.json", relay.extend("a", params).body)
+      assert.same(decoded "extend.request.json", relay.extend({ id = "a" }, params).body)
     end)
   end)
 
-  describe("query()", function()
-    it("asks for one and remembers which", function()
-      assert.same({ kind = "query", path = "/luma/generations/4665a07c-7641", id = "4665a07c-7641" },
-        relay.query("4665a07c-7641"))
+  describe("look()", function()
+    it("asks for one", function()
+      assert.same({ path = "/luma/generations/4665a07c-7641" },
+        relay.look({ id = "4665a07c-7641" }))
     end)
 
     local hostile = {
@@ -101,35 +120,34 @@ describe("luma.dialects.relay", function()
     }
     for id, escaped in pairs(hostile) do
       it(("keeps %s within one step of the path"):format(escaped), function()
-        assert.equal("/luma/generations/" .. escaped, relay.query(id).path)
-        assert.equal("/luma/generations/" .. escaped .. "/extend", relay.extend(id, {}).path)
+        assert.equal("/luma/generations/" .. escaped, relay.look({ id = id }).path)
+        assert.equal("/luma/generations/" .. escaped .. "/extend", relay.extend({ id = id }, {}).path)
       end)
     end
 
     it("keeps an id that is nothing but dots within one step of the path", function()
-      assert.equal("/luma/generations/%2E%2E", relay.query("..").path)
-      assert.equal("/luma/generations/%2E", relay.query(".").path)
-      assert.equal("/luma/generations/%2E%2E/extend", relay.extend("..", {}).path)
+      assert.equal("/luma/generations/%2E%2E", relay.look({ id = ".." }).path)
+      assert.equal("/luma/generations/%2E", relay.look({ id = "." }).path)
+      assert.equal("/luma/generations/%2E%2E/extend", relay.extend({ id = ".." }, {}).path)
     end)
 
     it("leaves an id as relays make them as it is", function()
       for _, id in ipairs { "4665a07c-7641-4809-a133-10786201bb56", "luma_gen_abc123", "a.b~c" } do
-        assert.equal("/luma/generations/" .. id, relay.query(id).path)
+        assert.equal("/luma/generations/" .. id, relay.look({ id = id }).path)
       end
     end)
   end)
 
-  describe("query_many()", function()
+  describe("look_many()", function()
     it("sends the published example", function()
-      local request = relay.query_many { "4665a07c-7641-4809-a133-10786201bb56" }
+      local request = relay.look_many { { id = "4665a07c-7641-4809-a133-10786201bb56" } }
 
-      assert.equal("query_many", request.kind)
       assert.equal("/luma/tasks", request.path)
       assert.same(decoded "batch.request.json", request.body)
     end)
 
     it("keeps the order", function()
-      assert.same({ ids = { "c", "a", "b" } }, relay.query_many({ "c", "a", "b" }).body)
+      assert.same({ ids = { "c", "a", "b" } }, relay.look_many({ { id = "c" }, { id = "a" }, { id = "b" } }).body)
     end)
   end)
 
@@ -154,13 +172,13 @@ describe("luma.dialects.relay", function()
   describe("read()", function()
     for file, expected in pairs(data.generations) do
       it("reads " .. file, function()
-        assert.same(expected, plain(relay.read(decoded(file))))
+        assert.same(expected, plain(read(decoded(file))))
       end)
 
       it(("keeps the body of %s untouched"):format(file), function()
         local body = decoded(file)
 
-        assert.equal(body, relay.read(body).raw)
+        assert.equal(body, read(body).raw)
         assert.same(decoded(file), body)
       end)
     end
@@ -168,23 +186,23 @@ describe("luma.dialects.relay", function()
     for file, list in pairs(data.batches) do
       if list[1] then
         it("reads one generation in " .. file, function()
-          assert.same(list[1], plain(relay.read(decoded(file), list[1].id)))
+          assert.same(list[1], plain(read(decoded(file), list[1].id)))
         end)
       else
         it("finds none in " .. file, function()
-          assert.is_nil(relay.read(decoded(file), "a"))
+          assert.is_nil(read(decoded(file), "a"))
         end)
       end
     end
 
     for file in pairs(data.errors) do
       it("finds no generation in " .. file, function()
-        assert.is_nil(relay.read(decoded(file)))
+        assert.is_nil(read(decoded(file)))
       end)
     end
 
     it("finds no generation in download-url.response.json", function()
-      assert.is_nil(relay.read(decoded "download-url.response.json"))
+      assert.is_nil(read(decoded "download-url.response.json"))
     end)
 
     for _, case in ipairs {
@@ -194,7 +212,7 @@ describe("luma.dialects.relay", function()
       { "an envelope of nulls", { code = null, data = null, id = null, task_id = null } },
       { "an empty id", { id = "", state = "pending" } } } do
       it("finds no generation in " .. case[1], function()
-        assert.is_nil(relay.read(case[2]))
+        assert.is_nil(read(case[2]))
       end)
     end
 
@@ -209,21 +227,21 @@ describe("luma.dialects.relay", function()
       for state, list in pairs(words) do
         for _, word in ipairs(list) do
           it(("takes a flat %s as %s"):format(word, state), function()
-            local generation = relay.read { id = "a", state = word }
+            local generation = read { id = "a", state = word }
 
             assert.equal(state, generation.state)
             assert.equal(word, generation.raw_state)
           end)
 
           it(("takes an item's %s as %s"):format(word, state), function()
-            local list_read = relay.read_many { code = "success", data = { { task_id = "a", status = word } } }
+            local list_read = read_many { code = "success", data = { { task_id = "a", status = word } } }
 
             assert.equal(state, list_read[1].state)
             assert.equal(word, list_read[1].raw_state)
           end)
 
           it(("takes a submit envelope's %s as %s"):format(word, state), function()
-            local generation = relay.read { code = 0, data = { task_id = "a", task_status = word } }
+            local generation = read { code = 0, data = { task_id = "a", task_status = word } }
 
             assert.equal(state, generation.state)
             assert.equal(word, generation.raw_state)
@@ -233,7 +251,7 @@ describe("luma.dialects.relay", function()
 
       for _, case in ipairs { { "null", null }, { "empty", "" }, { "a number", 3 }, { "an object", {} } } do
         it(("takes one that is %s as pending"):format(case[1]), function()
-          local generation = relay.read { task_id = "a", state = case[2] }
+          local generation = read { task_id = "a", state = case[2] }
 
           assert.equal("pending", generation.state)
           assert.is_nil(generation.raw_state)
@@ -256,7 +274,7 @@ describe("luma.dialects.relay", function()
         it(("takes %s around %s as %s"):format(tostring(outer):gsub("userdata.*", "null"),
           tostring(inner):gsub("userdata.*", "null"), state), function()
           local task = { id = "a", state = inner }
-          local generation = relay.read { data = { { task_id = "a", status = outer, data = task } } }
+          local generation = read { data = { { task_id = "a", status = outer, data = task } } }
 
           assert.equal(state, generation.state)
           assert.equal(word, generation.raw_state)
@@ -325,7 +343,7 @@ describe("luma.dialects.relay", function()
         body[name] = null
       end
 
-      assert.same({ id = "a", state = "pending", raw_state = "pending" }, plain(relay.read(body)))
+      assert.same({ id = "a", state = "pending", raw_state = "pending" }, plain(read(body)))
     end)
 
     it("takes null for nothing one level down", function()
@@ -338,60 +356,60 @@ describe("luma.dialects.relay", function()
         assets = { video = null },
       }
 
-      assert.same({ id = "a", state = "pending", raw_state = "pending" }, plain(relay.read(body)))
+      assert.same({ id = "a", state = "pending", raw_state = "pending" }, plain(read(body)))
     end)
 
     describe("of ids", function()
       it("writes a number as its digits", function()
-        assert.equal("13917", relay.read({ id = 13917.0, state = "pending" }).id)
-        assert.equal("13917", relay.read(core.decode '{"task_id":13917}').id)
-        assert.equal("9007199254740991", relay.read({ id = 9007199254740991, state = "pending" }).id)
+        assert.equal("13917", read({ id = 13917.0, state = "pending" }).id)
+        assert.equal("13917", read(core.decode '{"task_id":13917}').id)
+        assert.equal("9007199254740991", read({ id = 9007199254740991, state = "pending" }).id)
       end)
 
       it("takes none from a number that is not exact", function()
         for _, text in ipairs { "9007199254740993", "1e300", "1.5", "1e999" } do
-          assert.is_nil(relay.read(core.decode(('{"id":%s,"state":"pending"}'):format(text))), text)
+          assert.is_nil(read(core.decode(('{"id":%s,"state":"pending"}'):format(text))), text)
         end
       end)
 
       it("prefers the task's id to an item's row number", function()
-        assert.equal("t", relay.read({ id = 5, task_id = "t", status = "QUEUED" }).id)
+        assert.equal("t", read({ id = 5, task_id = "t", status = "QUEUED" }).id)
       end)
 
       it("finds the task in an item in an envelope", function()
-        assert.same({ id = "t", state = "completed", raw_state = "SUCCESS", video_url = "u" }, plain(relay.read {
+        assert.same({ id = "t", state = "completed", raw_state = "SUCCESS", video_url = "u" }, plain(read {
           code = "success",
           data = { id = 5, task_id = "t", status = "SUCCESS", data = { id = "t", video = { download_url = "u" } } },
         }))
       end)
 
       it("finds one in the task alone", function()
-        assert.equal("t", relay.read({ data = { id = "t", state = "pending" } }).id)
+        assert.equal("t", read({ data = { id = "t", state = "pending" } }).id)
       end)
 
       it("reads an id alone as pending", function()
-        assert.same({ id = "t", state = "pending" }, plain(relay.read { id = "t" }))
+        assert.same({ id = "t", state = "pending" }, plain(read { id = "t" }))
       end)
 
       it("takes a flat task as it is, whatever its data is", function()
         for _, value in ipairs { {}, { kept = true }, { "x" }, { { id = "b", state = "failed" } }, null, "x" } do
-          local generation = relay.read { id = "a", state = "pending", data = value }
+          local generation = read { id = "a", state = "pending", data = value }
 
           assert.same({ id = "a", state = "pending", raw_state = "pending" }, plain(generation))
         end
       end)
 
       it("takes none from an error that has an id of its own", function()
-        assert.is_nil(relay.read { id = "req-1", error = { message = "no" } })
-        assert.is_nil(relay.read { id = "req-1", detail = "no" })
-        assert.is_nil(relay.read { id = 17, code = "fail_to_fetch_task", message = "no", data = null })
-        assert.is_nil(relay.read { code = "fail_to_fetch_task", message = "no", data = { id = "req-1" } })
+        assert.is_nil(read { id = "req-1", error = { message = "no" } })
+        assert.is_nil(read { id = "req-1", detail = "no" })
+        assert.is_nil(read { id = 17, code = "fail_to_fetch_task", message = "no", data = null })
+        assert.is_nil(read { code = "fail_to_fetch_task", message = "no", data = { id = "req-1" } })
       end)
 
       it("takes the task's id from beside an error", function()
-        assert.equal("t", relay.read({ task_id = "t", code = "fail_to_fetch_task", message = "201", data = null }).id)
-        assert.equal("t", relay.read({ id = "t", state = "pending", error = { message = "slow" } }).id)
-        assert.equal("t", relay.read({ code = 1, data = { task_id = "t" } }).id)
+        assert.equal("t", read({ task_id = "t", code = "fail_to_fetch_task", message = "201", data = null }).id)
+        assert.equal("t", read({ id = "t", state = "pending", error = { message = "slow" } }).id)
+        assert.equal("t", read({ code = 1, data = { task_id = "t" } }).id)
       end)
     end)
 
@@ -406,7 +424,7 @@ describe("luma.dialects.relay", function()
 
       it("prefers the task's to the item's", function()
         local function item(inner)
-          return relay.read({ data = { { task_id = "a", status = "QUEUED", created_at = "2024-07-01T07:35:13.568Z",
+          return read({ data = { { task_id = "a", status = "QUEUED", created_at = "2024-07-01T07:35:13.568Z",
             data = { id = "a", created_at = inner } } } }).created_at
         end
 
@@ -432,7 +450,7 @@ describe("luma.dialects.relay", function()
       end
 
       it("prefers the gateway's", function()
-        local generation = relay.read { task_id = "a", progress = "40%", data = { progress = "10%" } }
+        local generation = read { task_id = "a", progress = "40%", data = { progress = "10%" } }
 
         assert.equal(0.4, generation.progress)
       end)
@@ -466,34 +484,34 @@ describe("luma.dialects.relay", function()
 
     describe("of a failure", function()
       it("prefers the gateway's reason", function()
-        local generation = relay.read { data = { { task_id = "a", status = "FAILURE", fail_reason = "gave up",
+        local generation = read { data = { { task_id = "a", status = "FAILURE", fail_reason = "gave up",
           data = { id = "a", failure_reason = "dark" } } } }
 
         assert.equal("gave up", generation.failure_reason)
       end)
 
       it("takes the task's reason when the gateway's is empty", function()
-        local generation = relay.read { data = { { task_id = "a", status = "FAILURE", fail_reason = "",
+        local generation = read { data = { { task_id = "a", status = "FAILURE", fail_reason = "",
           data = { id = "a", failure_reason = "dark" } } } }
 
         assert.equal("dark", generation.failure_reason)
       end)
 
       it("takes the message of what has no reason", function()
-        assert.equal("m", relay.read({ id = "a", state = "failed", message = "m" }).failure_reason)
-        assert.equal("e", relay.read({ id = "a", state = "failed", error = { message = "e" }, message = "m" })
+        assert.equal("m", read({ id = "a", state = "failed", message = "m" }).failure_reason)
+        assert.equal("e", read({ id = "a", state = "failed", error = { message = "e" }, message = "m" })
           .failure_reason)
-        assert.equal("m", relay.read({ code = 0, message = "m", data = { task_id = "a", task_status = "failed" } })
+        assert.equal("m", read({ code = 0, message = "m", data = { task_id = "a", task_status = "failed" } })
           .failure_reason)
       end)
 
       it("takes no message for a reason when nothing failed", function()
-        assert.is_nil(relay.read({ code = 0, message = "SUCCEED", data = { task_id = "a", task_status = "succeed" } })
+        assert.is_nil(read({ code = 0, message = "SUCCEED", data = { task_id = "a", task_status = "succeed" } })
           .failure_reason)
       end)
 
       it("has no reason when none is given", function()
-        assert.is_nil(relay.read({ id = "a", state = "failed", failure_reason = "" }).failure_reason)
+        assert.is_nil(read({ id = "a", state = "failed", failure_reason = "" }).failure_reason)
       end)
     end)
 
@@ -506,13 +524,13 @@ describe("luma.dialects.relay", function()
         local body = { data = { clip("1", "completed", "https://x/1"), clip("2", "completed", "https://x/2") } }
 
         assert.same({ id = "job", state = "completed", raw_state = "completed", video_url = "https://x/1",
-          outputs = { "https://x/1", "https://x/2" } }, plain(relay.read(body, "job")))
-        assert.equal(body, relay.read(body, "job").raw)
+          outputs = { "https://x/1", "https://x/2" } }, plain(read(body, "job")))
+        assert.equal(body, read(body, "job").raw)
       end)
 
       it("is as far as the slower one", function()
-        local one = relay.read({ clip("1", "completed", "https://x/1"), clip("2", "processing") }, "job")
-        local two = relay.read({ clip("1", "processing"), clip("2", "completed", "https://x/2") }, "job")
+        local one = read({ clip("1", "completed", "https://x/1"), clip("2", "processing") }, "job")
+        local two = read({ clip("1", "processing"), clip("2", "completed", "https://x/2") }, "job")
 
         assert.equal("processing", one.state)
         assert.equal("processing", two.state)
@@ -520,15 +538,15 @@ describe("luma.dialects.relay", function()
       end)
 
       it("fails when one of them did", function()
-        assert.equal("failed", relay.read({ clip("1", "completed", "https://x/1"), clip("2", "failed") }, "job").state)
+        assert.equal("failed", read({ clip("1", "completed", "https://x/1"), clip("2", "failed") }, "job").state)
       end)
 
       it("keeps the clip's own id when no other was asked for", function()
-        assert.equal("1", relay.read({ clip("1", "pending"), clip("2", "pending") }).id)
+        assert.equal("1", read({ clip("1", "pending"), clip("2", "pending") }).id)
       end)
 
       it("has no list when there is one", function()
-        assert.is_nil(relay.read({ data = { clip("1", "completed", "https://x/1") } }, "job").outputs)
+        assert.is_nil(read({ data = { clip("1", "completed", "https://x/1") } }, "job").outputs)
       end)
     end)
   end)
@@ -536,24 +554,24 @@ describe("luma.dialects.relay", function()
   describe("read_many()", function()
     for file, expected in pairs(data.batches) do
       it("reads " .. file, function()
-        assert.same(expected, plain_list(relay.read_many(decoded(file))))
+        assert.same(expected, plain_list(read_many(decoded(file))))
       end)
     end
 
     it("keeps each item as raw", function()
       local body = decoded "batch.response.envelope.in-progress.json"
 
-      assert.equal(body.data[1], relay.read_many(body)[1].raw)
+      assert.equal(body.data[1], read_many(body)[1].raw)
     end)
 
     it("keeps the service's order", function()
-      local list = relay.read_many { { id = "b", state = "pending" }, { id = "a", state = "completed" } }
+      local list = read_many { { id = "b", state = "pending" }, { id = "a", state = "completed" } }
 
       assert.same({ "b", "a" }, { list[1].id, list[2].id })
     end)
 
     it("leaves out what is no task", function()
-      local list = relay.read_many { null, 5, "x", { hello = 1 }, { id = "a", state = "pending" } }
+      local list = read_many { null, 5, "x", { hello = 1 }, { id = "a", state = "pending" } }
 
       assert.equal(1, #list)
       assert.equal("a", list[1].id)
@@ -563,7 +581,7 @@ describe("luma.dialects.relay", function()
       { "no data", { code = "success", message = "" } }, { "empty data", { code = "success", data = {} } },
       { "empty data without a code", { data = {} } } } do
       it(("reads %s as an empty list"):format(case[1]), function()
-        assert.same({}, relay.read_many(case[2]))
+        assert.same({}, read_many(case[2]))
       end)
     end
 
@@ -572,15 +590,15 @@ describe("luma.dialects.relay", function()
       { "data that is an object", { data = { hello = 1 } } }, { "a list of numbers", { 1, 2 } },
       { "a list of other objects", { data = { { hello = 1 } } } }, { "data that is null alone", { data = null } } } do
       it(("finds no list in %s"):format(case[1]), function()
-        assert.is_nil(relay.read_many(case[2]))
+        assert.is_nil(read_many(case[2]))
       end)
     end
   end)
 
-  describe("is_error()", function()
+  describe("read_error() of what says 200", function()
     for file in pairs(data.errors) do
       it("knows " .. file, function()
-        assert.is_true(relay.is_error(decoded(file)))
+        assert.is_true(is_error(decoded(file)))
       end)
     end
 
@@ -593,14 +611,14 @@ describe("luma.dialects.relay", function()
       { "a code that is a number without a task", { code = 1102, message = "no", data = null } },
     } do
       it("knows " .. case[1], function()
-        assert.is_true(relay.is_error(case[2]))
+        assert.is_true(is_error(case[2]))
       end)
     end
 
     for kind in pairs { generations = true, batches = true } do
       for file in pairs(data[kind]) do
         it("says no to " .. file, function()
-          assert.is_false(relay.is_error(decoded(file)))
+          assert.is_false(is_error(decoded(file)))
         end)
       end
     end
@@ -614,7 +632,7 @@ describe("luma.dialects.relay", function()
       { "a code beside a task", { code = 1, data = { task_id = "a" } } },
     } do
       it("says no to " .. case[1], function()
-        assert.is_false(relay.is_error(case[2]))
+        assert.is_false(is_error(case[2]))
       end)
     end
   end)

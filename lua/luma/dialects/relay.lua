@@ -1,40 +1,59 @@
---- The relay API: AnyAPI and the many that sell the same four endpoints.
---- Pure: parameters to request, answer to generation. The shapes and words
---- read here were all seen in relays' pages or in the gateways' source.
-local relay = {}
-
+--- The relay API: AnyAPI and the many that sell the same four endpoints. The
+--- shapes and words read here were all seen in relays' pages or in the gateways'
+--- source. Pure: parameters to request, answer to generation.
 local fill = require("luma.core").fill
 local type = type -- asked for every field
 
-relay.base_url = "https://www.anyapi.vip"
+---@type luma.Dialect
+local relay = {
+  name = "relay",
+  title = "the relay",
+  base_url = "https://www.anyapi.vip",
+  key_variables = {},
+  link_grace = 60, -- relays say "completed" before the link is there
+}
 
----@class luma.Generation
----@field id string
----@field state "pending"|"processing"|"completed"|"failed"|"unknown"
----@field raw_state? string the service's own word
----@field video_url? string
----@field thumbnail_url? string
----@field last_frame_url? string
----@field outputs? string[] every clip's URL, where there are several
----@field failure_reason? string
----@field failure_code? string
----@field created_at? string as the service wrote it
----@field prompt? string
----@field model? string
----@field width? integer pixels
----@field height? integer pixels
----@field duration? number seconds
----@field progress? number 0 to 1
----@field estimate? number seconds the service expects it still to take
----@field raw any the decoded answer, untouched; its nulls are `luma.null`
+---@param key string
+---@return string[] headers, string[] secrets
+function relay.auth(key)
+  return { "Authorization: Bearer " .. key }, { key }
+end
 
----@class luma.Call
----@field kind "submit"|"extend"|"query"|"query_many"
----@field path string
----@field body? table
----@field id? string what is asked for
----@field text? string the body as JSON, once it was sent
----@field earlier? luma.core.Earlier what is asked for again: the last answer
+-- ---- parameters ----
+
+--- The service's own names and values. Source: the relay's page for POST
+--- /luma/generations; `aspect_ratio` is documented by sister relays only.
+---@type luma.Row[]
+relay.params = {
+  { "user_prompt", type = "text", required = true, extend = true,
+    doc = "What the clip shows." },
+  { "model_name", type = "choice", default = "ray-v2", values = { "ray-v1", "ray-v2" },
+    doc = "The model: ray-v1 is Ray 1.6, ray-v2 is Ray 2." },
+  { "duration", type = "duration", default = "5s", values = { "5s" },
+    doc = "Length of the clip." },
+  { "resolution", type = "choice", default = "720p", values = { "720p", "1080p" },
+    doc = "Size of the clip." },
+  { "expand_prompt", type = "boolean", extend = true,
+    doc = "Let the service enrich the prompt." },
+  { "loop", type = "boolean",
+    doc = "Join the end of the clip to its beginning." },
+  { "image_url", type = "image", extend = true,
+    doc = "First frame." },
+  { "image_end_url", type = "image", extend = true,
+    doc = "Last frame." },
+  { "notify_hook", type = "url", extend = true,
+    doc = "Called by the service when the clip is ready." },
+  { "aspect_ratio", type = "choice", values = { "1:1", "4:3", "3:4", "16:9", "9:16" },
+    doc = "Shape of the clip." },
+  { "extra", type = "extra", extend = true,
+    doc = "Further fields, sent as they are." },
+}
+
+--- An extension has the model, size and length that the service gives it.
+relay.extend_params = {}
+for _, row in ipairs(relay.params) do
+  if row.extend then relay.extend_params[#relay.extend_params + 1] = row end
+end
 
 -- ---- requests ----
 
@@ -45,28 +64,30 @@ local function escape(id)
 end
 
 ---@param params table
----@return luma.Call
+---@return luma.Request
 function relay.submit(params)
-  return { kind = "submit", path = "/luma/generations", body = params }
+  return { path = "/luma/generations", body = params }
 end
 
----@param id string
+---@param ref luma.Ref
 ---@param params table
----@return luma.Call
-function relay.extend(id, params)
-  return { kind = "extend", path = "/luma/generations/" .. escape(id) .. "/extend", body = params }
+---@return luma.Request
+function relay.extend(ref, params)
+  return { path = "/luma/generations/" .. escape(ref.id) .. "/extend", body = params }
 end
 
----@param id string
----@return luma.Call
-function relay.query(id)
-  return { kind = "query", path = "/luma/generations/" .. escape(id), id = id }
+---@param ref luma.Ref
+---@return luma.Request
+function relay.look(ref)
+  return { path = "/luma/generations/" .. escape(ref.id) }
 end
 
----@param ids string[]
----@return luma.Call
-function relay.query_many(ids)
-  return { kind = "query_many", path = "/luma/tasks", body = { ids = ids } }
+---@param refs luma.Ref[]
+---@return luma.Request
+function relay.look_many(refs)
+  local ids = {}
+  for i, ref in ipairs(refs) do ids[i] = ref.id end
+  return { path = "/luma/tasks", body = { ids = ids } }
 end
 
 -- ---- answers: small readers, to which JSON's null is nothing ----
@@ -174,6 +195,16 @@ local function task_in(item)
   return inner and not inner[1] and not is_flat(item) and inner
 end
 
+--- Whether a decoded answer is an error, whatever its status says.
+local function is_error(body)
+  if not object(body) then return false end
+  return object(body.error) ~= nil or text(body.error) ~= nil
+    or object(body.detail) ~= nil or text(body.detail) ~= nil
+    or body.success == false
+    or (text(body.code) ~= nil and body.code ~= "success")
+    or (type(body.code) == "number" and body.code ~= 0 and not identifier(field(body.data, "task_id")))
+end
+
 --- One item of any shape. `id` in an item of the batch envelope is a row
 --- number; the task's own id is beside it. Beside an error and without a state
 --- it is not a task's either. `envelope` is what is around the item, or itself.
@@ -182,7 +213,7 @@ local function read_task(item, envelope)
   local word = task.state and text(task.state)
   if task ~= item or item.status or item.task_status then word = pick_word(item, word) end
   local id = item.task_id and identifier(item.task_id) or task.task_id and identifier(task.task_id)
-  if not id and (word or not relay.is_error(envelope)) then id = identifier(task.id) end
+  if not id and (word or not is_error(envelope)) then id = identifier(task.id) end
   if not id then return nil end
   local generation = {
     id = id, state = state_of(word) or "pending", raw_state = word, raw = item,
@@ -200,6 +231,8 @@ local function read_task(item, envelope)
   if generation.state == "failed" then
     fill(generation, task, MESSAGES)
     fill(generation, envelope, MESSAGES)
+    local reason = generation.failure_reason
+    if reason and reason:lower():find("moderat", 1, true) then generation.failure_kind = "moderation" end
   end
   return generation
 end
@@ -227,18 +260,19 @@ local function merge(list, id)
   return whole_job
 end
 
---- The generation in a decoded answer, or nil if there is none.
----@param body any
----@param id? string the one asked for
+--- The generation in an answer, or nil if there is none.
+---@param answer luma.Answer
+---@param call luma.Call
 ---@return luma.Generation?
-function relay.read(body, id)
+function relay.read(answer, call)
+  local body = answer.body
   if type(body) ~= "table" then return nil end
   local data = body.data and object(body.data)
   local list = body[1] and body or data and data[1] and data
   if list and not is_flat(body) then
     local generations = read_list(list)
     if not generations[1] then return nil end
-    local generation = merge(generations, id)
+    local generation = merge(generations, call.id)
     generation.raw = body
     return generation
   end
@@ -249,11 +283,12 @@ function relay.read(body, id)
   return generation
 end
 
---- The generations in the answer to query_many, or nil if it is none.
----@param body any
+--- The generations in the answer to look_many, or nil if it is none.
+---@param answer luma.Answer
 ---@return luma.Generation[]?
-function relay.read_many(body)
-  if not object(body) then return nil end
+function relay.read_many(answer)
+  local body = answer.body
+  if not object(body) or is_error(body) then return nil end
   if body.code == "success" and not object(body.data) then return {} end
   local list = object(body.data) or body
   local found = read_list(list)
@@ -261,44 +296,65 @@ function relay.read_many(body)
   return found
 end
 
---- Whether a decoded answer is an error, whatever its status says.
----@param body any
----@return boolean
-function relay.is_error(body)
-  if not object(body) then return false end
-  return object(body.error) ~= nil or text(body.error) ~= nil
-    or object(body.detail) ~= nil or text(body.detail) ~= nil
-    or body.success == false
-    or (text(body.code) ~= nil and body.code ~= "success")
-    or (type(body.code) == "number" and body.code ~= 0 and not identifier(field(body.data, "task_id")))
+local TAIL = 200 -- bytes there may be behind the items of a list
+
+--- The next item of a list, from the place `at` on: its first and last byte and
+--- the place after it; false at the end, nil where it is not that simple. What
+--- is cut at a wrong place is no JSON, and shows.
+---@param list string
+---@param at integer 1 to begin with
+---@return integer|false|nil from, integer? to, integer? next
+function relay.split(list, at)
+  if at > #list then return false end
+  if at == 1 then at = (list:find("[", 1, true) or #list) + 1 end
+  local from, after, mark, behind = list:match("^%s*()%b{}()%s*([,%]])()", at)
+  if not from then return nil end
+  if mark == "," then return from, after - 1, behind end
+  if #list - behind > TAIL or list:find("[%[%]]", behind) then return nil end
+  return from, after - 1, #list + 1
 end
 
----@class luma.Complaint what a service says is wrong
----@field message? string
----@field code? string
----@field request_id? string
+-- ---- errors ----
 
---- A gateway puts the upstream's whole body into its message.
-local function unwrap_message(message, decode)
-  if not message or not message:find("^%s*{") then return message end
-  local inner = decode(message)
-  return object(inner) and relay.read_error(inner, decode).message or message
-end
+--- Words of the service that say more than the status does.
+local CODE_KINDS = {
+  quota_not_enough = "quota",
+  insufficient_quota = "quota",
+  invalid_api_key = "auth",
+  content_filter = "moderation",
+  content_moderated = "moderation",
+}
 
---- Reads any of the five shapes of an error.
----@param body any
----@param decode fun(text: string): any
----@return luma.Complaint
-function relay.read_error(body, decode)
-  if not object(body) then return {} end
+--- What a body says is wrong, in any of five shapes. A gateway puts the
+--- upstream's whole body into its message.
+local function complaint_of(body, decode)
   local message = text(field(body.error, "message")) or text(body.error) or text(body.message)
     or text(body.detail) or text(field(body.detail, "reason"))
-  message = unwrap_message(message, decode)
+  local inner = message and message:find("^%s*{") and object(decode(message))
+  message = inner and complaint_of(inner, decode).message or message
   return {
     message = message,
     code = identifier(field(body.error, "code")) or text(body.code) or text(field(body.error, "type")),
     request_id = text(body.request_id) or (message and message:match("request id:%s*([%w_-]+)")),
   }
+end
+
+--- What is wrong, by an answer in which no generation is; nil if nothing is.
+---@param answer luma.Answer
+---@param call luma.Call
+---@return luma.Complaint?
+function relay.read_error(answer, call)
+  local body = answer.body
+  -- `[]` is left out: it may have been `{}`, which makes no sense.
+  if call.kind == "query" and answer.status < 300 and object(body) and next(body) ~= nil then
+    local list = relay.read_many(answer)
+    if list and not list[1] then return { kind = "invalid", absent = true } end
+  end
+  if answer.status < 300 and not is_error(body) then return nil end
+  local complaint = object(body) and complaint_of(body, function(json) return answer:decode(json) end) or {}
+  complaint.kind = CODE_KINDS[complaint.code]
+  if complaint.code == "fail_to_fetch_task" and answer.status < 400 then complaint.kind = "server" end
+  return complaint
 end
 
 return relay

@@ -1,0 +1,325 @@
+--- What an answer of a service means: a generation, a list of them, another
+--- request, or an error. Knows HTTP; what is a service's own its dialect knows.
+local core = require "luma.core"
+local errors = require "luma.errors"
+local lenient = require "luma.lenient"
+local retry = require "luma.retry"
+local text = require "luma.text"
+
+local answer = {}
+
+---@class luma.Answer what a dialect gets to read
+---@field status integer HTTP status
+---@field text string its body as it came
+---@field body any its body as JSON; nil if it is none
+---@field loose? boolean it is JSON only with something around or inside it
+---@field is_page boolean it is HTML or XML
+local Answer = {}
+Answer.__index = Answer
+
+--- The value of a header in the raw lines of an answer.
+---@param head? string
+---@param name string lower case
+---@return string?
+function answer.header(head, name)
+  for line in (head or ""):gmatch("[^\r\n]+") do
+    local key, value = line:match("^([^:%s]+):%s*(.-)%s*$")
+    if key and key:lower() == name then return value end
+  end
+end
+
+--- The value of a header.
+---@param name string lower case
+---@return string?
+function Answer:header(name)
+  return answer.header(self.head, name)
+end
+
+--- The value of JSON inside the answer; nil if it is none.
+---@param json string
+---@return any
+function Answer.decode(_, json)
+  local value = core.decode(json)
+  if value == nil then value = lenient.values(json, core.null)[1] end
+  return value
+end
+
+--- The body with whole numbers that JSON's do not hold as text.
+---@return any
+function Answer:exact()
+  return lenient.values(self.text, core.null)[1]
+end
+
+local function is_page(body, head)
+  if body:find("^[%z\1-\32\239\187\191]*<[%a!?]") then return true end
+  local media = answer.header(head, "content-type")
+  return media ~= nil and media:find("html", 1, true) ~= nil and body:find("<", 1, true) ~= nil
+end
+
+--- An answer as dialects read it.
+---@param response luma.Response
+---@param body any its body as JSON; nil if it is none
+---@return luma.Answer
+function answer.new(response, body)
+  local whole = response.body or ""
+  return setmetatable({
+    status = response.status, text = whole, body = body, head = response.head,
+    is_page = body == nil and is_page(whole, response.head),
+  }, Answer)
+end
+
+-- ---- what a dialect makes of it ----
+
+local STATES = { pending = true, processing = true, completed = true, failed = true, expired = true, unknown = true }
+
+--- What is wrong with what a dialect calls a generation, or nil.
+local function generation_problem(made)
+  if type(made) ~= "table" then return "a " .. type(made) .. " for a generation" end
+  if type(made.id) ~= "string" or made.id == "" then return "a generation without an id" end
+  if not STATES[made.state] then return ("a generation of the state %q"):format(tostring(made.state)) end
+end
+
+--- What has to be sent as it came.
+local VERBATIM = { id = true, handle = true }
+
+--- Texts fit to be shown. A link is left as it is but for what no link has.
+local function tidy(made)
+  for name, value in pairs(made) do
+    if type(value) == "string" and not VERBATIM[name] and value:find("[^\32-\126]") then
+      made[name] = name:find("url$") and value:gsub("[%z\1-\31\127]", "") or text.line(value)
+    end
+  end
+end
+
+--- The generation that was asked for keeps its id, whatever it calls itself now.
+local function finish_generation(call, made, body)
+  made.id = call.id or made.id
+  made.handle = made.handle or call.handle
+  if made.raw == nil then made.raw = body end
+  tidy(made)
+  return made
+end
+
+--- What a member of the dialect makes of an answer; what is wrong with it is
+--- an error with the member's name, since the answer may have been paid for.
+local function ask_dialect(dialect, member, found, call)
+  local ok, made, further = pcall(dialect[member], found, call)
+  local problem
+  if not ok then problem = ("failed: %s"):format(text.line(tostring(made), 200))
+  elseif further ~= nil then
+    if type(further) ~= "table" or type(further.path or further.url) ~= "string" then
+      problem = "returned a further request that is none"
+    end
+  elseif made and member == "read_many" then
+    if type(made) ~= "table" then problem = "returned a " .. type(made) .. " for a list" end
+    for _, one in ipairs(not problem and made or {}) do problem = problem or generation_problem(one) end
+  elseif made and member == "read" then
+    problem = generation_problem(made)
+    problem = problem and "returned " .. problem
+  elseif made and type(made) ~= "table" then
+    problem = "returned a " .. type(made)
+  end
+  if problem then return nil, ("the dialect %q: %s %s"):format(dialect.name, member, problem) end
+  return made, nil, further
+end
+
+--- The generations that the answer is, or a further request.
+---@return luma.Generation|luma.Generation[]|nil, string? problem, luma.Request? further
+local function read_body(dialect, call, found)
+  if call.kind ~= "query_many" then
+    local made, problem, further = ask_dialect(dialect, "read", found, call)
+    return made and finish_generation(call, made, found.body), problem, further
+  end
+  local list, problem = ask_dialect(dialect, "read_many", found, call)
+  for _, made in ipairs(list or {}) do tidy(made) end
+  return list, problem
+end
+
+--- The same of an answer that is JSON only with something around or inside it.
+local function read_loosely(dialect, call, found)
+  if found.body ~= nil or found.is_page then return nil end
+  found.loose = true
+  for _, value in ipairs(lenient.values(found.text, core.null)) do
+    found.body = value
+    local made, problem, further = read_body(dialect, call, found)
+    if made or further then return made, problem, further end
+  end
+  found.loose, found.body = nil, nil
+end
+
+--- The generation in an item of a list, which is read like a list of its own;
+--- nil if it is none.
+---@param dialect luma.Dialect
+---@param item string
+---@return luma.Generation?
+function answer.read_item(dialect, item)
+  local body = core.decode(item)
+  if body == nil then return nil end
+  local found = answer.new({ status = 200, body = item }, { body })
+  local list = read_body(dialect, { kind = "query_many" }, found)
+  return list and #list == 1 and list[1] or nil
+end
+
+-- ---- what an error is ----
+
+local STATUS_KINDS = { [401] = "auth", [402] = "quota", [403] = "quota", [408] = "server",
+  [429] = "rate_limit" }
+
+--- Statuses that mean the same whoever sends them.
+local PAGE_KINDS = { [408] = "server", [429] = "rate_limit" }
+
+local function kind_of(status, found)
+  if status >= 500 then return "server" end
+  if found.is_page or found.firewall then return PAGE_KINDS[status] or "protocol" end
+  return STATUS_KINDS[status] or status >= 400 and "invalid" or "protocol"
+end
+
+--- Whether the service could have taken a submit that it answered so, where its
+--- dialect does not say. Behind a redirect or a timeout (408) of a gateway
+--- there may be one that did.
+local function sent_of(status, retry_after)
+  if status < 300 then return "yes" end
+  if status >= 400 and status < 500 and status ~= 408 then return "no" end
+  return status == 503 and retry_after and "no" or "maybe"
+end
+
+local WRONG_URL_HINT = " (check LUMA_BASE_URL or the option base_url)"
+
+local KIND_HINTS = {
+  auth = " (check LUMA_API_KEY or the option api_key)",
+  quota = " (the account or the key has nothing left for this)",
+}
+
+local MAYBE_SENT_HINT = "; the service may have taken it all the same: look there before sending it again"
+
+--- What to look at before a submit is sent again, as the end of a message.
+local function sent_hint(paid, sent)
+  return paid and sent ~= "no" and MAYBE_SENT_HINT or ""
+end
+
+--- Whether the answer is a firewall's, in front of the service.
+local function is_firewall(found)
+  if found.status ~= 403 and found.status ~= 429 and found.status ~= 503 then return false end
+  if found:header("cf-mitigated") or found.text:find("^%s*error code: 1%d%d%d") then return true end
+  return found.status == 403 and found.is_page
+end
+
+--- Where an answer redirects to, without what may be secret in it.
+local function target_of(found)
+  local target = found.status >= 300 and found.status < 400 and found:header("location")
+  return target and text.line(target:gsub("[?#].*", ""):gsub("//[^/]*@", "//"), 200)
+end
+
+--- What the answer shows, in words.
+local function words_of(found)
+  local words, title = text.words(found.text:sub(1, 65536))
+  title = title and text.line(title, 120)
+  if found.is_page and title and title ~= "" then return "a web page: " .. title end
+  local line = text.line(words, 120)
+  if found.is_page then return line == "" and "a web page" or "a web page: " .. line end
+  return line == "" and "an empty answer" or line
+end
+
+--- The message that a service gave, without the page that may be in it.
+local function message_of(complaint)
+  local message = complaint.message and text.line((text.words(complaint.message:sub(1, 65536))), 500)
+  return message ~= "" and message or nil
+end
+
+local function hint_of(call, found, complaint, kind)
+  if complaint.hint then return (" (%s)"):format(complaint.hint) end
+  if found.firewall then return " (a firewall in front of the service refuses this machine or network)" end
+  if found.is_page and found.status < 500 then return WRONG_URL_HINT end
+  if call.kind == "submit" and found.status == 404 then return WRONG_URL_HINT end
+  return complaint.kind == kind and complaint.no_hint and "" or KIND_HINTS[kind] or ""
+end
+
+--- The error of an answer, or of what the dialect's complaint says of it.
+local function answer_error(call, found, complaint, now)
+  local status, paid = found.status, call.paid
+  local kind = complaint.kind or complaint.absent and "invalid" or kind_of(status, found)
+  local retry_after = retry.after(found:header("retry-after"), now, found:header("date"))
+  local sent = paid and (complaint.sent or sent_of(status, retry_after)) or "no"
+  local target = target_of(found)
+  local message
+  if complaint.absent and call.id then
+    message = ("the service knows no generation %s: only those made with this key are found"):format(call.id)
+  elseif target then
+    message = ("the service answered %d, a redirect to %s, which is not followed%s"):format(
+      status, target, WRONG_URL_HINT)
+  else
+    message = ("the service answered %d: %s%s"):format(status, message_of(complaint) or words_of(found),
+      hint_of(call, found, complaint, kind))
+  end
+  local retryable = complaint.retryable
+  if retryable == nil and paid and kind == "protocol" or sent ~= "no" then retryable = false end
+  return errors.new(kind, message .. sent_hint(paid, sent), {
+    sent = sent,
+    status = status,
+    code = complaint.code,
+    field = complaint.field,
+    id = call.id,
+    request_id = complaint.request_id or found:header("x-request-id") or found:header("x-oneapi-request-id"),
+    retry_after = retry_after,
+    retryable = retryable,
+    raw = found.body == nil and found.text or found.body,
+  })
+end
+
+--- The error of an exchange that brought no answer.
+local function transport_error(call, response, origin)
+  local sent = call.paid and response.sent or "no"
+  local message = ("%s: %s%s"):format(origin, text.line(response.message), sent_hint(call.paid, sent))
+  return errors.new(response.kind, message, {
+    sent = sent,
+    status = response.status,
+    id = call.id,
+    retryable = sent == "no" and not response.lasting,
+    raw = response.body,
+  })
+end
+
+--- A 2xx that makes no sense.
+local function malformed_error(call, found, problem)
+  local sent = call.paid and "yes" or "no"
+  local what = found.body == nil and "JSON" or call.kind == "query_many" and "a list" or "an id"
+  local message = problem or ("the service answered %d without %s: %s%s"):format(found.status, what, words_of(found),
+    found.is_page and WRONG_URL_HINT or "")
+  return errors.new("protocol", message .. sent_hint(call.paid, sent), {
+    sent = sent,
+    status = found.status,
+    id = call.id,
+    retryable = sent == "no",
+    raw = found.body == nil and found.text or found.body,
+  })
+end
+
+--- What an answer means: a generation, a list of them, an error; or a further
+--- request, the answer to which will say it.
+---@param dialect luma.Dialect
+---@param call luma.Call
+---@param response luma.Response
+---@param body any what its body is as JSON; nil if it is none
+---@param origin string named in messages
+---@param clock fun(): number seconds since 1970
+---@return luma.Generation|luma.Generation[]|nil, luma.Error?, luma.Request? further
+function answer.read(dialect, call, response, body, origin, clock)
+  if not response.status then return nil, transport_error(call, response, origin) end
+  local found = answer.new(response, body)
+  local made, problem, further = read_body(dialect, call, found)
+  if not (made or further or problem) then made, problem, further = read_loosely(dialect, call, found) end
+  -- An answer with an id is a generation, paid for, whatever else is wrong.
+  if made and (call.kind ~= "query_many" or response.status < 300 and not response.kind) then return made end
+  if further and not response.kind then return nil, nil, further end
+  if response.kind then return nil, transport_error(call, response, origin) end
+  if problem then return nil, malformed_error(call, found, problem) end
+  found.firewall = is_firewall(found)
+  local complaint
+  complaint, problem = ask_dialect(dialect, "read_error", found, call)
+  if complaint or response.status >= 300 then
+    return nil, answer_error(call, found, complaint or {}, clock())
+  end
+  return nil, malformed_error(call, found, problem)
+end
+
+return answer

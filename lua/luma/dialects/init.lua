@@ -1,0 +1,88 @@
+--- The services that luma speaks to, and what a table must have to be one.
+local errors = require "luma.errors"
+local text = require "luma.text"
+
+local dialects = {}
+
+--- The dialects that come with luma: each is a file beside this one.
+dialects.NAMES = { "relay" }
+
+--- What a dialect has: name, type, and whether it must.
+local MEMBERS = {
+  { "name", "string", true },
+  { "title", "string", true },
+  { "base_url", "string", true },
+  { "hosts", "table" },
+  { "key_variables", "table", true },
+  { "headers", "table" },
+  { "auth", "function", true },
+  { "params", "table", true },
+  { "extend_params", "table" },
+  { "check", "function" },
+  { "submit", "function", true },
+  { "look", "function", true },
+  { "read", "function", true },
+  { "read_error", "function", true },
+  { "extend", "function" },
+  { "look_many", "function" },
+  { "read_many", "function" },
+  { "split", "function" },
+  { "cancel", "function" },
+  { "find_lost", "function" },
+  { "read_lost", "function" },
+  { "link_grace", "number" },
+  { "prices", "table" },
+}
+
+--- Members that only make sense together.
+local TOGETHER = { extend = "extend_params", extend_params = "extend", look_many = "read_many",
+  read_many = "look_many", split = "look_many", find_lost = "read_lost", read_lost = "find_lost" }
+
+--- What keeps a table from being a dialect: the rest of a sentence that begins
+--- with its name; nil if nothing does.
+---@param given table
+---@return string?
+function dialects.problem(given)
+  local known = {}
+  for _, row in ipairs(MEMBERS) do
+    local name, kind, required = row[1], row[2], row[3]
+    local value = given[name]
+    known[name] = true
+    if value == nil and required then return ("lacks the member %s"):format(name) end
+    if value ~= nil and type(value) ~= kind then
+      return ("has a member %s that is a %s: must be a %s"):format(name, type(value), kind)
+    end
+    local other = value ~= nil and TOGETHER[name]
+    if other and given[other] == nil then return ("has the member %s, but lacks %s"):format(name, other) end
+  end
+  for name in pairs(given) do
+    if not known[name] then return ("has a member %s, which no dialect has"):format(text.line(tostring(name), 40)) end
+  end
+end
+
+--- The header lines that carry a key, and what is secret in them. Raises what
+--- is wrong with them.
+---@param dialect luma.Dialect
+---@param key string
+---@return string[] headers, string[] secrets
+function dialects.auth(dialect, key)
+  local headers, secrets = dialect.auth(key)
+  for _, list in ipairs { headers or false, secrets or false } do
+    local is_list = type(list) == "table"
+    for _, line in ipairs(is_list and list or {}) do is_list = is_list and type(line) == "string" end
+    if not is_list then
+      errors.misuse(("the dialect %q: auth must return two lists of texts: header lines, and what is secret in them")
+        :format(dialect.name))
+    end
+  end
+  return headers, secrets
+end
+
+--- The dialect of that name, or the table itself.
+---@param choice string|luma.Dialect
+---@return luma.Dialect
+function dialects.find(choice)
+  return type(choice) == "table" and choice or require("luma.dialects." .. choice)
+end
+
+return dialects

@@ -1,0 +1,142 @@
+--- Reads what is JSON but for something around or inside it: a byte order
+--- mark, a line of a log, a guard against scripts, one comma too many, an end
+--- that did not come. Long whole numbers are kept as text, with all their
+--- digits. For what is paid for and has no name otherwise. Pure.
+local lenient = {}
+
+local MAX_DEPTH, MAX_VALUES = 100, 20
+local EXACT_DIGITS = 15 -- that any number of Lua's holds
+
+local WORDS = { ["true"] = true, ["false"] = false, True = true, False = false }
+local NOTHING = { null = true, None = true, undefined = true, NaN = true }
+local ESCAPES = { b = "\b", f = "\f", n = "\n", r = "\r", t = "\t" }
+
+local function utf8_of(code)
+  if code < 0x80 then return string.char(code) end
+  local tail = {}
+  local limit = 0x40
+  repeat
+    table.insert(tail, 1, string.char(0x80 + code % 0x40))
+    code = math.floor(code / 0x40)
+    limit = limit / 2
+  until code < limit
+  return string.char(256 - 2 * limit + code) .. table.concat(tail)
+end
+
+--- Where the next thing begins: commas are no more than space.
+local function skip(s, at)
+  while true do
+    at = s:find("[^ \t\r\n,]", at) or #s + 1
+    local after = s:match("^/%*.-%*/()", at) or s:match("^//[^\n]*()", at)
+    if not after then return at end
+    at = after
+  end
+end
+
+--- The place after an escape that begins at `at`, and its text; half of a
+--- character has none.
+local function read_escape(s, at)
+  local high, after = s:match("^\\u(%x%x%x%x)()", at)
+  if not high then
+    local c = s:sub(at + 1, at + 1)
+    return at + 2, ESCAPES[c] or c
+  end
+  local code = tonumber(high, 16)
+  local low, behind = s:match("^\\u([dD][c-fC-F]%x%x)()", after)
+  if code >= 0xD800 and code < 0xDC00 and low then
+    return behind, utf8_of(0x10000 + (code - 0xD800) * 0x400 + tonumber(low, 16) - 0xDC00)
+  end
+  return after, (code < 0xD800 or code >= 0xE000) and utf8_of(code) or nil
+end
+
+--- A text that does not end, or has half of a character in it, is none: what is
+--- missing may matter.
+local function read_string(s, at, quote)
+  local parts, stop, whole = {}, quote == '"' and '["\\]' or "['\\]", true
+  at = at + 1
+  while true do
+    local found = s:find(stop, at)
+    if not found then return nil, #s + 1 end
+    parts[#parts + 1] = s:sub(at, found - 1)
+    if s:sub(found, found) == quote then return whole and table.concat(parts) or nil, found + 1 end
+    local piece
+    at, piece = read_escape(s, found)
+    parts[#parts + 1], whole = piece, whole and piece ~= nil
+  end
+end
+
+--- A number or a word. One that the end of the text cuts off is none.
+local function read_word(s, at, null)
+  local word, after = s:match("^([^%s,:{}%[%]\"']+)()", at)
+  if not word then return nil, at + 1 end
+  if after > #s then return nil, after end
+  if WORDS[word] ~= nil then return WORDS[word], after end
+  if NOTHING[word] then return null, after end
+  if word:find("^%-?%d+$") and #word > EXACT_DIGITS then return word, after end
+  return tonumber(word) or word, after
+end
+
+local read_value
+
+local function read_list(s, at, null, depth)
+  local list = {}
+  at = skip(s, at + 1)
+  while at <= #s and s:sub(at, at) ~= "]" do
+    local value
+    value, at = read_value(s, at, null, depth + 1)
+    if value ~= nil then list[#list + 1] = value end
+    at = skip(s, at)
+  end
+  return list, at + 1
+end
+
+local function read_object(s, at, null, depth)
+  local object = {}
+  at = skip(s, at + 1)
+  while at <= #s and s:sub(at, at) ~= "}" do
+    local name, value
+    local quote = s:match("^[\"']", at)
+    if quote then name, at = read_string(s, at, quote)
+    else name, at = s:match("^([%w_$%-]+)()", at) end
+    if not name then return object, at or #s + 1 end
+    local after = s:match("^%s*[:=]>?%s*()", at)
+    if not after then return object, at end
+    value, at = read_value(s, after, null, depth + 1)
+    if value ~= nil then object[name] = value end
+    at = skip(s, at)
+  end
+  return object, at + 1
+end
+
+function read_value(s, at, null, depth)
+  local c = s:sub(at, at)
+  if depth > MAX_DEPTH then return nil, #s + 1 end
+  if c == "{" then return read_object(s, at, null, depth) end
+  if c == "[" then return read_list(s, at, null, depth) end
+  if c == '"' or c == "'" then return read_string(s, at, c) end
+  return read_word(s, at, null)
+end
+
+--- Where the next object, or list of objects, begins.
+local function find_start(s, at)
+  local brace = s:find("{", at, true)
+  if not brace then return nil end
+  local before = s:sub(at, brace - 1):match("()%[%s*$")
+  return before and at + before - 1 or brace
+end
+
+--- Every object, and list of objects, that stands in the text by itself.
+---@param text string
+---@param null any what stands for null
+---@return table[]
+function lenient.values(text, null)
+  local found, at = {}, find_start(text, 1)
+  while at and #found < MAX_VALUES do
+    local value, after = read_value(text, at, null, 1)
+    if type(value) == "table" and next(value) ~= nil then found[#found + 1] = value end
+    at = find_start(text, math.max(after, at + 1))
+  end
+  return found
+end
+
+return lenient

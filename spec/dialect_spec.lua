@@ -1,0 +1,347 @@
+local core = require "luma.core"
+local dialects = require "luma.dialects"
+local support = require "spec.support.client"
+local token = require "luma.token"
+
+--- The dialect of the page, made anew.
+local function example()
+  local block = assert(support.read("doc/dialects.md"):match "\n```lua\n(.-)\n```")
+  return assert((rawget(_G, "loadstring") or load)(block))()
+end
+
+--- The same with other members; NONE for one that is not there.
+local function kino(members)
+  local made = example()
+  for name, value in pairs(members or {}) do
+    if value == support.NONE then value = nil end
+    made[name] = value
+  end
+  return made
+end
+
+local function order(fields)
+  return { body = core.encode { order = fields } }
+end
+
+local ACCEPTED = order { number = "k-1", stage = "waiting", place = "/orders/2026/k-1" }
+local FILMING = order { number = "k-1", stage = "filming", place = "/orders/2026/k-1" }
+local SHOWN = order { number = "k-1", stage = "shown", film = "https://kino.example/k-1.mp4" }
+
+--- A client of a server that answers in turn.
+local function serve(plan, members, options)
+  local server = support.serve(plan)
+  local all = { dialect = kino(members) }
+  for name, value in pairs(options or {}) do all[name] = value end
+  return support.connect(server, all), server
+end
+
+local BOAT = { user_prompt = "a boat" }
+
+describe("a dialect of the program's own", function()
+  after_each(support.tidy)
+
+  describe("as in doc/dialects.md", function()
+    it("submits under the service's names, with the service's header", function()
+      local client, server = serve { ACCEPTED }
+
+      local generation = assert(client:submit { user_prompt = "a boat", duration = 10, extra = { seed = 1 } })
+
+      local seen = server:log()[1]
+      assert.equal("k-1", generation.id)
+      assert.equal("pending", generation.state)
+      assert.equal("/orders", seen.path)
+      assert.same({ text = "a boat", model = "reel-1", length = "10s", size = "720p", seed = 1 },
+        core.decode(seen.body))
+      assert.equal(support.KEY, seen.headers["x-kino-key"])
+      assert.is_nil(seen.headers.authorization)
+    end)
+
+    it("looks where the answer said, until it is over", function()
+      local client, server = serve { ACCEPTED, FILMING, SHOWN }
+
+      local generation = assert(client:generate(BOAT))
+
+      assert.equal("https://kino.example/k-1.mp4", generation.video_url)
+      assert.equal("/orders/2026/k-1", server:log()[2].path)
+      assert.equal("/orders/2026/k-1", server:log()[3].path)
+    end)
+
+    it("keeps what is needed besides the id in the generation and in the token", function()
+      local client, server = serve { ACCEPTED, FILMING, FILMING, SHOWN }
+      local job = assert(client:start(BOAT))
+      repeat client.update() until job.generation
+      local text = assert(job:token())
+      assert.equal("/orders/2026/k-1", token.read(text).handle)
+      job:cancel()
+
+      assert(assert(client:resume(text)):await(5))
+
+      local seen = server:log()
+      assert.equal("/orders/2026/k-1", seen[#seen].path)
+    end)
+
+    it("finds a generation by its id alone", function()
+      local client, server = serve { SHOWN }
+
+      assert(client:get "k-1")
+
+      assert.equal("/orders/k-1", server:log()[1].path)
+    end)
+
+    it("says why a generation failed", function()
+      local client = serve { order { number = "k-1", stage = "cut", why = "indecent" } }
+
+      local _, err = client:wait "k-1"
+
+      assert.equal("moderation", err.kind)
+      assert.equal("indecent", err.generation.failure_reason)
+    end)
+
+    it("reads the service's errors", function()
+      local client = serve {
+        { status = 400, body = '{"problem":{"word":"broke","text":"Pay in first."}}' },
+        { status = 200, body = '{"problem":{"word":"no such order"}}' },
+      }
+
+      local _, broke = client:submit(BOAT)
+      local _, absent = client:get "k-9"
+
+      assert.same({ "quota", "broke", "no" }, { broke.kind, broke.code, broke.sent })
+      assert.matches("Pay in first%.", broke.message)
+      assert.equal("invalid", absent.kind)
+      assert.matches("knows no generation k%-9", absent.message)
+    end)
+
+    it("refuses what the service cannot do before anything is sent, by its name", function()
+      local client, server = serve {}
+      for field, value in pairs { resolution = "4k", duration = 7, expand_prompt = true, loop = true } do
+        local params = { user_prompt = "a boat", [field] = value }
+        if field == "loop" then params.duration = "10s" end
+
+        local _, err = client:submit(params)
+
+        assert.equal("invalid", err.kind)
+        assert.equal(field, err.field)
+        assert.matches("Kino", err.message)
+      end
+      assert.equal(0, server:count())
+    end)
+
+    it("lets false pass for what the service does not do anyway, and does not send it", function()
+      local client, server = serve { ACCEPTED }
+
+      assert(client:submit { user_prompt = "a boat", expand_prompt = false })
+
+      assert.is_nil(core.decode(server:log()[1].body).expand_prompt)
+    end)
+
+    it("shows the request, without the key", function()
+      local preview = assert(serve({}):preview(BOAT))
+
+      assert.matches("/orders$", preview.url)
+      assert.equal("***", preview.headers["X-Kino-Key"])
+    end)
+
+    it("continues no clip", function()
+      local client, server = serve {}
+
+      local _, err = client:extend("k-1", BOAT)
+
+      assert.equal("invalid", err.kind)
+      assert.matches("Kino", err.message)
+      assert.equal(0, server:count())
+    end)
+  end)
+
+  describe("that lacks something", function()
+    for _, name in ipairs { "name", "title", "base_url", "key_variables", "auth", "params", "submit", "look", "read",
+      "read_error" } do
+      it(("is refused without %s"):format(name), function()
+        local lacking = kino { [name] = support.NONE }
+        local message = support.raised(support.connect, "https://a.example", { dialect = lacking })
+
+        assert.matches("dialect lacks the member " .. name, message)
+      end)
+    end
+
+    it("is refused for a member of another type", function()
+      assert.equal("has a member look that is a string: must be a function", dialects.problem(kino { look = "x" }))
+    end)
+
+    it("is refused for one of two members that go together", function()
+      assert.matches("has the member look_many, but lacks read_many",
+        dialects.problem(kino { look_many = function() end }))
+    end)
+
+    it("is refused for a member that no dialect has", function()
+      assert.matches("look_mnay", dialects.problem(kino { look_mnay = function() end }))
+    end)
+  end)
+
+  describe("that returns nonsense", function()
+    for name, request in pairs { ["nothing"] = false, ["a text"] = "/orders", ["no path"] = {},
+      ["a path without a slash"] = { path = "orders" } } do
+      it(("is named when submit returns %s, and nothing is sent"):format(name), function()
+        local client, server = serve({}, { submit = function() return request or nil end })
+
+        local message = support.raised(client.submit, client, BOAT)
+
+        assert.matches('the dialect "kino": submit returned', message)
+        assert.equal(0, server:count())
+      end)
+    end
+
+    for name, read in pairs {
+      ["a text"] = function() return "k-1" end,
+      ["no id"] = function() return { state = "pending" } end,
+      ["another state"] = function() return { id = "k-1", state = "filming" } end,
+      ["an error"] = function() error "a mistake" end,
+      ["no request"] = function() return nil, "/orders" end,
+    } do
+      it(("is named when read gives %s, and what may be paid for is kept"):format(name), function()
+        local client = serve({ ACCEPTED }, { read = read })
+
+        local generation, err = client:submit(BOAT)
+
+        assert.is_nil(generation)
+        assert.matches('the dialect "kino": read', err.message)
+        assert.same({ "protocol", "yes", false }, { err.kind, err.sent, err.retryable })
+        assert.equal("k-1", err.raw.order.number)
+      end)
+    end
+
+    it("is named when auth does", function()
+      assert.matches('the dialect "kino": auth', support.raised(support.connect, "https://a.example",
+        { dialect = kino { auth = function() return "X-Key: x" end } }))
+    end)
+
+    it("does not ask for ever", function()
+      local client, server = serve({ FILMING }, { read = function() return nil, { path = "/orders/k-1" } end })
+
+      local _, err = client:get "k-1"
+
+      assert.equal("protocol", err.kind)
+      assert.equal(4, server:count())
+    end)
+  end)
+
+  describe("with a look of two requests", function()
+    --- First "shown", then how.
+    local function read(answer, call)
+      local made = example().read(answer)
+      if made and made.state == "completed" and not call.second then
+        return nil, { path = "/orders/k-1/film", second = true }
+      end
+      return made
+    end
+
+    it("reads the second answer", function()
+      local client, server = serve({ order { number = "k-1", stage = "shown" }, SHOWN }, { read = read })
+
+      local generation = assert(client:get "k-1")
+
+      assert.equal("https://kino.example/k-1.mp4", generation.video_url)
+      assert.equal("/orders/k-1/film", server:log()[2].path)
+    end)
+
+    it("sends the second again by itself", function()
+      local client, server = serve({ order { number = "k-1", stage = "shown" }, { status = 500 }, SHOWN },
+        { read = read })
+
+      assert(client:get "k-1")
+
+      assert.equal(3, server:count())
+      assert.equal("/orders/k-1/film", server:log()[3].path)
+    end)
+
+    it("never sends the submit again for it", function()
+      local client, server = serve({ order { number = "k-1", stage = "shown" }, { status = 500 } }, { read = read })
+
+      client:submit(BOAT)
+
+      assert.equal(1, server:count("POST"))
+    end)
+  end)
+
+  describe("and keys", function()
+    local client_of = require("luma.client").new
+
+    local function environment(values)
+      return function(name) return values[name] end
+    end
+
+    local function has_key(dialect, values)
+      local made = assert(client_of({ dialect = dialect }, environment(values), math.random))
+      made:close()
+      return made.has_key
+    end
+
+    it("reads the service's own variable", function()
+      assert.is_true(has_key(kino(), { KINO_KEY = "k" }))
+      assert.is_true(has_key(kino(), { LUMA_API_KEY = "k" }))
+    end)
+
+    it("reads no other service's", function()
+      assert.is_false(has_key("relay", { KINO_KEY = "k", FAL_KEY = "k", REPLICATE_API_TOKEN = "k" }))
+      assert.is_false(has_key(kino(), { FAL_KEY = "k" }))
+    end)
+
+    it("checks it like any key", function()
+      local made, problem = client_of({ dialect = kino() }, environment { KINO_KEY = "k\n" }, math.random)
+
+      assert.is_nil(made)
+      assert.matches("^KINO_KEY contains a line end", problem)
+    end)
+
+    it("names the variables when there is none", function()
+      local client = serve({}, nil, { api_key = support.NONE })
+
+      local _, err = client:submit(BOAT)
+
+      assert.equal("auth", err.kind)
+      assert.matches("LUMA_API_KEY or KINO_KEY", err.message)
+    end)
+  end)
+
+  describe("and tokens", function()
+    it("refuses one of another service", function()
+      local client = serve {}
+      local other = token.write { dialect = "relay", base_url = client.base_url, id = "x" }
+
+      local job, err = client:resume(other)
+
+      assert.is_nil(job)
+      assert.matches("%(relay%), this client for .* %(kino%)", err.message)
+    end)
+  end)
+end)
+
+describe("what stands outside of lua/luma/dialects", function()
+  --- Words of services: paths, fields of answers, states, error words.
+  local WORDS = { "/luma/", "/generations", "task_id", "taskId", "Bearer", "ray%-", "uni%-1", "failure_reason\"",
+    "quota_not_enough", "moderat[ei]d", "download_url", "fail_reason", "IN_PROGRESS", "succeeded", "start_frame",
+    "request_id\"", "dreaming", "X%-Fal", "predictions" }
+  local ALLOWED = { -- what is luma's own: a word, and where it stands
+    ["lua/luma/sandbox"] = true, -- is a service
+  }
+
+  it("names nothing of a service's", function()
+    local pipe = assert(io.popen "find lua/luma -name '*.lua'")
+    local found = {}
+    for path in pipe:lines() do
+      local own = path:find("^lua/luma/dialects/")
+      for place in pairs(ALLOWED) do own = own or path:find(place, 1, true) == 1 end
+      local number = 0
+      for line in (own and "" or support.read(path)):gmatch "([^\n]*)\n" do
+        number = number + 1
+        local code = line:gsub("%-%-.*", "")
+        for _, word in ipairs(WORDS) do
+          if code:find(word) then found[#found + 1] = ("%s:%d: %s"):format(path, number, line) end
+        end
+      end
+    end
+    pipe:close()
+
+    assert.same({}, found)
+  end)
+end)
