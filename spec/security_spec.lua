@@ -314,7 +314,7 @@ describe("the key", function()
       return string.char(byte % 2 == 0 and byte + 1 or byte - 1)
     end)
 
-    assert.equal("2 0\n", shell(("%s '%s'"):format(program, turned)))
+    assert.matches("^[1-9]%d* 0\n$", shell(("%s '%s'"):format(program, turned)))
   end)
 end)
 

@@ -3,6 +3,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "c_locale.h"
 #include "luma.h"
 
 #define MAX_LIST 64
@@ -339,7 +340,7 @@ static void set_failure(lua_State *L, const Request *r) {
     lua_remove(L, -2);
   }
   if (r->os_error) {
-    lua_pushfstring(L, "%s: %s", lua_tostring(L, -1), strerror(r->os_error));
+    lua_pushfstring(L, "%s: %s", lua_tostring(L, -1), c_strerror(r->os_error));
     lua_remove(L, -2);
   }
   lua_setfield(L, -2, "message");

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "c_locale.h"
 #include "luma.h"
 #include "thread.h"
 
@@ -13,11 +14,10 @@
 #define SUBMIT_PATH "/luma/generations"
 #define SUBMIT_TIMEOUT 60.0
 
-/* Upvalues of the functions that need JSON. */
-#define ENCODE lua_upvalueindex(1)
-#define DECODE lua_upvalueindex(2)
-#define DEFAULT_CLIENT lua_upvalueindex(3) /* of submit; nil at first */
-#define SUBMITS lua_upvalueindex(4)        /* ids that it has given out */
+/* Behind the upvalues for JSON. */
+#define DEFAULT_CLIENT lua_upvalueindex(JSON_ALIVE + 1) /* nil at first */
+#define SUBMITS                                                               \
+  lua_upvalueindex(JSON_ALIVE + 2) /* ids that it has given out */
 
 static int fail(lua_State *L, const char *kind, const char *sent) {
   lua_pushnil(L);
@@ -33,7 +33,7 @@ static int fail(lua_State *L, const char *kind, const char *sent) {
 static int l_encode(lua_State *L) {
   luaL_checkany(L, 1);
   lua_settop(L, 1);
-  if (json_call(L, ENCODE)) return 1;
+  if (json_encode(L)) return 1;
   lua_pushnil(L);
   lua_insert(L, -2);
   return 2;
@@ -43,10 +43,46 @@ static int l_encode(lua_State *L) {
 static int l_decode(lua_State *L) {
   luaL_checkstring(L, 1);
   lua_settop(L, 1);
-  if (json_call(L, DECODE)) return 1;
+  if (json_decode(L)) return 1;
   lua_pushnil(L);
   lua_insert(L, -2);
   return 2;
+}
+
+/* ---- text ---- */
+
+/* How long the UTF-8 sequence at s is, of at most n bytes; 0 if it is none.
+   Overlong forms, surrogates and what lies above U+10FFFF are none. */
+static size_t utf8_step(const unsigned char *s, size_t n) {
+  if (s[0] < 0x80) return 1;
+  size_t len = s[0] >= 0xF0 ? 4 : s[0] >= 0xE0 ? 3 : 2;
+  if (s[0] < 0xC2 || s[0] > 0xF4 || len > n) return 0;
+  for (size_t i = 1; i < len; i++)
+    if ((s[i] & 0xC0) != 0x80) return 0;
+  if (s[0] == 0xE0 && s[1] < 0xA0) return 0;
+  if (s[0] == 0xED && s[1] > 0x9F) return 0;
+  if (s[0] == 0xF0 && s[1] < 0x90) return 0;
+  if (s[0] == 0xF4 && s[1] > 0x8F) return 0;
+  return len;
+}
+
+#define SNIPPET 200
+
+/* Pushes the beginning of a text as one line of UTF-8 without control
+   characters. */
+static void push_snippet(lua_State *L, const char *text, size_t n) {
+  char line[SNIPPET];
+  size_t i = 0, len = 0;
+  while (i < n && len < sizeof line) {
+    size_t step = utf8_step((const unsigned char *)text + i, n - i);
+    if (len + step > sizeof line) break;
+    bool shown = step > 1 || (step == 1 && text[i] >= ' ' && text[i] != 127);
+    if (shown) memcpy(line + len, text + i, step);
+    else line[len] = step ? ' ' : '?';
+    i += step ? step : 1;
+    len += shown ? step : 1;
+  }
+  lua_pushlstring(L, line, len);
 }
 
 /* ---- submit ---- */
@@ -125,37 +161,72 @@ static void push_answer(lua_State *L, Client *c, long long id) {
   }
 }
 
-/* The response is on top: pushes what submit returns. */
-static int read_answer(lua_State *L) {
-  lua_getfield(L, -1, "status");
-  long status = (long)lua_tonumber(L, -1);
-  lua_getfield(L, -2, "message");
-  if (!lua_isnil(L, -1)) {
-    lua_getfield(L, -3, "sent");
-    const char *sent = lua_tostring(L, -1);
-    lua_getfield(L, -4, "kind");
-    const char *kind = lua_tostring(L, -1);
-    lua_pushvalue(L, -3);
-    return fail(L, kind, sent);
-  }
-  lua_getfield(L, -3, "body");
-  lua_pushvalue(L, -1);
-  if (status < 200 || status > 299) {
-    lua_pushfstring(L, "HTTP status %d: %s", (int)status, lua_tostring(L, -1));
-    bool refused = status >= 400 && status <= 499 && status != 408;
-    return fail(L, kind_of_status(status), refused ? "no" : "maybe");
-  }
-  if (json_call(L, DECODE)) return 1;
-  lua_pushfstring(L, "the answer is not JSON (%s): %s", lua_tostring(L, -1),
-                  lua_tostring(L, -2));
-  return fail(L, "protocol", "yes");
+/* Whether the service could have taken what it answered with this status.
+   Behind a redirect or the timeout (408) of a gateway there may be one that
+   did; 503 with Retry-After says that it did not. */
+static const char *sent_of(long status, bool has_retry_after) {
+  if (status >= 200 && status <= 299) return "yes";
+  if (status >= 400 && status <= 499 && status != 408) return "no";
+  return status == 503 && has_retry_after ? "no" : "maybe";
 }
 
-/* core.submit(tbl) -> answer | nil, message, kind, sent */
+/* core.sent_of(status, has_retry_after) */
+static int l_sent_of(lua_State *L) {
+  long status = (long)luaL_checknumber(L, 1);
+  lua_pushstring(L, sent_of(status, lua_toboolean(L, 2)));
+  return 1;
+}
+
+/* Whether one of the lines of a head begins with this. */
+static bool has_line(const char *head, const char *start) {
+  for (; head; head = strchr(head, '\n'), head = head ? head + 1 : NULL)
+    if (curl_strnequal(head, start, strlen(start))) return true;
+  return false;
+}
+
+/* The response is at the top: pushes what submit returns. */
+static int read_answer(lua_State *L) {
+  int response = lua_gettop(L), body = response + 1;
+  lua_getfield(L, response, "body");
+  lua_getfield(L, response, "message");
+  if (!lua_isnil(L, -1)) {
+    lua_getfield(L, response, "kind");
+    lua_getfield(L, response, "sent");
+    lua_pushnil(L);
+    lua_insert(L, body + 1);
+    lua_pushvalue(L, body);
+    return 5;
+  }
+  lua_getfield(L, response, "status");
+  long status = (long)lua_tonumber(L, -1);
+  lua_getfield(L, response, "head");
+  const char *sent =
+      sent_of(status, has_line(lua_tostring(L, -1), "retry-after:"));
+  bool is_good = status >= 200 && status <= 299;
+  lua_pushvalue(L, body);
+  if (is_good && json_decode(L)) return 1;
+  push_snippet(L, lua_tostring(L, body), lua_rawlen(L, body));
+  if (is_good)
+    lua_pushfstring(L, "the answer is not JSON: %s", lua_tostring(L, -1));
+  else
+    lua_pushfstring(L, "HTTP status %d: %s", (int)status, lua_tostring(L, -1));
+  int n = fail(L, kind_of_status(status), sent);
+  lua_pushvalue(L, body);
+  return n + 1;
+}
+
+/* core.submit(tbl) -> answer | nil, message, kind, sent, body. What runs Lua,
+   such as a metamethod of the table's, comes before the engine is touched. */
 static int l_submit(lua_State *L) {
   Spec s = {0};
   luaL_checktype(L, 1, LUA_TTABLE);
   lua_settop(L, 1);
+  const char *hidden = push_plain(L, 1, 1);
+  if (hidden) {
+    lua_pushstring(L, hidden);
+    return fail(L, "invalid", "no");
+  }
+  if (!json_encode(L)) return fail(L, "invalid", "no");
   if (lua_isnil(L, DEFAULT_CLIENT)) {
     const char *problem = push_client(L);
     if (problem) return fail(L, problem, "no");
@@ -163,12 +234,6 @@ static int l_submit(lua_State *L) {
   }
   Client *c = lua_touserdata(L, DEFAULT_CLIENT);
   Engine *e = client_engine(L, c);
-  const char *problem = push_plain(L, 1, 1);
-  if (problem) {
-    lua_pushstring(L, problem);
-    return fail(L, "invalid", "no");
-  }
-  if (!json_call(L, ENCODE)) return fail(L, "invalid", "no");
   s.path = SUBMIT_PATH;
   s.body = lua_tolstring(L, -1, &s.body_len);
   s.timeout = SUBMIT_TIMEOUT;
@@ -310,21 +375,6 @@ static int l_news(lua_State *L) {
   return 1;
 }
 
-/* How long the UTF-8 sequence at s is, of at most n bytes; 0 if it is none.
-   Overlong forms, surrogates and what lies above U+10FFFF are none. */
-static size_t utf8_step(const unsigned char *s, size_t n) {
-  if (s[0] < 0x80) return 1;
-  size_t len = s[0] >= 0xF0 ? 4 : s[0] >= 0xE0 ? 3 : 2;
-  if (s[0] < 0xC2 || s[0] > 0xF4 || len > n) return 0;
-  for (size_t i = 1; i < len; i++)
-    if ((s[i] & 0xC0) != 0x80) return 0;
-  if (s[0] == 0xE0 && s[1] < 0xA0) return 0;
-  if (s[0] == 0xED && s[1] > 0x9F) return 0;
-  if (s[0] == 0xF0 && s[1] < 0x90) return 0;
-  if (s[0] == 0xF4 && s[1] > 0x8F) return 0;
-  return len;
-}
-
 /* How many bytes at s are plain ASCII, eight at a time. */
 static size_t ascii_run(const char *s, size_t n) {
   size_t i = 0;
@@ -359,7 +409,7 @@ static int l_check_file(lua_State *L) {
   if (err == ENOMEM) return luaL_error(L, "not enough memory");
   lua_pushstring(L, err == EEXIST  ? "this is no plain file"
                     : err == EBUSY ? "another download goes there"
-                                   : strerror(err));
+                                   : c_strerror(err));
   return 1;
 }
 
@@ -381,6 +431,7 @@ int luaopen_luma_core(lua_State *L) {
                                        {"check_file", l_check_file},
                                        {"fill", l_fill},
                                        {"fields", l_fields},
+                                       {"sent_of", l_sent_of},
                                        {"fingerprint", l_fingerprint},
                                        {"merge", l_merge},
                                        {NULL, NULL}};
@@ -394,16 +445,17 @@ int luaopen_luma_core(lua_State *L) {
   int *depth = lua_newuserdatauv(L, sizeof *depth, 0);
   *depth = 0;
   luaL_setfuncs(L, with_depth, 1);
-  push_json(L); /* core, encode, decode, null */
-  lua_setfield(L, -4, "null");
-  lua_pushvalue(L, -3);
-  lua_pushvalue(L, -3);
-  lua_pushvalue(L, -3); /* core, encode, decode, core, encode, decode */
-  luaL_setfuncs(L, with_json, 2);
-  lua_insert(L, -3); /* core, core, encode, decode */
+  int core = lua_gettop(L);
+  push_json(L); /* core, null, and the upvalues */
+  lua_pushvalue(L, core);
+  for (int i = 1; i <= JSON_ALIVE; i++) lua_pushvalue(L, core + 1 + i);
+  luaL_setfuncs(L, with_json, JSON_ALIVE);
+  for (int i = 1; i <= JSON_ALIVE; i++) lua_pushvalue(L, core + 1 + i);
   lua_pushnil(L);
   lua_pushinteger(L, 0);
-  luaL_setfuncs(L, with_client, 4);
-  lua_pop(L, 1);
+  luaL_setfuncs(L, with_client, JSON_ALIVE + 2);
+  lua_pushvalue(L, core + 1);
+  lua_setfield(L, core, "null");
+  lua_settop(L, core);
   return 1;
 }

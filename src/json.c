@@ -1,6 +1,28 @@
 /* The bridge to lua-cjson: an instance of our own, so that the program's
    settings and ours never meet. */
+#include <string.h>
+
+#include "c_locale.h"
 #include "luma.h"
+
+/* Lives as long as lua-cjson's instance may be used: made after that, it is
+   collected before that when the Lua state is closed. */
+#define ALIVE_TYPE "luma.json"
+
+static int on_close(lua_State *L) {
+  *(bool *)lua_touserdata(L, 1) = false;
+  return 0;
+}
+
+static void push_alive(lua_State *L) {
+  bool *alive = lua_newuserdatauv(L, sizeof *alive, 0);
+  *alive = true;
+  if (luaL_newmetatable(L, ALIVE_TYPE)) {
+    lua_pushcfunction(L, on_close);
+    lua_setfield(L, -2, "__gc");
+  }
+  lua_setmetatable(L, -2);
+}
 
 /* Pushes the module `cjson`. A host may have put its own function in place
    of `require` that dies when called from C, so what is loaded is taken as
@@ -20,22 +42,128 @@ static void push_cjson(lua_State *L) {
                lua_isstring(L, -1) ? lua_tostring(L, -1) : "not a module");
 }
 
-void push_json(lua_State *L) {
-  push_cjson(L);
-  lua_getfield(L, -1, "new");
-  lua_remove(L, -2);
-  lua_call(L, 0, 1);
-  lua_getfield(L, -1, "decode_invalid_numbers");
-  lua_pushboolean(L, 0); /* NaN is no JSON, in neither direction */
-  lua_call(L, 1, 0);
-  lua_getfield(L, -1, "encode");
-  lua_getfield(L, -2, "decode");
-  lua_getfield(L, -3, "null");
-  lua_remove(L, -4);
-}
-
-bool json_call(lua_State *L, int fn) {
+/* Calls the upvalue with the value at the top, in the locale C or in the
+   host's. Replaces it by the result, or by why there is none: cjson raises it,
+   cjson.safe returns it behind a nil. */
+static bool call(lua_State *L, int fn, bool in_c) {
+  CLocale host;
   lua_pushvalue(L, fn);
   lua_insert(L, -2);
-  return lua_pcall(L, 1, 1, 0) == 0;
+  if (in_c) host = c_locale_enter();
+  bool ok = lua_pcall(L, 1, 2, 0) == 0;
+  if (in_c) c_locale_leave(host);
+  if (!ok) return false;
+  ok = !lua_isnil(L, -2);
+  lua_remove(L, ok ? -1 : -2);
+  return ok;
+}
+
+static void check_alive(lua_State *L) {
+  if (!*(bool *)lua_touserdata(L, lua_upvalueindex(JSON_ALIVE)))
+    luaL_error(L, "the Lua state is being closed");
+}
+
+bool json_encode(lua_State *L) {
+  check_alive(L);
+  return call(L, lua_upvalueindex(JSON_ENCODE), true);
+}
+
+/* Whether lua-cjson reads numbers as the locale C writes them. It keeps the
+   decimal point of the locale in which an instance was last made, of this or
+   of another Lua state. */
+static bool reads_points(lua_State *L) {
+  lua_pushliteral(L, "[0.5]");
+  bool ok = call(L, lua_upvalueindex(JSON_DECODE), true);
+  lua_pop(L, 1);
+  return ok;
+}
+
+/* Decodes a copy of the text below the message at the top, which it replaces
+   by the result. */
+static bool again(lua_State *L, bool in_c) {
+  lua_pop(L, 1);
+  lua_pushvalue(L, -1);
+  return call(L, lua_upvalueindex(JSON_DECODE), in_c);
+}
+
+bool json_decode(lua_State *L) {
+  check_alive(L);
+  lua_pushvalue(L, -1);
+  bool ok = call(L, lua_upvalueindex(JSON_DECODE), true);
+  if (!ok && !reads_points(L)) {
+    ok = again(L, false);
+    if (!ok) {
+      CLocale host = c_locale_enter();
+      lua_pushvalue(L, lua_upvalueindex(JSON_NEW));
+      lua_pcall(L, 0, 1, 0);
+      lua_pop(L, 1); /* the instance, or an error */
+      c_locale_leave(host);
+      ok = again(L, true);
+    }
+  }
+  lua_remove(L, -2);
+  return ok;
+}
+
+/* The module at `i` has a function of this name, which it pushes. */
+static void push_function(lua_State *L, int i, const char *name) {
+  lua_getfield(L, i, name);
+  if (!lua_isfunction(L, -1))
+    luaL_error(
+        L,
+        "luma needs lua-cjson, and the module that is loaded as \"cjson\" "
+        "is another one: it has no function %s",
+        name);
+}
+
+/* Whether the functions at `encode` and `encode` + 1 do what lua-cjson's do,
+   with this null behind them. Leaves the stack as it was. */
+static bool is_cjson(lua_State *L, int encode) {
+  int top = lua_gettop(L);
+  lua_pushvalue(L, encode + 1);
+  lua_pushliteral(L, "{\"a\":[true,null]}");
+  bool ok = lua_pcall(L, 1, 1, 0) == 0 && lua_istable(L, -1);
+  if (ok) {
+    lua_pushvalue(L, encode);
+    lua_pushvalue(L, -2);
+    ok = lua_pcall(L, 1, 1, 0) == 0 && lua_type(L, -1) == LUA_TSTRING &&
+         strcmp(lua_tostring(L, -1), "{\"a\":[true,null]}") == 0;
+  }
+  if (ok) {
+    lua_getfield(L, top + 1, "a");
+    ok = lua_istable(L, -1);
+  }
+  if (ok) {
+    lua_rawgeti(L, -1, 2);
+    ok = lua_rawequal(L, -1, encode + 2) && lua_touserdata(L, -1) == NULL;
+  }
+  lua_settop(L, top);
+  return ok;
+}
+
+void push_json(lua_State *L) {
+  push_cjson(L);
+  int module = lua_gettop(L), instance = module + 2;
+  push_function(L, module, "new");
+  lua_pushvalue(L, -1);
+  lua_call(L, 0, 1);
+  if (!lua_istable(L, instance)) {
+    lua_newtable(L); /* which has no function either */
+    lua_replace(L, instance);
+  }
+  push_function(L, instance, "decode_invalid_numbers");
+  lua_pushboolean(L, 0); /* NaN is no JSON, in neither direction */
+  lua_call(L, 1, 0);
+  push_function(L, instance, "encode");
+  push_function(L, instance, "decode");
+  lua_getfield(L, instance, "null");
+  if (!is_cjson(L, instance + 1))
+    luaL_error(L, "luma needs lua-cjson, and the module that is loaded as "
+                  "\"cjson\" reads or writes JSON in another way");
+  lua_insert(L, module);     /* null, cjson, new, instance, ... */
+  lua_remove(L, module + 1); /* null, new, instance, encode, decode */
+  lua_remove(L, instance);   /* null, new, encode, decode */
+  lua_pushvalue(L, module + 1);
+  lua_remove(L, module + 1); /* null, encode, decode, new */
+  push_alive(L);
 }

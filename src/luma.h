@@ -34,11 +34,17 @@ const char *push_plain(lua_State *L, int given, int depth);
    among them even where nothing lists it. */
 int l_fields(lua_State *L);
 
-/* Pushes the encode and decode functions of a private lua-cjson and its
-   null; raises if lua-cjson cannot be found. */
+/* Upvalues of the functions that need JSON. */
+enum { JSON_ENCODE = 1, JSON_DECODE, JSON_NEW, JSON_ALIVE };
+
+/* Pushes null and then those four, of a private lua-cjson; raises if lua-cjson
+   cannot be found. */
 void push_json(lua_State *L);
-/* Calls the lua-cjson function at `fn` with the value at the top, which it
-   replaces by the result, or by the message of the error. */
-bool json_call(lua_State *L, int fn);
+/* Replaces the value at the top by its JSON, or by why it has none; raises
+   when the Lua state is being closed. Numbers have a point, whatever the
+   host's locale is. */
+bool json_encode(lua_State *L);
+/* The same for the text at the top and its value. */
+bool json_decode(lua_State *L);
 
 #endif

@@ -30,9 +30,9 @@ end
 local function submit(environment, params)
   return run(environment, [[
     local core = require "luma.core"
-    local answer, message, kind, sent = core.submit(]] .. params .. [[)
+    local answer, message, kind, sent, body = core.submit(]] .. params .. [[)
     print(core.encode {
-      answer = answer, message = message, kind = kind, sent = sent,
+      answer = answer, message = message, kind = kind, sent = sent, body = body,
     })
   ]])
 end
@@ -406,6 +406,36 @@ describe("luma.core", function()
     end)
   end)
 
+  describe("in place of lua-cjson", function()
+    local function load(program)
+      return run({}, program .. [[
+        local ok, problem = pcall(require, "luma.core")
+        if ok then print(problem.encode { problem.decode "{" == nil, select(2, problem.decode "{") ~= nil })
+        else print(('["%s"]'):format(problem:gsub('"', "'"))) end
+      ]])
+    end
+
+    it("takes cjson.safe", function()
+      assert.same({ true, true }, load 'package.loaded.cjson = require "cjson.safe" ')
+    end)
+
+    for name, program in pairs {
+      ["without new()"] = "package.loaded.cjson = { encode = print, decode = print }",
+      ["whose new() makes nothing"] = "package.loaded.cjson = { new = print }",
+      ["with other settings"] = "package.loaded.cjson = { new = function() return { encode = print } end }",
+      ["that reads in another way"] = [[
+        local cjson = require "cjson".new()
+        local decode = cjson.decode
+        function cjson.decode(text) return (decode(text:gsub("null", "false"))) end
+        package.loaded.cjson = { new = function() return cjson end }
+      ]],
+    } do
+      it("refuses a module " .. name, function()
+        assert.matches("^luma needs lua%-cjson, and the module that is loaded as 'cjson' ", load(program)[1])
+      end)
+    end
+  end)
+
   describe("submit()", function()
     it("sends what a table and those in it inherit", function()
       local server = support.serve { { body = '{"id":"a"}' } }
@@ -557,10 +587,56 @@ describe("luma.core", function()
 
         assert.same({
           message = ("HTTP status %d: why"):format(case[1]),
-          kind = case[2], sent = case[3],
+          kind = case[2], sent = case[3], body = "why",
         }, result)
       end)
     end
+
+    it("believes a 503 that says when to come back", function()
+      local server = support.serve { { status = 503, headers = { ["RETRY-AFTER"] = "1" }, body = "{}" } }
+
+      local result = submit({ LUMA_API_KEY = "k", LUMA_BASE_URL = server.url }, "{}")
+
+      assert.equal("no", result.sent)
+    end)
+
+    it("hands over what came of an answer that breaks off", function()
+      local body = '{"id":"id-paid","state":"pending"}'
+      local server = support.serve { { fault = "short", body = body } }
+
+      local result = submit({ LUMA_API_KEY = "k", LUMA_BASE_URL = server.url }, "{}")
+
+      assert.same({ "network", "yes", body }, { result.kind, result.sent, result.body })
+    end)
+
+    it("shows the beginning of an answer on one line", function()
+      local body = "one\r\ntwo\0\255" .. ("é"):rep(200)
+      local server = support.serve { { status = 500, body = body } }
+
+      local result = submit({ LUMA_API_KEY = "k", LUMA_BASE_URL = server.url }, "{}")
+
+      assert.equal("HTTP status 500: one  two ?" .. ("é"):rep(95), result.message)
+    end)
+
+    it("is an error in a finaliser that runs as the state is closed, not a crash", function()
+      local result = run({ LUMA_API_KEY = "k", LUMA_BASE_URL = support.dead_base() }, [[
+        local core
+        local function ask()
+          local ok, message = pcall(core.submit, { a = 1 })
+          local _, of_decode = pcall(core.decode, "{}")
+          io.write(('["%s","%s","%s"]'):format(tostring(ok), tostring(message), tostring(of_decode)))
+        end
+        if newproxy then
+          early = newproxy(true)
+          getmetatable(early).__gc = ask
+        else
+          early = setmetatable({}, { __gc = ask })
+        end
+        core = require "luma.core"
+      ]])
+
+      assert.same({ "false", "the Lua state is being closed", "the Lua state is being closed" }, result)
+    end)
 
     it("shows an answer that is not JSON", function()
       local server = support.serve { { body = "<html>" } }

@@ -42,7 +42,16 @@ function core.client(options) end
 ---@return string? message
 ---@return luma.Kind? kind
 ---@return luma.Sent? sent
+---@return string? body what came of an answer
 function core.submit(params) end
+
+--- Whether the service could have taken a submit that it answered with this
+--- status: the one place that says so.
+---@param status integer
+---@param has_retry_after boolean
+---@return luma.Sent
+---@nodiscard
+function core.sent_of(status, has_retry_after) end
 
 --- Seconds on a clock that is never set back.
 ---@return number
