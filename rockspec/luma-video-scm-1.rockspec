@@ -22,6 +22,7 @@ restart. One submit puts at most one paid request on the wire.]],
 dependencies = {
   "lua >= 5.1, < 5.6",
   "lua-cjson >= 2.1, < 3",
+  "argparse >= 0.7, < 1", -- of the command
 }
 
 -- Not "builtin": that has no place for linker flags, and a module which

@@ -1,4 +1,3 @@
-local cli = require "luma.cli"
 local options = require "luma.sandbox.options"
 local support = require "spec.support.client"
 
@@ -7,48 +6,6 @@ local function luma(...)
 end
 
 describe("luma.cli", function()
-  describe("parse()", function()
-    local rows = {
-      { "port", type = "integer" }, { "clip_size", type = "integer" }, { "key", type = "string" },
-      { "loop", type = "boolean" },
-    }
-
-    for name, case in pairs {
-      ["nothing"] = { {}, {} },
-      ["two words"] = { { "--port", "8080" }, { port = 8080 } },
-      ["one word"] = { { "--port=8080" }, { port = 8080 } },
-      ["a dash for an underline"] = { { "--clip-size=7" }, { clip_size = 7 } },
-      ["a value with ="] = { { "--key=a=b" }, { key = "a=b" } },
-      ["a value that looks like an option"] = { { "--key", "--port" }, { key = "--port" } },
-      ["yes and no"] = { { "--loop", "false" }, { loop = false } },
-      ["the last of two"] = { { "--port", "1", "--port=2" }, { port = 2 } },
-    } do
-      it("reads " .. name, function()
-        assert.same(case[2], cli.parse(rows, case[1], 1))
-      end)
-    end
-
-    for name, case in pairs {
-      ["an option that does not exist"] = { { "--prot", "1" }, "unknown option %-%-prot" },
-      ["a word that is no option"] = { { "8080" }, "unknown option 8080" },
-      ["an option with one dash"] = { { "-p", "1" }, "unknown option %-p" },
-      ["an option without a value"] = { { "--port" }, "%-%-port needs a value" },
-      ["a value of another type"] = { { "--port", "http" }, "%-%-port http: must be a integer" },
-      ["neither yes nor no"] = { { "--loop=maybe" }, "%-%-loop maybe: must be a boolean" },
-    } do
-      it("says what is wrong with " .. name, function()
-        local values, problem = cli.parse(rows, case[1], 1)
-
-        assert.is_nil(values)
-        assert.matches(case[2], problem)
-      end)
-    end
-
-    it("begins where it is told", function()
-      assert.same({ port = 1 }, cli.parse(rows, { "sandbox", "--port=1" }, 2))
-    end)
-  end)
-
   describe("bin/luma", function()
     for _, words in ipairs { {}, { "help" }, { "--help" } } do
       it(("prints its help: %s"):format(words[1] or "no words"), function()
@@ -71,7 +28,7 @@ describe("luma.cli", function()
 
       assert.equal(2, result.code)
       assert.equal("", result.out)
-      assert.matches("^luma: unknown command sandbxo\nUsage: ", result.err)
+      assert.equal("luma: unknown command sandbxo: did you mean sandbox? (luma help)\n", result.err)
     end)
   end)
 
@@ -195,9 +152,9 @@ describe("luma.cli", function()
     end)
 
     for name, case in pairs {
-      ["an option that does not exist"] = { { "--prot", "0" }, "unknown option --prot (luma sandbox --help" },
-      ["an option without a value"] = { { "--port" }, "--port needs a value" },
-      ["a value of another type"] = { { "--port", "http" }, "--port http: must be a integer" },
+      ["an option that does not exist"] = { { "--prot", "0" }, "unknown option --prot" },
+      ["an option without a value"] = { { "--port" }, "option --port requires an argument" },
+      ["a value of another type"] = { { "--port", "http" }, "port must be a whole number from 0 to 65535, not http" },
       ["a value out of range"] = { { "--port", "70000" }, "port must be a whole number from 0 to 65535, not 70000" },
       ["a value that is not offered"] = { { "--words", "klingon" }, "words must be one of lower, upper" },
       ["a plan that is none"] = { { "--submit-fault", "boom" }, "submit_fault must be a plan" },

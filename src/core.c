@@ -457,5 +457,7 @@ int luaopen_luma_core(lua_State *L) {
   lua_pushvalue(L, core + 1);
   lua_setfield(L, core, "null");
   lua_settop(L, core);
+  push_system(L);
+  lua_setfield(L, core, "system");
   return 1;
 }

@@ -47,4 +47,7 @@ bool json_encode(lua_State *L);
 /* The same for the text at the top and its value. */
 bool json_decode(lua_State *L);
 
+/* Pushes the table core.system. */
+void push_system(lua_State *L);
+
 #endif

@@ -87,16 +87,15 @@ local function quoted(text)
   return "'" .. text:gsub("'", "'\\''") .. "'"
 end
 
---- Runs a program of this Lua in a process of its own.
----@param words string[] the program's file, or -e and its text, and arguments
+--- Runs what a shell can, in a process of its own.
+---@param words string
 ---@param environment? table<string, string> besides this process's, LUMA_* apart
 ---@param prefix? string shell words before it
 ---@return { code: integer, out: string, err: string }
-function support.run(words, environment, prefix)
+function support.shell(words, environment, prefix)
   local command = { prefix or "", "env -u LUMA_API_KEY -u LUMA_BASE_URL -u LUMA_DIALECT" }
   for name, value in pairs(environment or {}) do command[#command + 1] = name .. "=" .. quoted(value) end
-  command[#command + 1] = quoted(os.getenv "LUA" or arg[-1])
-  for _, word in ipairs(words) do command[#command + 1] = quoted(word) end
+  command[#command + 1] = words
   local errors = os.tmpname()
   local pipe = assert(io.popen(("%s </dev/null 2>%s; echo \"code $?\""):format(
     table.concat(command, " "), quoted(errors))))
@@ -106,6 +105,17 @@ function support.run(words, environment, prefix)
   local err = support.read(errors)
   os.remove(errors)
   return { code = tonumber(code), out = out, err = err }
+end
+
+--- Runs a program of this Lua in a process of its own.
+---@param words string[] the program's file, or -e and its text, and arguments
+---@param environment? table<string, string> besides this process's, LUMA_* apart
+---@param prefix? string shell words before it
+---@return { code: integer, out: string, err: string }
+function support.run(words, environment, prefix)
+  local command = { quoted(os.getenv "LUA" or arg[-1]) }
+  for _, word in ipairs(words) do command[#command + 1] = quoted(word) end
+  return support.shell(table.concat(command, " "), environment, prefix)
 end
 
 --- Whether this system has /proc, LD_PRELOAD and prlimit.

@@ -58,6 +58,32 @@ function core.sent_of(status, has_retry_after) end
 ---@nodiscard
 function core.now() end
 
+--- What the command asks of the system; no call of luma's needs it.
+---@class luma.core.System
+---@field catch_signals fun() SIGINT, SIGTERM and SIGHUP are kept for `caught`; a pipe without a reader is an
+--- error of the write alone
+---@field caught fun(): "INT"|"TERM"|"HUP"|nil the last signal that asked for the end
+---@field leave_to_signals fun() a signal ends the process at once again
+---@field die_of_interrupt fun() ends the process as a SIGINT does that nobody catches
+---@field keep_streams fun() a standard stream that is closed keeps its number, so that no file gets it
+---@field is_terminal fun(fd: integer): boolean of 0, 1 or 2
+---@field columns fun(fd: integer): integer? how wide the terminal is now
+---@field file fun(path: string): ("file"|"folder"|"other")?, boolean? private nobody but its owner may read it
+---@field libcurl fun(): { version: string, tls: string?, ca_file: string?, ca_folder: string? }
+---@field probe fun(options: { url: string, proxy: string?, ca_file: string? }): luma.core.Probe
+
+--- What a look at a server by plain libcurl brought, without a key.
+---@class luma.core.Probe
+---@field lookup? number seconds until the name was looked up
+---@field connect? number seconds until the connection was there
+---@field tls? number seconds until TLS was
+---@field status? integer of the answer
+---@field date? string what the server takes for the time
+---@field problem? string why it ended early
+
+---@type luma.core.System
+core.system = nil
+
 --- Clients, and requests whose end was not yet acknowledged, in this process.
 ---@return integer
 ---@nodiscard

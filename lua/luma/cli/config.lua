@@ -1,0 +1,119 @@
+--- The config file: lines of `name = value`, for all or for a `[profile]`.
+local text = require "luma.cli.text"
+
+local config = {}
+
+--- Names that are no options of luma's.
+local KEYS = { key = true, key_command = true }
+
+---@class luma.cli.Config
+---@field path? string of the file; nil where there is none
+---@field common table<string, string>
+---@field profiles table<string, table<string, string>>
+
+---@param getenv fun(name: string): string?
+---@return string? path nil where there is no home
+function config.path(getenv)
+  local base, home = getenv "XDG_CONFIG_HOME", getenv "HOME" or getenv "USERPROFILE"
+  if base and base:find("^[/\\%a]") then return base .. "/luma/config" end
+  return home and home .. "/.config/luma/config"
+end
+
+--- The lines of a config file as tables, or what is wrong with one.
+---@param contents string
+---@return luma.cli.Config?, string? problem
+function config.parse(contents)
+  local read = { common = {}, profiles = {} }
+  local section, number = read.common, 0
+  for line in (contents:gsub("\r\n", "\n"):gsub("^\239\187\191", "") .. "\n"):gmatch("(.-)\n") do
+    number = number + 1
+    local profile = line:match("^%s*%[%s*([^%[%]]-)%s*%]%s*$")
+    local name, value = line:match("^%s*([%w_-]+)%s*=%s*(.-)%s*$")
+    if profile then
+      read.profiles[profile] = read.profiles[profile] or {}
+      section = read.profiles[profile]
+    elseif name then
+      section[(name:gsub("-", "_"))] = value
+    elseif not line:find("^%s*$") and not line:find("^%s*[#;]") then
+      return nil, ("line %d is neither `name = value` nor `[profile]`"):format(number)
+    end
+  end
+  return read
+end
+
+--- Whether a section holds the key itself.
+local function holds_key(read)
+  if read.common.key then return true end
+  for _, section in pairs(read.profiles) do
+    if section.key then return true end
+  end
+  return false
+end
+
+--- The config file, or an empty one where there is none.
+---@param getenv fun(name: string): string?
+---@param system luma.core.System
+---@return luma.cli.Config?, string? problem, boolean? private the problem is who may read the file
+function config.load(getenv, system)
+  local path = config.path(getenv)
+  local file = path and io.open(path, "rb")
+  if not file then return { common = {}, profiles = {} } end
+  local contents = file:read "*a"
+  file:close()
+  local read, problem = config.parse(contents or "")
+  if not read then return nil, ("%s: %s"):format(path, problem) end
+  local _, private = system.file(path)
+  if holds_key(read) and not private then
+    return nil, ("%s holds a key and others may read it: chmod 600 %s, or use key_command"):format(
+      path, text.quote(path)), true
+  end
+  read.path = path
+  return read
+end
+
+--- The settings of one run: a function that gives the text for a name, and
+--- where it was set.
+---@param read luma.cli.Config
+---@param profile? string
+---@return { chosen: table<string, string>, common: table<string, string> }?, string? problem
+function config.select(read, profile)
+  if not profile then return { chosen = {}, common = read.common } end
+  local chosen = read.profiles[profile]
+  if not chosen then
+    local known = {}
+    for name in pairs(read.profiles) do known[#known + 1] = name end
+    table.sort(known)
+    return nil, ("there is no profile %s in %s%s"):format(profile, read.path or "the config file (there is none)",
+      known[1] and ": it has " .. table.concat(known, ", ") or "")
+  end
+  return { chosen = chosen, common = read.common }
+end
+
+--- The first name that nothing is called, or nil.
+---@param settings { chosen: table<string, string>, common: table<string, string> }
+---@param known table<string, any>
+---@return string?
+function config.unknown(settings, known)
+  for _, section in ipairs { settings.chosen, settings.common } do
+    for name in pairs(section) do
+      if not known[name] and not KEYS[name] then return name end
+    end
+  end
+end
+
+--- The key that a command prints, or why there is none. What it printed is not
+--- in the message.
+---@param command string
+---@return string? key, string? problem
+function config.run_key_command(command)
+  local pipe = io.popen(command, "r")
+  local key = pipe and pipe:read "*l"
+  local ok = pipe and pipe:close()
+  key = key and key:match("^%s*(.-)%s*$")
+  -- Lua 5.1 does not say how the command ended.
+  if not ok then return nil, ("key_command failed: %s"):format(command) end
+  if not key or key == "" then return nil, ("key_command printed no key: %s"):format(command) end
+  return key
+end
+
+return config

@@ -1,0 +1,145 @@
+--- The command line: arguments to calls, results to text and exit codes.
+local commands = require "luma.cli.commands"
+local exit_codes = require "luma.cli.exit_codes"
+local output = require "luma.cli.output"
+local parser = require "luma.cli.parser"
+local dialects = require "luma.dialects"
+
+local cli = {}
+
+--- What a run has of the world.
+---@class luma.cli.Environment
+---@field out file*
+---@field err file*
+---@field stdin file*
+---@field getenv fun(name: string): string?
+---@field now fun(): number
+---@field system luma.core.System
+---@field decode fun(text: string): any
+---@field encode fun(value: any): string
+---@field program string as a shell calls it
+
+local local_commands = {}
+
+function local_commands.help(args, _, out, root)
+  local topic = root
+  if args.topic then topic = parser.command(root, args.topic) end
+  if not topic then return nil, ("there is no command %s"):format(args.topic) end
+  out:print(topic:get_help() .. "\n")
+  return exit_codes.DONE
+end
+
+function local_commands.version(_, _, out)
+  out:print("luma " .. require "luma.version" .. "\n")
+  return exit_codes.DONE
+end
+
+function local_commands.completion(args, _, out)
+  local root = assert(parser.new(dialects.NAMES[1], true))
+  out:print(root["get_" .. args.shell .. "_complete"](root))
+  return exit_codes.DONE
+end
+
+function local_commands.sandbox(args, env, out)
+  return require("luma.cli.sandbox").run(args, env, out)
+end
+
+--- What is wrong with the words or the settings: said without a client.
+local function refuse(env, words, problem, code)
+  local as_json = false
+  for _, word in ipairs(words) do as_json = as_json or word == "--json" end
+  code = code or exit_codes.MISUSED
+  output.new(env.out, env.err, as_json):failure({
+    kind = code == exit_codes.PERSON and "auth" or "invalid", message = problem, sent = "no", retryable = false,
+  }, code)
+  return code
+end
+
+--- What the words ask for.
+---@param words string[]
+---@param root table
+---@return luma.cli.Words? args, string? problem
+local function read_words(words, root)
+  local args, problem = parser.read(root, words)
+  if not args then return nil, problem end
+  if args.version then return { command = "version" } end
+  if args.help then return { command = "help", topic = args.help ~= root and args.help._name or nil } end
+  args.command = args.command or "help"
+  return args
+end
+
+--- What is done without argparse too.
+local UNPARSED = { version = { command = "version" }, ["--version"] = { command = "version" } }
+
+--- Runs one command.
+---@param words string[] as in `arg`
+---@param env luma.cli.Environment
+---@return integer code
+function cli.main(words, env)
+  local named = commands.list[words[1]]
+  local dialect, read = dialects.NAMES[1], nil
+  if named and named.client then
+    local problem, code
+    read, problem, code = require("luma.cli.settings").read(words, env)
+    if not read then return refuse(env, words, problem, code) end
+    dialect = read.dialect
+  end
+  local root, problem = parser.new(dialect)
+  local args = UNPARSED[words[1]]
+  if root then
+    args, problem = read_words(words, root)
+  elseif not args then
+    return refuse(env, words, problem)
+  end
+  local run = args and local_commands[args.command]
+  if args and not run then return require("luma.cli.actions").run(args, read, env) end
+  local code
+  if run then
+    local out = output.new(env.out, env.err)
+    code, problem = run(args, env, out, root)
+    if code then return out:finish(code) end
+  end
+  return refuse(env, words, ("%s (luma help%s)"):format(problem, named and " " .. words[1] or ""))
+end
+
+--- How a shell calls this program: by its name where the shell finds it by
+--- that, else as it was called now.
+local function program_of(words, getenv)
+  local path = words[0]
+  if path:find("/luarocks/", 1, true) then return "luma" end
+  for folder in (getenv "PATH" or ""):gmatch("[^:]+") do
+    if folder .. "/luma" == path then return "luma" end
+  end
+  local quote = require("luma.cli.text").quote
+  local lua = not words[-2] and words[-1]
+  return (lua and lua ~= "lua" and quote(lua) .. " " or "") .. quote(path)
+end
+
+local function trace(raised)
+  return debug.traceback("luma: internal error: " .. tostring(raised), 2)
+end
+
+--- Runs the program, which ends here.
+---@param words string[] `arg`
+function cli.run(words)
+  local core = require "luma.core"
+  core.system.keep_streams()
+  core.system.catch_signals()
+  local env = {
+    out = io.stdout, err = io.stderr, stdin = io.stdin,
+    getenv = os.getenv, now = core.now, system = core.system,
+    decode = core.decode, encode = core.encode,
+    program = program_of(words, os.getenv),
+  }
+  local ok, code = xpcall(function() return cli.main(words, env) end, trace)
+  if not ok then
+    io.stderr:write(code, "\n")
+    code = exit_codes.FAILED
+  end
+  io.stdout:flush()
+  -- A shell ends its loop only for a program that died of the interrupt.
+  if code == exit_codes.INTERRUPTED and core.system.caught() == "INT" then core.system.die_of_interrupt() end
+  os.exit(code)
+end
+
+return cli

@@ -1,0 +1,89 @@
+--- What is read before anything is sent: the prompt, files of parameters,
+--- pictures.
+local settings = require "luma.cli.settings"
+
+local inputs = {}
+
+local function read_file(name, stdin)
+  if name == "-" then
+    local contents = stdin:read "*a"
+    return contents, not contents and "stdin cannot be read" or nil
+  end
+  local file, problem = io.open(name, "rb")
+  if not file then return nil, problem end
+  local contents
+  contents, problem = file:read "*a"
+  file:close()
+  return contents, not contents and ("%s: %s"):format(name, problem or "cannot be read") or nil
+end
+
+--- The prompt: the word itself, what stands in the file behind an @, or what
+--- comes on stdin. The line end that editors and echo put at the end is not of it.
+---@param word? string
+---@param stdin file*
+---@return string? prompt, string? problem
+function inputs.prompt(word, stdin)
+  if word == nil then return nil end
+  local name = word == "-" and "-" or word:match("^@(.+)$")
+  if not name then return word end
+  local contents, problem = read_file(name, stdin)
+  if not contents then return nil, "the prompt: " .. problem end
+  return (contents:gsub("^\239\187\191", ""):gsub("\r?\n$", ""))
+end
+
+--- The parameters in a JSON file.
+---@param name string
+---@param stdin file*
+---@param decode fun(text: string): any
+---@return table? params, string? problem
+function inputs.params(name, stdin, decode)
+  local contents, problem = read_file(name, stdin)
+  if not contents then return nil, "--params: " .. problem end
+  local params = decode((contents:gsub("^\239\187\191", "")))
+  if type(params) ~= "table" or params[1] ~= nil then
+    return nil, ("--params: %s is no JSON object"):format(name)
+  end
+  return params
+end
+
+--- A picture on disk as the text that the service takes.
+---@param word string
+---@param data_uri fun(path: string): string?, luma.Error?
+---@return string? picture, string? problem
+function inputs.picture(word, data_uri)
+  if word:find("^%a[%w+.-]*:") and not word:find("^%a:[/\\]") then return word end
+  local uri, err = data_uri(word)
+  if not uri then return nil, err.message end
+  return uri
+end
+
+--- The parameters of a clip: those of the flags, over the file's, over the
+--- config's.
+---@param args luma.cli.Words
+---@param context { rows: luma.Row[], settings: luma.cli.Settings, stdin: file*, data_uri: fun(path: string): string? }
+---@return table? params, string? problem
+function inputs.collect(args, context)
+  local of_file, prompt = {}, nil
+  local params, problem = settings.values(context.settings, {}, context.rows)
+  if params and args.params then
+    of_file, problem = inputs.params(args.params, context.stdin, context.settings.decode)
+  end
+  if problem then return nil, problem end
+  local flags
+  flags, problem = settings.flags(context.settings, args, context.rows)
+  if not problem then prompt, problem = inputs.prompt(args.prompt, context.stdin) end
+  if problem then return nil, problem end
+  for _, values in ipairs { of_file, flags, { user_prompt = prompt } } do
+    for name, value in pairs(values) do params[name] = value end
+  end
+  for _, row in ipairs(context.rows) do
+    local value = params[row[1]]
+    if row.type == "image" and type(value) == "string" then
+      params[row[1]], problem = inputs.picture(value, context.data_uri)
+      if problem then return nil, problem end
+    end
+  end
+  return params
+end
+
+return inputs

@@ -1,0 +1,68 @@
+--- The names of files: templates such as `{n:03}-{slug}-{id8}.{ext}`. Pure.
+local names = {}
+
+--- What may stand in braces.
+names.FIELDS = { n = true, slug = true, id = true, id8 = true, ext = true }
+
+---@param name string
+---@return boolean
+function names.is_template(name)
+  return name:find("{[%a][%w:]*}") ~= nil
+end
+
+--- Whether its name is only known once there is an id.
+---@param name string
+---@return boolean
+function names.needs_id(name)
+  return name:find("{id8?}") ~= nil
+end
+
+--- A value as a part of one name: it cannot lead into another folder.
+local function part(value)
+  return (value:gsub("[/\\:%c%z]", "-"):gsub("^%.+", "-"))
+end
+
+--- What is wrong with a template, or nil.
+---@param template string
+---@return string? problem
+function names.problem(template)
+  for field in template:gmatch("{(%a[%w:]*)}") do
+    local name = field:match("^(%a%w*)$") or field:match("^(n):0%d$")
+    if not names.FIELDS[name] then
+      return ("{%s} is unknown: {n}, {n:03}, {slug}, {id}, {id8} and {ext} are filled in"):format(field)
+    end
+  end
+  if names.is_template(template) and ("/" .. template:gsub("\\", "/") .. "/"):find("/../", 1, true) then
+    return "a template cannot lead out of its folder with .."
+  end
+end
+
+---@param template string without a problem
+---@param values { n: integer, slug: string, id?: string, ext: string }
+---@return string
+function names.expand(template, values)
+  local all = {
+    slug = part(values.slug),
+    id = part(values.id or "00000000"),
+    id8 = part((values.id or "00000000"):sub(1, 8)),
+    ext = part(values.ext),
+  }
+  return (template:gsub("{(%a%w*):?0?(%d?)}", function(name, digits)
+    if name == "n" then return ("%0" .. (digits == "" and "1" or digits) .. "d"):format(values.n) end
+    return all[name]
+  end))
+end
+
+--- The first name that two of the files would have, or nil.
+---@param paths string[]
+---@return string?
+function names.twice(paths)
+  local seen = {}
+  for _, path in ipairs(paths) do
+    local plain = path:gsub("/%./", "/"):gsub("^%./", ""):gsub("//+", "/")
+    if seen[plain] then return path end
+    seen[plain] = true
+  end
+end
+
+return names

@@ -1,0 +1,109 @@
+--- What a command ends with: results on stdout, one line or one JSON object
+--- each, and what went wrong on stderr.
+local exit_codes = require "luma.cli.exit_codes"
+local json = require "luma.cli.json"
+local text = require "luma.cli.text"
+
+local output = {}
+
+local FIRST = { "id", "state", "path", "kind", "message", "sent", "video_url", "exit" }
+
+---@class luma.cli.Output
+---@field out file*
+---@field err file*
+---@field as_json boolean
+---@field progress? luma.cli.Progress what is told on stderr meanwhile
+---@field problem? string why stdout cannot be written
+---@field lost? string what it did not get
+local Output = { __name = "luma.cli.Output" }
+Output.__index = Output
+
+---@param out file*
+---@param err file*
+---@param as_json? boolean
+---@return luma.cli.Output
+function output.new(out, err, as_json)
+  return setmetatable({ out = out, err = err, as_json = as_json or false }, Output)
+end
+
+--- Text on stdout.
+---@param words string
+function Output:print(words)
+  local ok, problem = self.out:write(words)
+  if ok then ok, problem = self.out:flush() end
+  if ok then return end
+  self.problem = self.problem or tostring(problem or "it cannot be written")
+  self.lost = self.lost or words
+end
+
+--- A line of result; tabs between words, where there are several.
+---@param ... string
+function Output:line(...)
+  local words = { ... }
+  for i, word in ipairs(words) do words[i] = text.line(word) end
+  self:print(table.concat(words, "\t") .. "\n")
+end
+
+--- A sentence on stderr.
+function Output:say(sentence)
+  if self.progress then return self.progress:message(sentence) end
+  self.err:write("luma: ", text.line(sentence), "\n")
+  self.err:flush()
+end
+
+--- A line below a sentence, to be pasted: nothing in it is changed.
+function Output:hint(line)
+  if self.progress and self.progress.mode == "json" then return self.progress:message(line) end
+  self.err:write("  ", line, "\n")
+  self.err:flush()
+end
+
+local function copy(fields)
+  local copied = {}
+  for name, value in pairs(fields) do copied[name] = value end
+  return copied
+end
+
+--- A clip: as one object, or as the words that a person or a script wants.
+---@param generation luma.Generation
+---@param ... string
+function Output:generation(generation, ...)
+  if not self.as_json then return self:line(...) end
+  local object = copy(generation)
+  object.raw = nil
+  object.exit = exit_codes.DONE
+  self:object(object)
+end
+
+function Output:object(object)
+  self:print(json.encode(object, FIRST) .. "\n")
+end
+
+--- A failure: a sentence on stderr, and with --json an object on stdout.
+---@param err luma.Error or a table with as much
+---@param code integer
+---@param resume? string the line that goes on with the clip
+function Output:failure(err, code, resume)
+  self:say(err.message)
+  if not self.as_json then return end
+  self:object {
+    kind = err.kind, message = err.message, sent = err.sent, id = err.id, exit = code,
+    status = err.status, code = err.code, field = err.field, request_id = err.request_id,
+    retry_after = err.retry_after, retryable = err.retryable,
+    state = err.generation and err.generation.state or nil,
+    video_url = err.generation and err.generation.video_url or nil,
+    resume = resume,
+  }
+end
+
+--- The code to end with: what could not be printed is not lost, but somebody
+--- did not get it. A reader that has left does not want to hear of it.
+---@param code integer
+---@return integer
+function Output:finish(code)
+  if not self.problem or self.problem:find("Broken pipe", 1, true) then return code end
+  self:say(("stdout cannot be written: %s: it should have got %s"):format(self.problem, self.lost:match "^[^\n]*"))
+  return code == exit_codes.DONE and exit_codes.LATER or code
+end
+
+return output

@@ -1,0 +1,176 @@
+--- The flags of each command, as rows: luma's own options and parameters, and
+--- what only the command has. Help, completion, the manual and the reading of
+--- flags are all made of them, so a new row is a new flag.
+local dialects = require "luma.dialects"
+local options = require "luma.options"
+
+local rows = {}
+
+--- What only the command has, in the form of luma's own rows.
+rows.own = {
+  output = { "output", short = "o", type = "path", argument = "FILE",
+    doc = "Where the clip goes. {n}, {n:03}, {slug}, {id}, {id8} and {ext} are filled in." },
+  force = { "force", type = "boolean", single = true,
+    doc = "Go ahead although the file is there; it is replaced once the new one is whole." },
+  params = { "params", type = "path", argument = "FILE",
+    doc = "Parameters as a JSON object, from a file or from - (stdin). Flags go before them." },
+  dry_run = { "dry_run", type = "boolean", single = true,
+    doc = "Print the request, the price and the name of the file; send nothing." },
+  max_cost = { "max_cost", type = "number", argument = "AMOUNT",
+    doc = "Send nothing that costs more, or whose price is unknown." },
+  json = { "json", type = "boolean", single = true,
+    doc = "Print one JSON object, for a failure too." },
+  progress = { "progress", type = "choice", default = "auto", values = { "auto", "plain", "none", "json" },
+    doc = "On stderr: a bar on a terminal and else lines (auto), lines, nothing, or JSON objects." },
+  profile = { "profile", type = "string", argument = "NAME",
+    doc = "The section of the config file to use." },
+  quiet = { "quiet", short = "q", type = "boolean", single = true,
+    doc = "Do not print the requests." },
+}
+
+--- What has no flag: the key, which others on the machine could read there;
+--- functions; and what the command decides itself.
+local HIDDEN = { api_key = true, path = true, background = true, user_prompt = true }
+
+local function is_flag(row)
+  return row.type ~= "function" and not HIDDEN[row[1]]
+end
+
+--- The parameters of a clip at a service.
+---@param dialect string
+---@param command string "extend" has its own
+---@return luma.Row[]
+function rows.params(dialect, command)
+  local service = dialects.find(dialect)
+  if command == "extend" then return service.extend_params or {} end
+  return service.params
+end
+
+--- The options of a call, those of the client's apart.
+---@param call string
+---@return luma.Row[]
+function rows.call(call)
+  local found = {}
+  for _, row in ipairs(options.calls[call] or {}) do
+    if not row.call and is_flag(row) then found[#found + 1] = row end
+  end
+  return found
+end
+
+--- The options of the client that have a flag.
+---@return luma.Row[]
+function rows.client()
+  local found = {}
+  for _, row in ipairs(options.client) do
+    if is_flag(row) then found[#found + 1] = row end
+  end
+  return found
+end
+
+local function flags_of(list)
+  local found = {}
+  for _, row in ipairs(list) do
+    if is_flag(row) then found[#found + 1] = row end
+  end
+  return found
+end
+
+---@class luma.cli.Group
+---@field title string
+---@field rows luma.Row[]
+
+--- The flags of a command, in groups as the help shows them.
+---@param command luma.cli.Command
+---@param dialect string
+---@return luma.cli.Group[]
+function rows.groups(command, dialect)
+  local groups = {}
+  local function add(title, list)
+    if list[1] then groups[#groups + 1] = { title = title, rows = list } end
+  end
+  local own = {}
+  for _, name in ipairs(command.own or {}) do own[#own + 1] = rows.own[name] end
+  add("The command", own)
+  if command.params then add("The clip", flags_of(rows.params(dialect, command.name))) end
+  if command.sandbox then add("The sandbox", require("luma.sandbox.options").rows) end
+  for _, call in ipairs(command.calls or {}) do add("Waiting", rows.call(call)) end
+  if command.client then add("The service", rows.client()) end
+  return groups
+end
+
+--- The names that a config file may set.
+---@param dialect string
+---@return table<string, true>
+function rows.settings(dialect)
+  local known = {}
+  for _, list in ipairs { rows.client(), rows.params(dialect, "generate"), rows.call("generate") } do
+    for _, row in ipairs(list) do known[row[1]] = true end
+  end
+  return known
+end
+
+--- A row's flag, without the dashes in front.
+---@param row luma.Row
+---@return string
+function rows.flag(row)
+  return (row[1]:gsub("_", "-"))
+end
+
+--- Sentences on what a row takes.
+---@param row luma.Row
+---@return string
+function rows.doc(row)
+  local default = row.default
+  if default == nil or default == false then return row.doc end
+  if type(default) == "number" then default = ("%.14g"):format(default) end
+  return ("%s Default: %s."):format(row.doc, tostring(default))
+end
+
+local ARGUMENTS = { seconds = "SECONDS", deadline = "SECONDS", count = "N", positive = "N", integer = "N", number = "N",
+  image = "FILE|URL", base_url = "URL", url = "URL", proxy = "URL", file = "FILE", path = "FILE", extra = "JSON",
+  headers = "JSON", plan = "PLAN", bytes = "BYTES", loopback = "ADDRESS" }
+
+--- What stands for a row's value in the help.
+---@param row luma.Row
+---@return string
+function rows.argument(row)
+  return row.argument or rows.values(row) and table.concat(rows.values(row), "|") or ARGUMENTS[row.type] or "TEXT"
+end
+
+--- The values of a choice.
+---@param row luma.Row
+---@return string[]?
+function rows.values(row)
+  return row.values or row.choices
+end
+
+local NUMBERS = { number = true, integer = true, seconds = true, count = true, positive = true }
+local TEXTS = { string = true, text = true, line = true, path = true, file = true, url = true, base_url = true,
+  image = true, proxy = true, choice = true, dialect = true }
+local BOOLEANS = { ["true"] = true, ["false"] = false, yes = true, no = false }
+
+--- A word as a row's value, or what is wrong with it.
+---@param row luma.Row
+---@param word string
+---@param decode fun(text: string): any
+---@return any value, string? problem
+function rows.convert(row, word, decode)
+  local kind = row.type
+  if kind == "boolean" then
+    if BOOLEANS[word] == nil then return nil, "must be true or false" end
+    return BOOLEANS[word]
+  end
+  if kind == "deadline" and word == "inf" then return math.huge end
+  if kind == "proxy" and word == "false" then return false end
+  if NUMBERS[kind] or kind == "deadline" then
+    local number = tonumber(word)
+    if not number then return nil, "must be a number" end
+    return number
+  end
+  if TEXTS[kind] or not word:find("^%s*[%[{]") then return word end
+  local value = decode(word)
+  if type(value) ~= "table" then return nil, "is no JSON" end
+  return value
+end
+
+return rows

@@ -1,0 +1,44 @@
+--- Runs jobs to their end, or until a signal asks for the end of the program.
+--- The work is on luma's own thread: here is only looked, some times a second.
+local run = {}
+
+local SLICE = 0.05 -- seconds between two looks at the signals
+local GRACE = 0.1 -- seconds in which a submit that is under way may still bring its id
+
+local function is_over(jobs)
+  for _, job in ipairs(jobs) do
+    if not job:done() then return false, job end
+  end
+  return true
+end
+
+--- Whether all jobs have ended; false when a signal came first.
+---@param jobs luma.Job[]
+---@param system luma.core.System
+---@param tick fun() called about every SLICE
+---@return boolean
+function run.jobs(jobs, system, tick)
+  while true do
+    if system.caught() then return false end
+    local over, job = is_over(jobs)
+    if over then return true end
+    job:await(SLICE)
+    tick()
+  end
+end
+
+--- Ends jobs early. One that pays for a clip and has no id yet is given a moment
+--- to hear of it: what is in doubt afterwards needs a person.
+---@param jobs luma.Job[]
+---@param paid? boolean
+function run.leave(jobs, paid)
+  for _, job in ipairs(jobs) do
+    if paid and not job:done() and not job.generation then job:await(GRACE) end
+    job:cancel()
+  end
+  for _, job in ipairs(jobs) do
+    if not job:done() then job:await(SLICE) end
+  end
+end
+
+return run

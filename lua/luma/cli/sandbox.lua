@@ -1,0 +1,40 @@
+--- `luma sandbox`: the flags of the sandbox's own rows, and a line for each
+--- request.
+local exit_codes = require "luma.cli.exit_codes"
+
+local sandbox = {}
+
+--- What was given, as the sandbox takes it: it reads words by itself.
+local function values_of(args, rows)
+  local values = {}
+  for _, row in ipairs(rows) do values[row[1]] = args[row[1]] end
+  return values
+end
+
+---@param args luma.cli.Words
+---@param env luma.cli.Environment
+---@param out luma.cli.Output
+---@return integer? code, string? problem of the use
+function sandbox.run(args, env, out)
+  local server = require "luma.sandbox"
+  local values = values_of(args, server.options)
+  function values.on_ready(url)
+    out:line("luma sandbox at " .. url)
+    out:line(("  export LUMA_BASE_URL=%s LUMA_API_KEY=sandbox"):format(url))
+  end
+  if not args.quiet then
+    function values.on_request(entry)
+      local words = { entry.method, entry.path, tostring(entry.status or "-"), entry.did }
+      out:line(table.concat(words, " "))
+    end
+  end
+  env.system.leave_to_signals()
+  -- A wrong value is raised, with the option's name.
+  local ok, served, message = pcall(server.run, values)
+  if not ok then return nil, (tostring(served):gsub("^.-:%d+: ", ""):gsub("^sandbox%.run: ", "")) end
+  if served then return exit_codes.DONE end
+  out:say(message)
+  return exit_codes.FAILED
+end
+
+return sandbox

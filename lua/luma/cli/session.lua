@@ -1,0 +1,195 @@
+--- One run of a command that speaks to the service: its client, what it says
+--- meanwhile, and how it ends.
+local dialects = require "luma.dialects"
+local exit_codes = require "luma.cli.exit_codes"
+local output = require "luma.cli.output"
+local progress = require "luma.cli.progress"
+local rows = require "luma.cli.rows"
+local run = require "luma.cli.run"
+local settings = require "luma.cli.settings"
+local text = require "luma.cli.text"
+
+local session = {}
+
+---@class luma.cli.Session
+---@field client luma.Client
+---@field args luma.cli.Words
+---@field env luma.cli.Environment
+---@field settings luma.cli.Settings
+---@field params? luma.Params of the clip that is to be made
+---@field began? integer when a job was started first
+---@field output luma.cli.Output
+---@field progress luma.cli.Progress
+local Session = { __name = "luma.cli.Session" }
+Session.__index = Session
+
+--- What is wrong with the use of the command, as an error of luma's.
+---@param message string
+---@return table
+function session.misuse(message)
+  return { kind = "invalid", message = message, sent = "no" }
+end
+
+--- What luma raised, without the place in its source.
+local function plain(raised)
+  return (tostring(raised):gsub("^[^\n]-:%d+: ", ""):gsub("^luma%.%w+: ", ""))
+end
+
+--- The client of a run. Without `with_key` no command is run to get a key.
+---@param self luma.cli.Session
+---@param with_key boolean
+---@return luma.Client?, luma.Error? err
+local function make_client(self, with_key)
+  local values, problem = settings.values(self.settings, self.args, rows.client())
+  if not values then return nil, session.misuse(problem) end
+  values.dialect = self.settings.dialect
+  if with_key then
+    values.api_key, problem = settings.key(self.settings, dialects.find(values.dialect).key_variables)
+    if problem then return nil, { kind = "auth", message = problem, sent = "no" } end
+  end
+  local ok, made = pcall(require("luma").client, values)
+  if not ok then return nil, session.misuse(plain(made)) end
+  return made
+end
+
+---@param args luma.cli.Words
+---@param read luma.cli.Settings
+---@param env luma.cli.Environment
+---@param with_key boolean
+---@return luma.cli.Session?, luma.Error? err
+function session.open(args, read, env, with_key)
+  local self = setmetatable({ args = args, settings = read, env = env }, Session)
+  local mode = progress.mode(args.progress or "auto", env.system.is_terminal(2), env.getenv)
+  local ids = type(args.id) == "table" and args.id or {}
+  if mode == "bar" and ids[2] then mode = "plain" end
+  self.progress = progress.new {
+    mode = mode, stream = env.err, now = env.now, columns = function() return env.system.columns(2) end,
+  }
+  self.output = output.new(env.out, env.err, args.json)
+  self.output.progress = self.progress
+  local err
+  self.client, err = make_client(self, with_key)
+  if not self.client then return nil, err end
+  return self
+end
+
+--- Ends a run that has no client.
+---@param args luma.cli.Words
+---@param env luma.cli.Environment
+---@param err luma.Error
+---@return integer code
+function session.refuse(args, env, err)
+  local code = exit_codes.of(err)
+  output.new(env.out, env.err, args.json):failure(err, code)
+  return code
+end
+
+--- The options of a call, checked before anything is sent.
+---@param call string
+---@return table? options, luma.Error? err
+function Session:call_options(call)
+  local list = rows.call(call)
+  local values, problem = settings.values(self.settings, self.args, list)
+  problem = problem or require("luma.schema").problem(list, values)
+  if problem then return nil, session.misuse(problem) end
+  return values
+end
+
+--- Runs jobs; false when a signal came first.
+---@param jobs luma.Job[]
+---@param paid? boolean they pay for a clip
+---@return boolean
+function Session:run(jobs, paid)
+  self.began = self.began or os.time()
+  local over = run.jobs(jobs, self.env.system, function() self.progress:tick() end)
+  if not over then run.leave(jobs, paid) end
+  self.progress:clear()
+  return over
+end
+
+--- The flags of the client that were given, to be given again.
+local function repeated_flags(self)
+  local words = {}
+  if self.args.profile then words = { "--profile", text.quote(self.args.profile) } end
+  for _, row in ipairs(rows.client()) do
+    local value, flag = self.args[row[1]], rows.flag(row)
+    if value == true or value == false then
+      words[#words + 1] = (value and "--" or "--no-") .. flag
+    elseif value ~= nil then
+      words[#words + 1] = "--" .. flag
+      words[#words + 1] = text.quote(value)
+    end
+  end
+  return words
+end
+
+--- The line that goes on with a clip.
+---@param id string
+---@param path? string
+---@return string
+function Session:resume_line(id, path)
+  local is_flag = id:sub(1, 1) == "-" -- it would be taken for one
+  local words = { self.env.program, "wait", not is_flag and text.quote(id) or nil }
+  for _, word in ipairs(repeated_flags(self)) do words[#words + 1] = word end
+  if path then
+    words[#words + 1] = "-o"
+    words[#words + 1] = text.quote(path)
+  end
+  return table.concat(words, " ") .. (is_flag and " -- " .. text.quote(id) or "")
+end
+
+--- What a person needs who has to find out whether a clip was made.
+local function explain_doubt(self, err, path)
+  local out = self.output
+  local request = self.args.command ~= "extend" and self.client:preview(self.params)
+  local url = request and request.url or self.client.base_url
+  out:hint(("sent: POST %s at %s"):format(url, os.date("!%Y-%m-%d %H:%M:%S UTC", self.began)))
+  out:hint("prompt: " .. text.clamp(text.line(self.params.user_prompt), 60))
+  if err.raw ~= nil then
+    local raw = type(err.raw) == "string" and err.raw or self.env.encode(err.raw)
+    out:hint("answer: " .. text.line(raw):sub(1, 2000))
+  end
+  out:hint("look at: the list of tasks and the balance on the service's site, before it is sent again")
+  out:hint("if it is there: " .. self:resume_line("ID", path))
+end
+
+--- Ends a failure: says it, says what to do next, and returns the code.
+---@param err luma.Error
+---@param id? string of the clip, where it is known
+---@param path? string where it was to go
+---@return integer code
+function Session:fail(err, id, path)
+  id = id or err.id
+  local interrupted = self.env.system.caught() and err.kind == "cancelled"
+  local known = setmetatable({ id = id }, { __index = err })
+  local code = interrupted and exit_codes.INTERRUPTED or exit_codes.of(known)
+  local doubtful = exit_codes.is_doubtful(known)
+  -- After Ctrl-C somebody reads, and a loop in a shell is to end.
+  if interrupted and doubtful and self.env.system.caught() ~= "INT" then code = exit_codes.DOUBT end
+  local message = err.message
+  if interrupted then
+    message = doubtful and "interrupted, and in doubt: the submit went out and its answer is not there"
+      or id and "interrupted; the clip goes on at the service" or "interrupted: nothing was sent"
+  elseif doubtful then
+    message = "in doubt: " .. message
+  end
+  local may_help = interrupted or code == exit_codes.LATER or code == exit_codes.PERSON
+  local may_go_on = id and may_help and self.args.command ~= "get"
+  local line = may_go_on and self:resume_line(id, path) or nil
+  known.message = message
+  self.output:failure(known, code, line)
+  if doubtful then
+    explain_doubt(self, err, path)
+  elseif line then
+    self.output:hint(line)
+  end
+  return code
+end
+
+--- The end of a run that a signal cut short before anything was started.
+---@return integer code
+function Session:cut_short()
+  return self:fail { kind = "cancelled", message = "", sent = "no" }
+end
+
+return session

@@ -1,0 +1,472 @@
+local command = require "spec.support.command"
+local core = require "luma.core"
+local support = require "spec.support.client"
+
+local QUICK = { "--poll-interval", "0.05", "--poll-max", "0.1" }
+
+--- Words with what makes looks frequent.
+local function quick(...)
+  local words = { ... }
+  for _, word in ipairs(QUICK) do words[#words + 1] = word end
+  return words
+end
+
+local function exists(path)
+  return support.read(path) ~= nil
+end
+
+describe("luma.cli, the real program", function()
+  local server, path
+
+  setup(function() server = support.sandbox { polls = 3 } end)
+  teardown(function()
+    server:stop()
+    command.tidy()
+  end)
+  before_each(function()
+    server:reset { polls = 3 }
+    path = support.path()
+    os.remove(path)
+  end)
+  after_each(support.tidy)
+
+  local function run(...) return command.run(server, quick(...)) end
+
+  describe("generate", function()
+    it("prints the file on stdout, and the id before it waits on stderr", function()
+      local result = run("generate", "a paper boat", "-o", path)
+
+      assert.same({ 0, path .. "\n" }, { result.code, result.out })
+      assert.matches("^luma: id [%x-]+\nluma: pending\n", result.err)
+      assert.is_true(exists(path))
+      assert.equal(1, support.submits(server))
+    end)
+
+    it("prints the id without -o", function()
+      local result = run("generate", "a paper boat")
+
+      assert.equal(result.err:match "id ([%x-]+)", result.out:match "^([%x-]+)\n$")
+    end)
+
+    it("sends the parameters of flags, over those of a file", function()
+      local file = support.path()
+      support.write(file, '{"user_prompt":"of the file","resolution":"1080p","loop":true}')
+
+      run("generate", "of the words", "--params", file, "--no-loop", "--extra", '{"seed":7}')
+
+      local body = core.decode(support.log(server)[1].body)
+      assert.same({ "of the words", "1080p", false, 7 }, { body.user_prompt, body.resolution, body.loop, body.seed })
+    end)
+
+    it("takes the prompt from a file and from stdin, without the last line end", function()
+      local file = support.path()
+      support.write(file, "two\nlines 纸 🚤\n")
+
+      run("submit", "@" .. file)
+      command.paste(server, ("cat '%s' | '%s' bin/luma submit -"):format(file, os.getenv "LUA" or arg[-1]))
+
+      for i = 1, 2 do
+        assert.equal("two\nlines 纸 🚤", core.decode(support.log(server)[i].body).user_prompt)
+      end
+    end)
+
+    it("fills in a name", function()
+      local result = run("generate", "A Boat!", "-o", path .. "-{n:03}-{slug}-{id8}.{ext}")
+
+      local id8 = result.err:match "id (%x%x%x%x%x%x%x%x)"
+      assert.equal(("%s-001-a-boat-%s.mp4\n"):format(path, id8), result.out)
+      os.remove(result.out:sub(1, -2))
+    end)
+
+    it("skips a file that is there, without a request", function()
+      support.write(path, "mine")
+
+      local result = run("generate", "a paper boat", "-o", path)
+
+      assert.same({ 0, path .. "\n" }, { result.code, result.out })
+      assert.matches("is there already", result.err)
+      assert.same({ "mine", 0 }, { support.read(path), #support.log(server) })
+    end)
+
+    it("replaces it with --force", function()
+      support.write(path, "mine")
+
+      local result = run("generate", "a paper boat", "-o", path, "--force")
+
+      assert.equal(0, result.code)
+      assert.not_equal("mine", support.read(path))
+    end)
+
+    it("prints the request, the price and the name with --dry-run, and sends nothing", function()
+      local result = run("generate", "a paper boat", "-o", path, "--dry-run")
+
+      assert.equal(0, result.code)
+      assert.matches("^POST " .. server.url:gsub("%p", "%%%0") .. "/luma/generations\n", result.out)
+      assert.matches('"user_prompt":"a paper boat"', result.out)
+      assert.matches("\nprice: ", result.out)
+      assert.is_truthy(result.out:find("\nfile: " .. path, 1, true))
+      assert.is_nil(result.out:find(support.KEY, 1, true))
+      assert.equal(0, #support.log(server))
+    end)
+
+    it("says on one line what a service or a file is called, whatever is in it", function()
+      local result = run("generate", "boat", "-o", "/no\n\27[31msuch/folder/x.mp4")
+
+      assert.equal(2, result.code)
+      assert.is_nil(result.err:find "\27")
+      assert.matches("^luma: [^\n]*\n$", result.err)
+    end)
+  end)
+
+  describe("with --json", function()
+    it("prints one object for a clip", function()
+      local result = run("generate", "a paper boat", "-o", path, "--json")
+
+      local object = core.decode(result.out)
+      assert.equal(1, select(2, result.out:gsub("\n", "")))
+      assert.same({ "completed", path, 0 }, { object.state, object.path, object.exit })
+      assert.is_string(object.id)
+      assert.is_string(object.video_url)
+    end)
+
+    it("prints one for a failure", function()
+      local result = run("generate", "a boat sandbox:state=failed", "--json")
+
+      local object = core.decode(result.out)
+      assert.same({ 1, "failed", "yes", 1 }, { result.code, object.kind, object.sent, object.exit })
+      assert.is_string(object.id)
+      assert.is_string(object.message)
+    end)
+
+    it("prints one for wrong use", function()
+      local result = run("generate", "a", "--no-such-flag", "--json")
+
+      assert.same({ 2, "invalid", "no", 2 },
+        { result.code, core.decode(result.out).kind, core.decode(result.out).sent, core.decode(result.out).exit })
+    end)
+  end)
+
+  describe("submit, get, wait and download", function()
+    local function submit(prompt)
+      return run("submit", prompt or "a paper boat").out:match "^([%x-]+)\n$"
+    end
+
+    it("are generate in steps", function()
+      local id = submit()
+      local waited, got = run("wait", id), run("get", id)
+      local fetched = run("download", id, "-o", path)
+
+      assert.same({ 0, id .. "\n" }, { waited.code, waited.out })
+      assert.matches("^" .. id:gsub("%-", "%%-") .. "\tcompleted\thttp://%S+\n$", got.out)
+      assert.same({ 0, path .. "\n" }, { fetched.code, fetched.out })
+      assert.equal(1, support.submits(server))
+    end)
+
+    it("waits for several, a line each in their order", function()
+      local one, two = submit "one", submit "two sandbox:state=failed"
+
+      local result = run("wait", one, two, "-o", path .. "-{id8}.{ext}")
+
+      assert.equal(1, result.code)
+      assert.equal(("%s-%s.mp4\n"):format(path, one:sub(1, 8)), result.out)
+      assert.is_truthy(result.err:find("luma: " .. two:sub(1, 8) .. " failed\n", 1, true), result.err)
+      os.remove(result.out:sub(1, -2))
+    end)
+
+    it("refuses one name for two, before it asks", function()
+      local result = run("download", "a1", "b2", "-o", path)
+
+      assert.equal(2, result.code)
+      assert.matches("two of the clips would be", result.err)
+      assert.equal(0, #support.log(server))
+    end)
+
+    it("exits with 1 when the clip failed", function()
+      assert.equal(1, run("wait", submit "a boat sandbox:state=failed").code)
+    end)
+
+    it("exits with 4 when it is asked for too early", function()
+      local result = run("download", submit "a boat sandbox:state=never", "-o", path)
+
+      assert.equal(4, result.code)
+      assert.is_string(command.resume_line(result.err))
+    end)
+
+    it("extends a completed clip", function()
+      local id = submit()
+      run("wait", id)
+
+      local result = run("extend", id, "it sails on")
+
+      assert.matches("^[%x-]+\n$", result.out)
+      assert.equal("it sails on", core.decode(support.log(server)[#support.log(server)].body).user_prompt)
+    end)
+  end)
+
+  describe("exit codes", function()
+    local function code(prompt, ...) return run("generate", prompt, ...).code end
+
+    it("0: done", function() assert.equal(0, code "a boat") end)
+
+    it("1: the service failed or refused the clip", function()
+      assert.equal(1, code "a boat sandbox:state=failed")
+      assert.equal(1, code "a boat sandbox:state=moderated")
+      assert.equal(1, code "a boat sandbox:submit_fault=400")
+    end)
+
+    it("2: wrong use, nothing was sent", function()
+      local before = #support.log(server)
+
+      for _, words in ipairs {
+        { "generate" }, { "generate", "" }, { "generate", "a", "boat" }, { "generate", "a", "--resolution", "4k" },
+        { "generate", "a", "--timeout", "soon" }, { "generate", "a", "--timeout=-1" },
+        { "generate", "a", "-o", "{x}" },
+        { "generate", "a", "-o", "/no/such/folder/x.mp4" }, { "generate", "a", "--params", "/no/such.json" },
+        { "generate", "a", "--extra", "{" }, { "generate", "@/no/such/file" }, { "generate", "a", "--dialect", "none" },
+        { "generate", "a", "--profile", "none" }, { "wait" }, { "wait", ".." }, { "download", "x" },
+      } do
+        local result = run((table.unpack or unpack)(words)) -- luacheck: ignore 143
+        assert.equal(2, result.code, table.concat(words, " "))
+        assert.equal("", result.out)
+        assert.matches("^luma: [^\n]+\n$", result.err)
+      end
+
+      assert.equal(before, #support.log(server))
+    end)
+
+    it("3: a person must act", function()
+      assert.equal(3, code "a boat sandbox:submit_fault=401")
+      assert.equal(3, code("a boat", "--max-submits", "0"))
+      assert.equal(3, command.run(server, { "generate", "a boat" }, { LUMA_API_KEY = "" }).code)
+    end)
+
+    it("4: try again later, nothing is lost", function()
+      assert.equal(4, command.run({ url = support.dead_base() }, { "generate", "a boat", "--retries", "0" }).code)
+      assert.equal(4, code("a boat sandbox:submit_fault=429", "--retries", "0"))
+      local result = run("generate", "a boat sandbox:state=never", "--timeout", "0.3", "-o", path)
+      assert.equal(4, result.code)
+      assert.is_truthy(command.resume_line(result.err):find(path, 1, true))
+    end)
+
+    it("5: in doubt, with what was sent, when, and what to look at", function()
+      for _, fault in ipairs { "submit_fault=drop", "submit_fault=500", "submit_shape=no_id" } do
+        local result = run("generate", "a boat sandbox:" .. fault, "-o", path)
+
+        assert.equal(5, result.code)
+        assert.matches("\n  sent: POST http://%S+/luma/generations at %d+%-%d+%-%d+ %d+:%d+:%d+ UTC\n", result.err)
+        assert.matches("\n  prompt: a boat sandbox:", result.err)
+        assert.matches("\n  look at: ", result.err)
+      end
+      assert.equal(3, support.count(server, "POST"))
+    end)
+
+    it("130: interrupted, with the id", function()
+      local result = command.terminal(server, "-u processing -k 0",
+        quick("generate", "a boat sandbox:state=never", "-o", path))
+
+      -- It dies of the interrupt, which shells call 130 and which ends their loops.
+      assert.same({ -1, 2 }, { result.code, result.signal })
+      assert.is_truthy(command.resume_line(result.err))
+      local terminated = command.terminal(server, "-n -u processing -k 15",
+        quick("generate", "a boat sandbox:state=never", "-o", path))
+      assert.same({ 130, 0 }, { terminated.code, terminated.signal })
+    end)
+  end)
+
+  describe("the key", function()
+    local folder
+
+    local function config(text, mode)
+      folder = support.path()
+      os.execute(("rm -f '%s'; mkdir -p '%s/luma'"):format(folder, folder))
+      support.write(folder .. "/luma/config", text)
+      os.execute(("chmod %s '%s/luma/config'"):format(mode, folder))
+      return { XDG_CONFIG_HOME = folder, LUMA_API_KEY = "" }
+    end
+
+    after_each(function()
+      if folder then os.execute(("rm -rf '%s'"):format(folder)) end
+    end)
+
+    it("is refused on the command line, with a reason", function()
+      for _, words in ipairs { { "--api-key", "sk-1" }, { "--key=sk-1" }, { "--token" } } do
+        local result = run("generate", "a boat", (table.unpack or unpack)(words)) -- luacheck: ignore 143
+
+        assert.equal(2, result.code)
+        assert.matches("can be read by everybody", result.err)
+        assert.is_nil(result.err:find("sk-1", 1, true))
+      end
+    end)
+
+    it("comes from a command, for all or for a profile", function()
+      server:reset { polls = 1 }
+      local environment = config(
+        "key_command = false\n[work]\nkey_command = echo sk-of-work\nmax_submits = 0\n", "644")
+
+      local without = command.run(server, { "submit", "a boat" }, environment)
+      local with = command.run(server, { "submit", "a boat", "--profile", "work" }, environment)
+
+      assert.same({ 3, "luma: key_command failed: false\n" }, { without.code, without.err })
+      assert.matches("max_submits", with.err)
+      environment.LUMA_API_KEY = support.KEY
+      assert.equal(0, command.run(server, { "submit", "a boat" }, environment).code)
+    end)
+
+    it("stands in the file only if nobody else can read it", function()
+      local open = command.run(server, { "submit", "a boat" }, config("key = sk-1", "640"))
+      local closed = command.run(server, { "submit", "a boat" }, config("key = sk-1", "600"))
+
+      assert.equal(3, open.code)
+      assert.matches("chmod 600", open.err)
+      assert.equal(0, closed.code)
+    end)
+
+    it("is not sought for what needs none", function()
+      local environment = config("key_command = echo called >&2; exit 1", "644")
+
+      for _, words in ipairs { { "preview", "a boat" }, { "generate", "a boat", "--dry-run" } } do
+        local result = command.run(server, words, environment)
+        assert.same({ 0, "" }, { result.code, result.err })
+      end
+    end)
+
+    it("gives other settings too, below flags and the environment", function()
+      local environment = config("resolution = 1080p\nbase_url = https://example.org\nloop = yes\n", "644")
+
+      local result = command.run(server, { "preview", "a boat", "--no-loop" }, environment)
+
+      assert.is_truthy(result.out:find("POST " .. server.url, 1, true))
+      assert.matches('"resolution":"1080p"', result.out)
+      assert.matches('"loop":false', result.out)
+    end)
+
+    it("names a setting that does not exist", function()
+      local result = command.run(server, { "preview", "a boat" }, config("resolutoin = 1080p", "644"))
+
+      assert.equal(2, result.code)
+      assert.matches("there is no option resolutoin", result.err)
+    end)
+  end)
+
+  describe("stdout", function()
+    it("that is full or closed costs nothing but the word", function()
+      for _, redirect in ipairs { ">/dev/full", ">&-" } do
+        local result = command.run(server, quick("generate", "a boat", "-o", path, "--force"), nil,
+          ("sh -c '\"$@\" %s' --"):format(redirect))
+
+        assert.equal(4, result.code)
+        assert.is_truthy(result.err:find("should have got " .. path, 1, true), result.err)
+        assert.is_true(exists(path))
+      end
+    end)
+
+    it("that nobody reads any more ends nothing early", function()
+      local result = command.run(server, quick("generate", "a boat", "-o", path), nil,
+        "sh -c '\"$@\" 2>&1 >/dev/null | head -n 1' --")
+
+      assert.matches("^luma: id ", result.out)
+      for _ = 1, 100 do
+        if exists(path) then break end
+        os.execute "sleep 0.1"
+      end
+      assert.is_true(exists(path))
+    end)
+  end)
+
+  describe("on a terminal", function()
+    --- What stood on each line of it, as a terminal of that width shows it.
+    local function widest(err)
+      local most = 0
+      for drawn in (err .. "\r"):gmatch "([^\r\n]*)[\r\n]" do
+        drawn = drawn:gsub("\27%[K", "")
+        if not drawn:find "^luma: " and not drawn:find "^  " then most = math.max(most, #drawn) end
+      end
+      return most
+    end
+
+    local function generate(flags, environment, ...)
+      local words = quick("generate", "a 纸 boat\r\nsandbox:state=completed", "-o", path, ...)
+      return command.terminal(server, flags, words, environment)
+    end
+
+    it("draws a bar, no wider than it, and takes it away", function()
+      local result = generate "-c 40"
+
+      assert.matches("\r%d:%d%d pending\27%[K", result.err)
+      assert.matches("\r\27%[K$", result.err)
+      assert.is_true(widest(result.err) < 40)
+      assert.equal(path .. "\n", result.out)
+    end)
+
+    it("of ten columns, or made narrower, is not overrun", function()
+      assert.is_true(widest(generate("-c 10").err) < 10)
+      os.remove(path)
+      local narrowed = generate("-c 80 -r 12 -u pending").err
+      local after = narrowed:match "processing.*"
+      if after then assert.is_true(widest(after) < 12) end
+    end)
+
+    for name, case in pairs {
+      ["for a dumb one"] = { { TERM = "dumb" } },
+      ["where a machine builds"] = { { CI = "true" } },
+      ["with --progress plain"] = { {}, "--progress", "plain" },
+      ["with --progress none"] = { {}, "--progress", "none" },
+      ["with --progress json"] = { {}, "--progress", "json" },
+    } do
+      it("draws nothing " .. name, function()
+        local result = generate("", case[1], case[2], case[3])
+
+        assert.equal(0, result.code)
+        assert.is_nil(result.err:find "[\r\27]")
+      end)
+    end
+
+    it("has no colours", function()
+      assert.is_nil(generate("", { NO_COLOR = "1" }).err:find "\27%[[%d;]*m")
+    end)
+  end)
+
+  describe("interrupted", function()
+    --- At one of twenty moments of a clip's life.
+    local function interrupt(flags, prompt)
+      local words = quick("generate", prompt .. " sandbox:submit_delay=0.15", "-o", path)
+      return command.terminal(server, flags, words)
+    end
+
+    for moment = 0, 19 do
+      local typed = moment % 2 == 0
+      it(("after %d ms, it ends at once and nothing is lost or paid for twice"):format(moment * 40), function()
+        local flags = ("%s -d %d -k %d"):format(typed and "" or "-n", moment * 40, typed and 0 or 15)
+        local result = interrupt(flags, "a boat")
+
+        if result.code == 0 then return assert.is_true(exists(path)) end
+        local submits = support.submits(server)
+        local line = command.resume_line(result.err)
+        local id = result.err:match "id ([%x-]+)"
+        if result.err:find("in doubt", 1, true) then
+          assert.is_nil(id)
+          assert.equal(1, submits)
+          assert.is_true(typed and result.signal == 2 or result.code == 5)
+        elseif id then
+          local finished = command.paste(server, line .. " --poll-interval 0.05")
+          assert.same({ 0, path .. "\n" }, { finished.code, finished.out })
+          assert.is_true(exists(path))
+        else
+          assert.equal(0, submits)
+        end
+        assert.equal(submits, support.submits(server))
+        -- Of an hour that the clip could take.
+        assert.is_true(result.after < 5000)
+      end)
+    end
+
+    it("in doubt, it says so and what to look at", function()
+      local result = command.terminal(server, "-n -d 400 -k 15",
+        quick("generate", "a boat sandbox:submit_delay=20", "-o", path))
+
+      assert.equal(5, result.code)
+      assert.matches("in doubt", result.err)
+      assert.matches("look at: ", result.err)
+    end)
+  end)
+end)

@@ -1,0 +1,45 @@
+local names = require "luma.cli.names"
+
+describe("luma.cli.names", function()
+  local values = { n = 7, slug = "a-boat", id = "4665a07c-7641", ext = "mp4" }
+
+  for template, path in pairs {
+    ["boat.mp4"] = "boat.mp4",
+    ["{n}.{ext}"] = "7.mp4",
+    ["{n:03}-{slug}-{id8}.{ext}"] = "007-a-boat-4665a07c.mp4",
+    ["out/{id}.mp4"] = "out/4665a07c-7641.mp4",
+  } do
+    it("fills in " .. template, function()
+      assert.is_nil(names.problem(template))
+      assert.equal(path, names.expand(template, values))
+    end)
+  end
+
+  it("lets no value lead into another folder", function()
+    assert.equal("--etc-passwd.mp4", names.expand("{id}.mp4", { n = 1, slug = "", id = "../etc/passwd", ext = "" }))
+    assert.equal("a-b.mp4", names.expand("{slug}.mp4", { n = 1, slug = "a\\b", id = "", ext = "" }))
+  end)
+
+  for template, problem in pairs {
+    ["{name}.mp4"] = "{name} is unknown",
+    ["{n:3}.mp4"] = "{n:3} is unknown",
+    ["{slug:02}.mp4"] = "{slug:02} is unknown",
+    ["../{slug}.mp4"] = "out of its folder",
+    ["{slug}/../../x.mp4"] = "out of its folder",
+    ["{slug}\\..\\x.mp4"] = "out of its folder",
+  } do
+    it("refuses " .. template, function()
+      assert.is_truthy(names.problem(template):find(problem, 1, true))
+    end)
+  end
+
+  it("leaves alone what is no template", function()
+    assert.is_nil(names.problem "../boat.mp4")
+  end)
+
+  it("finds two files of one name, however it is written", function()
+    assert.is_nil(names.twice { "a.mp4", "b.mp4" })
+    assert.equal("./a.mp4", names.twice { "a.mp4", "b.mp4", "./a.mp4" })
+    assert.equal("x//a.mp4", names.twice { "x/a.mp4", "x//a.mp4" })
+  end)
+end)
