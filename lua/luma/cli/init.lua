@@ -69,7 +69,9 @@ local function read_words(words, root)
 end
 
 --- What is done without argparse too.
-local UNPARSED = { version = { command = "version" }, ["--version"] = { command = "version" } }
+local UNPARSED = {
+  doctor = { command = "doctor" }, version = { command = "version" }, ["--version"] = { command = "version" },
+}
 
 --- Runs one command.
 ---@param words string[] as in `arg`
@@ -78,11 +80,12 @@ local UNPARSED = { version = { command = "version" }, ["--version"] = { command 
 function cli.main(words, env)
   local named = commands.list[words[1]]
   local dialect, read = dialects.NAMES[1], nil
+  local settings_problem
   if named and named.client then
-    local problem, code
-    read, problem, code = require("luma.cli.settings").read(words, env)
-    if not read then return refuse(env, words, problem, code) end
-    dialect = read.dialect
+    local code
+    read, settings_problem, code = require("luma.cli.settings").read(words, env)
+    if not read and words[1] ~= "doctor" then return refuse(env, words, settings_problem, code) end
+    dialect = read and read.dialect or dialect
   end
   local root, problem = parser.new(dialect)
   local args = UNPARSED[words[1]]
@@ -90,6 +93,9 @@ function cli.main(words, env)
     args, problem = read_words(words, root)
   elseif not args then
     return refuse(env, words, problem)
+  end
+  if args and args.command == "doctor" then
+    return require("luma.cli.doctor").run(args, env, read, settings_problem)
   end
   local run = args and local_commands[args.command]
   if args and not run then return require("luma.cli.actions").run(args, read, env) end

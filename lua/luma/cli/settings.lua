@@ -11,6 +11,7 @@ local settings = {}
 ---@field chosen table<string, string> of the profile
 ---@field common table<string, string> of the config file, for all
 ---@field dialect string
+---@field path? string of the config file
 ---@field getenv fun(name: string): string?
 ---@field decode fun(text: string): any
 
@@ -38,7 +39,7 @@ function settings.read(words, env)
   local self
   self, problem = config.select(read, early(words, "--profile"))
   if not self then return nil, problem, exit_codes.MISUSED end
-  self.getenv, self.decode = env.getenv, env.decode
+  self.getenv, self.decode, self.path = env.getenv, env.decode, read.path
   self.dialect = early(words, "--dialect") or self.chosen.dialect or variable(env.getenv, "LUMA_DIALECT")
     or self.common.dialect or dialects.NAMES[1]
   local known = {}
@@ -92,22 +93,24 @@ function settings.values(self, args, list)
   end)
 end
 
---- The key that the config file has for this run, or nil where the environment
---- has one.
+--- The key that the config file has for this run, unless the environment has
+--- one; and what the key is from.
 ---@param self luma.cli.Settings
 ---@param key_variables string[] that count besides LUMA_API_KEY
----@return string? key, string? problem
+---@return string? key, string? problem, string? name
 function settings.key(self, key_variables)
   local section = self.chosen
   if not section.key and not section.key_command then
-    for _, name in ipairs(key_variables) do
-      if variable(self.getenv, name) then return nil end
+    for _, name in ipairs { "LUMA_API_KEY", (table.unpack or unpack)(key_variables) } do -- luacheck: ignore 143
+      if variable(self.getenv, name) then return nil, nil, name end
     end
-    if variable(self.getenv, "LUMA_API_KEY") then return nil end
     section = self.common
   end
-  if section.key_command then return config.run_key_command(section.key_command) end
-  return section.key
+  if section.key_command then
+    local key, problem = config.run_key_command(section.key_command)
+    return key, problem, "key_command"
+  end
+  return section.key, nil, section.key and "the config file"
 end
 
 return settings
