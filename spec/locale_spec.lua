@@ -89,4 +89,23 @@ describe("the host's locale", function()
     assert.matches("could not connect: Connection refused\n", out)
     assert.matches("No such file or directory", out)
   end)
+
+  it("does not decide what a letter is", function()
+    local server = support.serve { {
+      status = 401, body = "\195\132rger\194\133\195\160", headers = { ["X-REQUEST-ID"] = "one" },
+    } }
+
+    local out = run(([[
+      assert(os.setlocale(os.getenv "NAME"))
+      local luma = require "luma"
+      local _, err = luma.client { api_key = "k", base_url = %q }:get("\195\160")
+      print(err.request_id, err.message:find("\195\132rger", 1, true) ~= nil)
+      print(pcall(luma.client, { base_url = "https://caf\233.example" }))
+      print(pcall(luma.client, { headers = { ["X-\233"] = "a" } }))
+      print(luma.client { headers = { ["X-A"] = "\195\133" } } ~= nil)
+    ]]):format(server.url), { NAME = "tr_TR" })
+
+    assert.matches("^one\ttrue\nfalse[^\n]*base_url[^\n]*\nfalse[^\n]*no header's name\ntrue\n$", out)
+    assert.matches("/%%C3%%A0$", server:log()[1].path)
+  end)
 end)

@@ -24,7 +24,7 @@ Answer.__index = Answer
 function answer.header(head, name)
   for line in (head or ""):gmatch("[^\r\n]+") do
     local key, value = line:match("^([^:%s]+):%s*(.-)%s*$")
-    if key and key:lower() == name then return value end
+    if key and text.lower(key) == name then return value end
   end
 end
 
@@ -174,15 +174,6 @@ local function kind_of(status, found)
   return STATUS_KINDS[status] or status >= 400 and "invalid" or "protocol"
 end
 
---- Whether the service could have taken a submit that it answered so, where its
---- dialect does not say. Behind a redirect or a timeout (408) of a gateway
---- there may be one that did.
-local function sent_of(status, retry_after)
-  if status < 300 then return "yes" end
-  if status >= 400 and status < 500 and status ~= 408 then return "no" end
-  return status == 503 and retry_after and "no" or "maybe"
-end
-
 local WRONG_URL_HINT = " (check LUMA_BASE_URL or the option base_url)"
 
 local KIND_HINTS = {
@@ -239,7 +230,7 @@ local function answer_error(call, found, complaint, now)
   local status, paid = found.status, call.paid
   local kind = complaint.kind or complaint.absent and "invalid" or kind_of(status, found)
   local retry_after = retry.after(found:header("retry-after"), now, found:header("date"))
-  local sent = paid and (complaint.sent or sent_of(status, retry_after)) or "no"
+  local sent = paid and (complaint.sent or core.sent_of(status, retry_after ~= nil)) or "no"
   local target = target_of(found)
   local message
   if complaint.absent and call.id then

@@ -3,6 +3,7 @@
 local core = require "luma.core"
 local answer = require "luma.answer"
 local errors = require "luma.errors"
+local host = require "luma.host"
 local loop = require "luma.loop"
 local retry = require "luma.retry"
 local text = require "luma.text"
@@ -123,7 +124,7 @@ local function exchange(client, request, timeout, pause, read)
   if not result then
     local body = response.body and core.decode(response.body)
     if task then loop.rest() end
-    result, err, further = answer.read(client.dialect, request, response, body, client.base_url, os.time)
+    result, err, further = answer.read(client.dialect, request, response, body, client.base_url, host.time)
   end
   return response, result, err, further
 end

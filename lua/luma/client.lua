@@ -5,9 +5,11 @@ local dialects = require "luma.dialects"
 local download = require "luma.download"
 local errors = require "luma.errors"
 local handle = require "luma.handle"
+local host = require "luma.host"
 local job = require "luma.job"
 local line = require "luma.line"
 local loop = require "luma.loop"
+local lower = require("luma.text").lower
 local options = require "luma.options"
 local poller = require "luma.poller"
 local retry = require "luma.retry"
@@ -23,6 +25,7 @@ local version = require "luma.version"
 ---@field source luma.Source
 ---@field random fun(): number
 ---@field has_key boolean
+---@field has_environment boolean the variables of the environment can be read
 ---@field poller table what `luma.poller` keeps here
 ---@field lacks_batch? boolean the service cannot be asked for several at once
 ---@field used { submits: integer, inflight: integer } against the client's limits
@@ -83,7 +86,7 @@ end
 local SECRET_WORDS = { "auth", "key", "token", "secret", "cookie", "password", "credential", "session" }
 
 local function is_secret(header)
-  header = header:lower()
+  header = lower(header)
   for _, word in ipairs(SECRET_WORDS) do
     if header:find(word, 1, true) then return true end
   end
@@ -97,7 +100,7 @@ local function secrets(own, further)
   local list = {}
   for i, secret in ipairs(own) do list[i] = secret end
   for name, value in pairs(further or {}) do
-    local scheme = value:match("^%a+ ") or ""
+    local scheme = value:match("^[A-Za-z]+ ") or ""
     for word in value:sub(is_secret(name) and #scheme + 1 or #value + 1):gmatch("[^%s;,]+") do
       list[#list + 1] = word:match("^[^=]+=([^=].*)$") or word
     end
@@ -107,20 +110,22 @@ end
 
 --- A secret header's value as it may be shown.
 local function hide(value)
-  return (value:match("^%a+ %f[%S]%S+$") and value:match("^%a+ ") or "") .. "***"
+  return (value:match("^([A-Za-z]+ )[^ ]+$") or "") .. "***"
 end
 
 --- Where errors in callbacks go that nobody wants.
 local function report(message)
-  io.stderr:write("luma: error in a callback: ", message, "\n")
+  host.complain("error in a callback: " .. message)
 end
 
 --- A new client, or what is wrong with the options.
 ---@param given table
----@param getenv fun(name: string): string?
+---@param getenv? fun(name: string): string? nil where there is none
 ---@param random fun(): number in [0, 1)
 ---@return luma.Client?, string? problem
 function client.new(given, getenv, random)
+  local has_environment = getenv ~= nil
+  getenv = getenv or function() end
   local read, problem = schema.read(options.client, given)
   if not read then return nil, "option " .. problem end
   local values, origins = with_environment(read, getenv)
@@ -145,6 +150,7 @@ function client.new(given, getenv, random)
     options = values,
     random = random,
     has_key = key ~= nil,
+    has_environment = has_environment,
     poller = poller.new(),
     used = { submits = 0, inflight = 0 },
     seen = {},
@@ -227,7 +233,7 @@ local function check_ref(name, target)
   if type(target) == "table" then id = target.id end
   if type(id) ~= "string" then misuse(name, "an id or a generation", target) end
   -- Dots alone would be a step in the path, for a server even when escaped.
-  if id == "" or #id > 256 or id:find("[%c%s]") or id:find("^%.+$") then
+  if id == "" or #id > 256 or id:find("[%z\1-\32\127]") or id:find("^%.+$") then
     return nil, errors.new("invalid", ("%q is no id"):format(id:sub(1, 80)), { field = "id" })
   end
   local kept = type(target) == "table" and target.handle
@@ -235,6 +241,10 @@ local function check_ref(name, target)
 end
 
 local function no_key(self)
+  if not self.has_environment then
+    return errors.new("auth", "no key: this program cannot read its environment (os.getenv), so give "
+      .. "luma.client{ api_key = …, base_url = …, dialect = … } and call the client's methods")
+  end
   local variables = { "LUMA_API_KEY" }
   for _, name in ipairs(self.dialect.key_variables) do variables[#variables + 1] = name end
   return errors.new("auth", ("no key: set the variable %s, or luma.client{ api_key = … }"):format(

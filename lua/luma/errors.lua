@@ -1,4 +1,5 @@
 --- The one error object, and the closed list of its kinds.
+local host = require "luma.host"
 local text = require "luma.text"
 
 local errors = {}
@@ -74,7 +75,7 @@ function errors.new(kind, message, fields)
 end
 
 --- The folder of luma's own files, or nil where that cannot be told.
-local home = debug and debug.getinfo and debug.getinfo(1, "S").source:match("^(@.*)errors%.lua$")
+local home = host.getinfo and host.getinfo(1, "S").source:match("^(@.*)errors%.lua$")
 
 local function is_own(info)
   return info.what == "tail" or info.source:sub(1, #home) == home
@@ -87,7 +88,7 @@ function errors.misuse(message)
   local level = 3
   if home then
     level = 2
-    while debug.getinfo(level, "S") and is_own(debug.getinfo(level, "S")) do level = level + 1 end
+    while host.getinfo(level, "S") and is_own(host.getinfo(level, "S")) do level = level + 1 end
   end
   error(message, level)
 end

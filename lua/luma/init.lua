@@ -3,6 +3,10 @@
 ---     local luma = require "luma"
 ---     local generation = assert(luma.generate({ user_prompt = "a paper boat" }, { path = "boat.mp4" }))
 local core = require "luma.core"
+local client = require "luma.client"
+local errors = require "luma.errors"
+local host = require "luma.host"
+local loop = require "luma.loop"
 
 --- What a client can do and `luma` offers too, on a default client.
 local CALLS = { "submit", "extend", "get", "get_many", "wait", "download", "generate", "preview",
@@ -15,13 +19,9 @@ local luma = {
   null = core.null,
 }
 
--- The rest is read when it is first used: a program may never do so.
-local loop
-
 --- Once a frame: lets the jobs of all clients go on and calls callbacks.
 ---@return integer moved jobs that went on
 local function update()
-  loop = loop or require "luma.loop"
   if luma.update == update then luma.update = loop.update end -- a step less in each frame
   return loop.update()
 end
@@ -29,7 +29,7 @@ luma.update = update
 
 --- A new client, or what is wrong with the options.
 local function new_client(options)
-  return require("luma.client").new(options, os.getenv, math.random)
+  return client.new(options, host.getenv, math.random)
 end
 
 --- A client of its own: for another key, service or set of limits. Raises
@@ -37,7 +37,6 @@ end
 ---@param options? luma.ClientOptions
 ---@return luma.Client
 function luma.client(options)
-  local errors = require "luma.errors"
   if rawequal(options, luma) then errors.misuse("luma.client: it is called with a dot, luma.client{…}") end
   if options ~= nil and type(options) ~= "table" then
     errors.misuse(("luma.client: expected a table of options, got a %s"):format(type(options)))
@@ -53,7 +52,7 @@ local default
 local function default_client()
   if not default then
     local made, problem = new_client {}
-    if not made then return nil, require("luma.errors").new("invalid", problem) end
+    if not made then return nil, errors.new("invalid", problem) end
     default = made
   end
   return default
@@ -62,7 +61,7 @@ end
 for _, name in ipairs(CALLS) do
   luma[name] = function(...)
     if rawequal((...), luma) then
-      require("luma.errors").misuse(("luma.%s: it is called with a dot, luma.%s(…)"):format(name, name))
+      errors.misuse(("luma.%s: it is called with a dot, luma.%s(…)"):format(name, name))
     end
     local made, err = default_client()
     if not made then return nil, err end

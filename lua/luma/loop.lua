@@ -2,6 +2,7 @@
 --- is pumped until it ends, so nothing is written twice. One loop serves all
 --- clients of a Lua state.
 local core = require "luma.core"
+local host = require "luma.host"
 local errors = require "luma.errors"
 
 local loop = {}
@@ -130,7 +131,7 @@ end
 
 local function fail(task, raised)
   task.raised, task.message = raised, text_of(raised)
-  local ok, trace = pcall(debug.traceback, task.co, task.message) -- there may be no memory for it
+  local ok, trace = pcall(host.traceback, task.co, task.message) -- there may be no memory for it
   task.failure = ok and trace or task.message
 end
 
@@ -488,14 +489,14 @@ local function traceback(err)
   if text:find("yield across", 1, true) then
     text = text .. ": a callback cannot yield, but it can luma.spawn a job or resume a coroutine of its own"
   end
-  return debug.traceback(text, 2)
+  return host.traceback(text, 2)
 end
 
 local function call_back(entry)
   local ok, message = core.call(traceback, entry.fn, unpack(entry, 1, entry.n))
   if ok then return end
   ok, message = core.call(traceback, entry.report, message)
-  if not ok then io.stderr:write("luma: on_error failed: ", tostring(message), "\n") end
+  if not ok then host.complain("on_error failed: " .. tostring(message)) end
 end
 
 --- Whether there are some to be called now. Where many block, each in the middle

@@ -36,7 +36,7 @@ end
 --- The value of a Retry-After header in seconds from now, or nil. A date is
 --- measured against the answer's own, since the two clocks may differ.
 ---@param value? string
----@param now number seconds since 1970 here
+---@param now? number seconds since 1970 here; nil where that is not known
 ---@param date? string the answer's Date header
 ---@return number?
 function retry.after(value, now, date)
@@ -44,7 +44,8 @@ function retry.after(value, now, date)
   local seconds, fraction = value:match("^%s*(%d+)%.?(%d*)%s*$")
   if seconds then return tonumber(seconds) + (tonumber(fraction) or 0) / 10 ^ #fraction end
   local moment = http_date(value)
-  return moment and math.max(0, moment - (http_date(date or "") or now))
+  now = http_date(date or "") or now
+  return moment and now and math.max(0, moment - now)
 end
 
 --- Whether the same request may be sent again at all. One that costs money

@@ -1,6 +1,8 @@
 --- Checks a table against rows of `options.lua`.
 local core = require "luma.core"
 local errors = require "luma.errors"
+local open_file = require("luma.host").open
+local lower = require("luma.text").lower
 
 local schema = {}
 
@@ -31,17 +33,17 @@ end
 local function url_problem(value)
   local host = value:match("^https?://([^/?#]+)")
   host = host and host:gsub("^.*@", ""):gsub(":%d*$", "")
-  if not host or host == "" or value:find("[%s%c]") then
+  if not host or host == "" or value:find("[%z\1-\32\127]") then
     return ("is %s: must be an http:// or https:// URL"):format(show(value))
   end
 end
 
 local function data_uri_problem(value)
   local mime, data = value:match("^data:([^;,]*);base64,()")
-  if not mime or not mime:find("^image/[%w.+-]+$") then
+  if not mime or not mime:find("^image/[A-Za-z0-9.+-]+$") then
     return "is a data: URI of no image: must begin with data:image/<type>;base64,"
   end
-  if not value:find("^[%w+/]+=?=?$", data) or (#value - data + 1) % 4 ~= 0 then
+  if not value:find("^[A-Za-z0-9+/]+=?=?$", data) or (#value - data + 1) % 4 ~= 0 then
     return "is a data: URI whose Base64 is damaged"
   end
 end
@@ -133,14 +135,14 @@ end
 function types.line(value)
   if type(value) ~= "string" then return expected("a string", value) end
   if value == "" then return "is empty" end
-  if value:find("[%c\127]") then
+  if value:find("[%z\1-\31\127]") then
     return "contains a line end or another control character: look for one at its end"
   end
 end
 
 function types.text(value)
   if type(value) ~= "string" then return expected("a string", value) end
-  if (value:byte() or 0) <= 32 and not value:find("%S") then return "is empty" end -- the byte is soon seen
+  if (value:byte() or 0) <= 32 and not value:find("[^%z\1-\32]") then return "is empty" end -- the byte is soon seen
   return utf8_problem(value)
 end
 
@@ -210,10 +212,10 @@ function types.base_url(value)
   if problem then return problem end
   local scheme, host, path = value:match("^(https?)://([^/?#]+)(.*)$")
   local name = host and host:gsub(":%d+$", "")
-  if not name or not (name:find("^%w[%w._-]*$") or name:find("^%[[%x:.]+%]$")) then
+  if not name or not (name:find("^[A-Za-z0-9][A-Za-z0-9._-]*$") or name:find("^%[[%x:.]+%]$")) then
     return "must be an https:// URL (http:// only to this machine) with a host and no name or password in front of it"
   end
-  if path:find("[?#%s\\]") then return "must be an https:// URL that ends with the host or a path" end
+  if path:find("[?# \\]") then return "must be an https:// URL that ends with the host or a path" end
   if scheme == "http" and not LOOPBACK[name] then
     return "must be https:// (http:// only to this machine)"
   end
@@ -231,7 +233,8 @@ end
 function types.file(value)
   local problem = types.path(value)
   if problem then return problem end
-  local file, message = io.open(value, "rb")
+  if not open_file then return nil end -- libcurl will say so
+  local file, message = open_file(value, "rb")
   if not file then return "cannot be read: " .. message end
   file:close()
 end
@@ -244,10 +247,10 @@ local OWN_HEADERS = { authorization = true, host = true, expect = true,
 function types.headers(value)
   if type(value) ~= "table" then return expected("a table", value) end
   for name, text in next, value do
-    if type(name) ~= "string" or not name:find("^[%w!#$%&'*+.^_`|~-]+$") then
+    if type(name) ~= "string" or not name:find("^[A-Za-z0-9!#$%&'*+.^_`|~-]+$") then
       return ("has %s, which is no header's name"):format(show(name))
     end
-    if OWN_HEADERS[name:lower()] then return ("cannot set %s: luma does"):format(name) end
+    if OWN_HEADERS[lower(name)] then return ("cannot set %s: luma does"):format(name) end
     local problem = types.line(text)
     if problem then return ("%s %s"):format(name, problem) end
   end
@@ -332,7 +335,7 @@ local function suggestion(rows, name)
   local nearest, least, names = nil, math.huge, {}
   for i, row in ipairs(rows) do
     names[i] = row[1]
-    local far = strangeness(tostring(name):lower(), row[1])
+    local far = strangeness(lower(tostring(name)), row[1])
     if far < least then nearest, least = row[1], far end
   end
   if least < 0.4 then return ("did you mean %s?"):format(nearest) end

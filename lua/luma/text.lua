@@ -42,8 +42,19 @@ function text.line(value, length)
   return (text.cut(value, length or #value))
 end
 
+local LOWER = {}
+for byte = 65, 90 do LOWER[string.char(byte)] = string.char(byte + 32) end
+
+--- The same with small letters in place of A to Z, whatever the locale has.
+---@param value string
+---@return string
+function text.lower(value)
+  return (value:gsub("[A-Z]", LOWER))
+end
+
+--- A pattern for a word of small letters.
 local function any_case(word)
-  return (word:gsub("%a", function(c) return ("[%s%s]"):format(c:lower(), c:upper()) end))
+  return (word:gsub("[a-z]", function(c) return ("[%s%s]"):format(c, string.char(c:byte() - 32)) end))
 end
 
 --- What of a page is not meant to be read, whole and with its end cut off.

@@ -5,7 +5,7 @@ local FIELDS = { "dialect", "base_url", "id", "path", "handle" }
 local OFTEN = 4 -- fields that are always written; the rest only if there is one
 
 local function escape(text)
-  return (text:gsub("[^%w%-_]", function(c) return ("~%02x"):format(c:byte()) end))
+  return (text:gsub("[^A-Za-z0-9%-_]", function(c) return ("~%02x"):format(c:byte()) end))
 end
 
 local function unescape(text)

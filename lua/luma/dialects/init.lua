@@ -7,6 +7,10 @@ local dialects = {}
 --- The dialects that come with luma: each is a file beside this one.
 dialects.NAMES = { "relay" }
 
+-- All are read now: later a host may have taken `require` away.
+local built_in = {}
+for _, name in ipairs(dialects.NAMES) do built_in[name] = require("luma.dialects." .. name) end
+
 --- What a dialect has: name, type, and whether it must.
 local MEMBERS = {
   { "name", "string", true },
@@ -82,7 +86,7 @@ end
 ---@param choice string|luma.Dialect
 ---@return luma.Dialect
 function dialects.find(choice)
-  return type(choice) == "table" and choice or require("luma.dialects." .. choice)
+  return type(choice) == "table" and choice or built_in[choice]
 end
 
 return dialects

@@ -2,6 +2,7 @@
 --- shapes and words read here were all seen in relays' pages or in the gateways'
 --- source. Pure: parameters to request, answer to generation.
 local fill = require("luma.core").fill
+local lower = require("luma.text").lower
 local type = type -- asked for every field
 
 ---@type luma.Dialect
@@ -59,7 +60,7 @@ end
 
 --- An id as one step of a path. One of nothing but dots would be a step back.
 local function escape(id)
-  local special = id:find("^%.+$") and "%." or "[^%w%-._~]"
+  local special = id:find("^%.+$") and "%." or "[^A-Za-z0-9%-._~]"
   return (id:gsub(special, function(c) return ("%%%02X"):format(c:byte()) end))
 end
 
@@ -129,7 +130,7 @@ local STATES = {
 }
 
 local function state_of(word)
-  return word and (STATES[word] or STATES[word:lower()] or "unknown")
+  return word and (STATES[word] or STATES[lower(word)] or "unknown")
 end
 
 -- Rows of text: a field of the generation, and the places in a task where it
@@ -163,8 +164,9 @@ local MESSAGES = { { "failure_reason", { "error", "message" }, "message" } }
 local FIRST_DAY = "0001-01-02"
 
 local function progress_of(value)
-  local number = text(value) and tonumber(value:match("^%s*(%d+%.?%d*)%s*%%"))
-  return number and math.min(number / 100, 1) or nil
+  if not text(value) then return nil end
+  local whole_part, fraction = value:match("^%s*(%d+)%.?(%d*)%s*%%") -- tonumber may want a comma
+  return whole_part and math.min((tonumber(whole_part) + tonumber("0" .. fraction) / 10 ^ #fraction) / 100, 1) or nil
 end
 
 --- The gateway's own word on an item, and the upstream's on its task: the one
@@ -232,7 +234,7 @@ local function read_task(item, envelope)
     fill(generation, task, MESSAGES)
     fill(generation, envelope, MESSAGES)
     local reason = generation.failure_reason
-    if reason and reason:lower():find("moderat", 1, true) then generation.failure_kind = "moderation" end
+    if reason and lower(reason):find("moderat", 1, true) then generation.failure_kind = "moderation" end
   end
   return generation
 end
