@@ -209,7 +209,7 @@ end)
 
 describe("links", function()
   it("lead to files that exist", function()
-    for _, path in ipairs(lines_of(capture "ls *.md doc/*.md")) do
+    for _, path in ipairs(lines_of(capture "ls *.md doc/*.md examples/*/README.md")) do
       local folder = path:match "^.*/" or ""
       for target in read(path):gmatch "%]%(([^)#%s]+)[^)]*%)" do
         if not target:find "^%a+:" then
