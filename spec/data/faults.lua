@@ -5,7 +5,7 @@
 --- submit or an extension returns and how many POSTs the server sees of it,
 --- then what get, get_many, wait and download return. A result is `ok` or the
 --- kind of the error, with its `sent` where something is paid for. Where
---- chance decides, " / " is between what may be.
+--- chance or the version of libcurl decides, " / " is between what may be.
 ---
 ---   step  further fields of the server's step
 ---   note  what they are, for the page
@@ -15,15 +15,6 @@
 ---   slow  seconds until the last of its calls ends, where that is long
 ---   few   one of the rows that a run in short has
 local faults = {}
-
---- Luas on which all of it is run; on the others, the rows marked `few`.
-faults.whole = { ["Lua 5.2"] = true, ["Lua 5.3"] = true, ["Lua 5.4"] = true, ["Lua 5.5"] = true }
-
---- Luas on which all of it is run; on the others, the rows marked `few`.
-faults.whole = { ["Lua 5.2"] = true, ["Lua 5.3"] = true, ["Lua 5.4"] = true, ["Lua 5.5"] = true }
-
---- Luas on which all of it is run; on the others, the rows marked `few`.
-faults.whole = { ["Lua 5.2"] = true, ["Lua 5.3"] = true, ["Lua 5.4"] = true, ["Lua 5.5"] = true }
 
 --- Luas on which all of it is run; on the others, the rows marked `few`.
 faults.whole = { ["Lua 5.2"] = true, ["Lua 5.3"] = true, ["Lua 5.4"] = true, ["Lua 5.5"] = true }
@@ -85,7 +76,8 @@ faults.rows = {
   { "line", "close", "network maybe", 1, "network", "network", "timeout", "network", tls = true },
   { "line", "reset", "network maybe", 1, "network", "network", "timeout", "network" },
   { "line", "stall", "timeout maybe", 1, "timeout", "timeout", "timeout", "timeout", slow = 2 },
-  { "line", "garbage", "protocol maybe", 1, "protocol", "protocol", "timeout", "protocol" },
+  { "line", "garbage", "protocol maybe / network maybe", 1, "protocol / network", "protocol / network", "timeout",
+    "protocol / network" },
   { "line", "flood", "protocol maybe", 1, "protocol", "protocol", "protocol", "protocol",
     note = "100 MB of one line", few = true },
 
@@ -134,14 +126,14 @@ faults.rows = {
   { "answer", "lie", "ok", 1, "ok", "ok", "ok", "timeout",
     note = "Content-Length: 10^30",
     step = { headers = { ["Content-Length"] = "1000000000000000000000000000000" } }, slow = 7 },
-  { "answer", "lie", "ok", 1, "ok", "ok", "ok", "network",
+  { "answer", "lie", "ok / protocol yes", 1, "ok / protocol", "ok / protocol", "ok / timeout", "network / protocol",
     note = "two lengths",
     step = { headers = { ["Content-Length"] = "4", ["content-length"] = "4000" }, keepalive = false } },
   { "answer", "lie", "network yes", 1, "network", "network", "timeout", "network",
     note = "chunked", step = { headers = { ["Transfer-Encoding"] = "chunked" } } },
   { "answer", "lie", "ok", 1, "ok", "ok", "ok", "ok",
     note = "gzip", step = { headers = { ["Content-Encoding"] = "gzip" } } },
-  { "answer", "lie", "protocol maybe", 1, "protocol", "protocol", "timeout", "protocol",
+  { "answer", "lie", "protocol maybe / ok", 1, "protocol / ok", "protocol / ok", "timeout / ok", "protocol / ok",
     note = "HTTP/7.3", step = { version = "7.3" } },
   { "answer", "lie", "ok", 1, "ok", "ok", "ok", "timeout", note = "status 101", step = { status = 101 }, slow = 7 },
   { "answer", "lie", "protocol yes", 1, "protocol", "protocol", "timeout", "protocol",

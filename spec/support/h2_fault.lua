@@ -72,6 +72,10 @@ local function pass(x, stage)
   return x.faults[x.step.fault](x), false
 end
 
+local function body_of(x)
+  return x.step.body or x.default
+end
+
 local function header_block(x)
   local step = x.step
   local block = header(":status", ("%d"):format(step.status
@@ -79,11 +83,12 @@ local function header_block(x)
   if step.location then block = block .. header("location", step.location) end
   local kind = (step.headers or {})["Content-Type"] or "application/json"
   return block .. header("content-type", kind)
+    .. header("content-length", ("%d"):format(#body_of(x)))
 end
 
 -- Returns whether the connection goes on.
 local function answer(x)
-  local body = x.step.body or x.default
+  local body = body_of(x)
   local half = math.floor(#body / 2)
   local parts = {
     { "status", frame(HEADERS, END_HEADERS, x.stream, header_block(x)) },
