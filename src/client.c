@@ -214,7 +214,7 @@ static int l_client_request(lua_State *L) {
   s.path = need_string(L, 2, "path");
   s.body = option_string(L, 2, "body", &s.body_len);
   s.timeout = option_seconds(L, 2, "timeout");
-  s.once = option_boolean(L, 2, "paid");
+  s.paid = option_boolean(L, 2, "paid");
   s.earlier = option_number(L, 2, "if_changed", -1, -1, MOST_WHOLE);
   s.compare = s.earlier >= 0;
   s.pause = option_seconds(L, 2, "pause");

@@ -108,13 +108,6 @@ static inline int compat_raises_sigpipe(void) {
          strncmp(info->ssl_version, "OpenSSL/", 8) != 0;
 }
 
-/* Whether what HTTP/2 had to hold back at first is missing in its count of
-   what it has written, as in 8.5. 7.88 and 8.14 are right. */
-static inline int compat_miscounts(void) {
-  curl_version_info_data *info = curl_version_info(CURLVERSION_NOW);
-  return info->version_num >= 0x080000 && info->version_num < 0x080E00;
-}
-
 /* The folder of CA files it was built with, or NULL. */
 static inline const char *compat_ca_folder(void) {
 #if LIBCURL_VERSION_NUM >= 0x074600

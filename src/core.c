@@ -237,7 +237,7 @@ static int l_submit(lua_State *L) {
   s.path = SUBMIT_PATH;
   s.body = lua_tolstring(L, -1, &s.body_len);
   s.timeout = SUBMIT_TIMEOUT;
-  s.once = true;
+  s.paid = true;
   lua_pushnumber(L, lua_tonumber(L, SUBMITS) + 1);
   s.id = (long long)lua_tonumber(L, -1);
   lua_replace(L, SUBMITS);

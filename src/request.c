@@ -1,10 +1,8 @@
 /* See request.h. libcurl's callbacks live here; they touch their request and
    nothing else. By itself libcurl repeats a POST when a kept connection dies
-   before the answer. on_start stops it: no body is begun a second time. For
-   a libcurl that does not call it, a body comes through on_read, without a
-   seek function, and what cannot be rewound is not repeated either. (It is
-   not always so because then it is written apart from the headers, which
-   costs a fifth more.) */
+   before the answer. on_start stops it: no body is begun a second time. A
+   libcurl that does not call it repeats nothing that it wrote to a connection
+   of its own over HTTP/1.1, so there every POST goes out on one. */
 #include "request.h"
 
 #include <ctype.h>
@@ -23,8 +21,9 @@
 /* The same of an answer, which is small; each transfer holds so much. */
 #define ANSWER_CHUNK 4096L
 /* A close that crosses a submit on the wire leaves it in doubt. Servers close
-   idle connections after 5 s (Node's default) or more. */
-#define ONCE_IDLE_S 4L
+   idle connections after 5 s (Node's default) or more. libcurl counts whole
+   seconds: one that has been idle for 3.9 s has been so for 3. */
+#define PAID_IDLE_S 3L
 #define IDLE_S 60L
 
 /* ---- failures ---- */
@@ -94,6 +93,8 @@ static const Failure proxy_forbids = {0, true, "network",
 static const Failure proxy_fails = {0, false, "network",
                                     "it does not reach the host"};
 
+static const Failure stale = {0, false, "network",
+                              "the server had closed the connection"};
 static const Failure other_failure = {-1, false, "network",
                                       "the transfer failed"};
 
@@ -160,13 +161,14 @@ static const char *header_value(const char *line, size_t n, const char *name) {
 
 /* ---- libcurl's callbacks ---- */
 
-static size_t on_read(char *to, size_t size, size_t n, void *arg) {
-  Request *r = arg;
-  size_t take = r->body_len - r->fed;
-  if (take > size * n) take = size * n;
-  if (take > 0) memcpy(to, r->body + r->fed, take);
-  r->fed += take;
-  return take;
+/* Whether the server has closed a kept connection: one that was used within a
+   second is handed out unseen by newer libcurls. */
+static bool is_stale(CURL *easy) {
+  long fresh = 1;
+  curl_socket_t fd = CURL_SOCKET_BAD;
+  curl_easy_getinfo(easy, CURLINFO_NUM_CONNECTS, &fresh);
+  curl_easy_getinfo(easy, CURLINFO_ACTIVESOCKET, &fd);
+  return fresh == 0 && fd != CURL_SOCKET_BAD && socket_is_closed(fd);
 }
 
 /* Before the request line is written, each time. What has a body is on the
@@ -177,6 +179,10 @@ static int on_start(void *arg, char *to, char *from, int to_port,
   (void)to, (void)from, (void)to_port, (void)from_port;
   if (r->begun && r->body) {
     refuse(r, find_failure(CURLE_SEND_FAIL_REWIND), 0);
+    return CURL_PREREQFUNC_ABORT;
+  }
+  if (r->paid && is_stale(r->easy)) {
+    refuse(r, &stale, 0);
     return CURL_PREREQFUNC_ABORT;
   }
   r->begun = true;
@@ -273,7 +279,7 @@ static size_t write_file(Request *r, const char *data, size_t n) {
 
 static size_t on_body(char *data, size_t size, size_t n, void *arg) {
   Request *r = arg;
-  curl_easy_setopt(r->easy, CURLOPT_FORBID_REUSE, 0L);
+  if (!r->alone) curl_easy_setopt(r->easy, CURLOPT_FORBID_REUSE, 0L);
   if (r->to_file) return write_file(r, data, size * n);
   size_t len = size * n, room = r->answer.max - r->answer.len;
   /* What fits may have the id in it. */
@@ -297,7 +303,7 @@ Request *request_new(const Wire *wire, const Spec *spec) {
   *r = (Request){0};
   r->id = spec->id;
   r->keyed = spec->path != NULL;
-  r->once = spec->once;
+  r->paid = spec->paid;
   r->watch = spec->watch;
   r->compare = spec->compare;
   r->earlier = spec->earlier;
@@ -364,7 +370,6 @@ bool easy_prepare(CURL *easy, const Wire *wire, bool keyed) {
 #define SET(option, value)                                                    \
   if (curl_easy_setopt(easy, option, value) != CURLE_OK) return false
   SET(CURLOPT_NOSIGNAL, 1L);
-  SET(CURLOPT_READFUNCTION, on_read);
   SET(CURLOPT_HEADERFUNCTION, on_header);
   SET(CURLOPT_WRITEFUNCTION, on_body);
   curl_easy_setopt(easy, CURLOPT_PREREQFUNCTION, on_start);
@@ -382,9 +387,6 @@ bool easy_prepare(CURL *easy, const Wire *wire, bool keyed) {
     curl_easy_setopt(easy, CURLOPT_CAPATH, NULL);
   }
   curl_easy_setopt(easy, CURLOPT_QUICK_EXIT, 1L);
-  /* A connection under way may turn out to be HTTP/2 and have room for all.
-     Without TLS that shows with its first answer: not worth the wait. */
-  if (!wire->http) curl_easy_setopt(easy, CURLOPT_PIPEWAIT, 1L);
   if (!keyed) {
     SET(CURLOPT_USERAGENT, wire->user_agent);
     SET(CURLOPT_FOLLOWLOCATION, 1L);
@@ -430,7 +432,7 @@ bool request_begin(Request *r, CURL *easy, Wire *wire) {
   }
   r->easy = easy;
   r->guarded = wire->guarded;
-  r->uncounted = wire->uncounted;
+  r->alone = r->body && !wire->guarded;
   /* Until something has come. An HTTP/2 connection outlives the streams that
      time out on it; if it is dead, all that follow would. And behind an answer
      that is said to be empty the rest may still come, where the next one is
@@ -440,7 +442,7 @@ bool request_begin(Request *r, CURL *easy, Wire *wire) {
     curl_easy_setopt(easy, CURLOPT_POST, 1L);
     curl_easy_setopt(easy, CURLOPT_POSTFIELDSIZE_LARGE,
                      (curl_off_t)r->body_len);
-    if (wire->guarded) curl_easy_setopt(easy, CURLOPT_POSTFIELDS, r->body);
+    curl_easy_setopt(easy, CURLOPT_POSTFIELDS, r->body);
   } else {
     curl_easy_setopt(easy, CURLOPT_HTTPGET, 1L);
   }
@@ -448,12 +450,15 @@ bool request_begin(Request *r, CURL *easy, Wire *wire) {
     curl_easy_setopt(easy, CURLOPT_HTTPHEADER,
                      r->body_len > LARGE_BODY ? wire->more : wire->headers);
   curl_easy_setopt(easy, CURLOPT_PREREQDATA, r);
-  curl_easy_setopt(easy, CURLOPT_READDATA, r);
   curl_easy_setopt(easy, CURLOPT_HEADERDATA, r);
   curl_easy_setopt(easy, CURLOPT_WRITEDATA, r);
   curl_easy_setopt(easy, CURLOPT_PRIVATE, r);
   curl_easy_setopt(easy, CURLOPT_TIMEOUT_MS, r->timeout_ms);
-  curl_easy_setopt(easy, CURLOPT_MAXAGE_CONN, r->once ? ONCE_IDLE_S : IDLE_S);
+  curl_easy_setopt(easy, CURLOPT_MAXAGE_CONN, r->paid ? PAID_IDLE_S : IDLE_S);
+  curl_easy_setopt(easy, CURLOPT_FRESH_CONNECT, (long)r->alone);
+  curl_easy_setopt(
+      easy, CURLOPT_HTTP_VERSION,
+      (long)(r->alone ? CURL_HTTP_VERSION_1_1 : CURL_HTTP_VERSION_NONE));
   if (r->stall_s > 0) {
     curl_easy_setopt(easy, CURLOPT_LOW_SPEED_LIMIT, 1L);
     curl_easy_setopt(easy, CURLOPT_LOW_SPEED_TIME, r->stall_s);
@@ -461,14 +466,25 @@ bool request_begin(Request *r, CURL *easy, Wire *wire) {
   return true;
 }
 
-static Sent how_far(Request *r) {
-  long written = 0;
-  /* To libcurl what was said to a proxy is written as well. */
-  if (!r->begun && r->guarded) return SENT_NO;
-  if (r->status >= 200) return SENT_YES;
-  if (r->uncounted) return SENT_MAYBE;
-  curl_easy_getinfo(r->easy, CURLINFO_REQUEST_SIZE, &written);
-  return written > 0 || r->fed > 0 ? SENT_MAYBE : SENT_NO;
+/* Whether there may have been a connection to write the request to. */
+static bool was_begun(const Request *r) {
+  curl_off_t connected = 0;
+  if (r->guarded) return r->begun;
+  if (!r->alone) return true; /* it may have been there before */
+  bool tls = strncmp(r->url, "https:", 6) == 0;
+  curl_easy_getinfo(r->easy,
+                    tls ? CURLINFO_APPCONNECT_TIME_T : CURLINFO_CONNECT_TIME_T,
+                    &connected);
+  return connected > 0;
+}
+
+/* The one place that says whether the service could have taken a request. What
+   was begun may be on the wire, whatever libcurl counts of it: over TLS it may
+   count nothing of a body that is there to its last byte. What was not begun
+   has no answer either: what came was a proxy's. */
+static Sent what_was_sent(const Request *r) {
+  if (r->easy == NULL || !was_begun(r)) return SENT_NO;
+  return r->status >= 200 ? SENT_YES : SENT_MAYBE;
 }
 
 /* libcurl's number, where it says too little. */
@@ -529,7 +545,7 @@ static const Failure *proxy_failure(Request *r, CURLcode rc) {
 }
 
 void request_end(Request *r, CURLcode rc) {
-  r->sent = how_far(r);
+  r->sent = what_was_sent(r);
   if (r->failure == NULL) r->failure = proxy_failure(r, rc);
   rc = sharpen(r, rc);
   if (r->failure == NULL && rc != CURLE_OK) r->failure = find_failure(rc);
@@ -558,7 +574,6 @@ bool request_again(Request *r) {
   buffer_drop(&r->head);
   buffer_drop(&r->answer);
   r->head_whole = r->begun = false;
-  r->fed = 0;
   r->status = 0;
   r->sent = SENT_NO;
   r->print = 0;
@@ -567,7 +582,7 @@ bool request_again(Request *r) {
 
 void request_fail(Request *r, const Failure *failure) {
   r->failure = failure;
-  r->sent = r->easy ? how_far(r) : SENT_NO;
+  r->sent = what_was_sent(r);
   if (r->file.path) file_close(&r->file, true);
   if (r->easy) let_go(r);
 }

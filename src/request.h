@@ -17,8 +17,8 @@ typedef struct Buffer {
 
 /* Whether the service could have taken the request. */
 typedef enum Sent {
-  SENT_NO,    /* not a byte of it was written */
-  SENT_MAYBE, /* some or all was written, nothing came back */
+  SENT_NO,    /* surely not: there was no connection to write it to */
+  SENT_MAYBE, /* it was begun, and nothing came back */
   SENT_YES    /* the service answered */
 } Sent;
 
@@ -41,7 +41,7 @@ typedef struct Spec {
   size_t body_len;
   double delay;   /* seconds to hold it back */
   double timeout; /* seconds the exchange may take, 0 for no limit */
-  bool once;      /* costs money: only on a connection that is surely open */
+  bool paid;      /* only on a connection that is surely open */
   bool compare;   /* with an earlier answer, which had this fingerprint */
   double earlier; /* 0: there was none */
   /* While the answer is that one it is sent again after `pause` seconds, which
@@ -61,7 +61,7 @@ typedef struct Request {
   /* What to do; never changes. */
   long long id;
   char *url;
-  bool keyed, once, watch, compare;
+  bool keyed, paid, watch, compare;
   double earlier;
   double growth, most, stop; /* as in Spec */
   char *body;
@@ -89,9 +89,9 @@ typedef struct Request {
   /* While it is active. */
   CURL *easy;
   struct curl_slist *headers; /* keyless ones' own */
-  size_t fed;                 /* bytes of the body handed to libcurl */
-  bool guarded, uncounted;    /* as in Wire */
-  bool begun;                 /* a connection was there to write it to */
+  bool guarded;               /* as in Wire */
+  bool alone;                 /* on a connection that nothing else uses */
+  bool begun;                 /* a connection was there, if guarded */
   bool paused;                /* until the next turn */
   const char *proxy;          /* the Wire's own, or NULL: reached directly */
 

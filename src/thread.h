@@ -110,6 +110,14 @@ static inline bool watch_wait(Watch *w, int n, int ms) {
   return WSAPoll(w, (ULONG)n, ms) != SOCKET_ERROR;
 }
 
+/* Whether the peer says no more: all that it still had to say is an end. */
+static inline bool socket_is_closed(SOCKET fd) {
+  WSAPOLLFD p = {fd, POLLRDNORM, 0};
+  char next;
+  if (WSAPoll(&p, 1, 0) <= 0) return false;
+  return (p.revents & ~POLLRDNORM) != 0 || recv(fd, &next, 1, MSG_PEEK) == 0;
+}
+
 /* Windows has neither SIGPIPE nor fork. */
 typedef int SignalMask;
 static inline void sigpipe_block(SignalMask *m) { *m = 0; }
@@ -143,6 +151,7 @@ static inline double clock_now(void) {
 #include <signal.h>
 #include <stdint.h>
 #include <stdlib.h>
+#include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -292,6 +301,18 @@ typedef struct pollfd Watch;
 /* Waits for one of the descriptors, at most `ms`. False when it cannot. */
 static inline bool watch_wait(Watch *w, int n, int ms) {
   return poll(w, (nfds_t)n, ms) >= 0 || errno == EINTR;
+}
+
+/* Whether the peer says no more: all that it still had to say is an end. */
+static inline bool socket_is_closed(int fd) {
+  struct pollfd p = {fd, POLLIN, 0};
+  char next;
+#ifdef POLLRDHUP
+  p.events |= POLLRDHUP;
+#endif
+  if (poll(&p, 1, 0) <= 0) return false;
+  return (p.revents & ~POLLIN) != 0 ||
+         recv(fd, &next, 1, MSG_PEEK | MSG_DONTWAIT) == 0;
 }
 
 /* A peer that has gone must not end the host: between these two SIGPIPE is

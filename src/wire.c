@@ -52,7 +52,6 @@ bool wire_open(Wire *w, const WireOptions *o) {
   w->max_answer = o->max_answer;
   w->http = strncmp(o->base, "http://", 7) == 0;
   w->guarded = compat_tells_start();
-  w->uncounted = w->guarded && !w->http && compat_miscounts();
   w->ca_folder = o->lean && w->ca_file == NULL && compat_ca_folder() &&
                  is_ca_folder(compat_ca_folder());
   for (const char *const *h = o->headers; ok && *h; h++)

@@ -42,7 +42,6 @@ typedef struct Wire {
   bool ca_folder; /* trusts those in libcurl's folder, not in its file */
   bool http;      /* plain http is allowed: the base is on loopback */
   bool guarded;   /* libcurl says when a request is about to be written */
-  bool uncounted; /* but not surely how much of it was */
   Target targets[MAX_TARGETS]; /* `target_count` of them; none goes again */
   int target_count;
 } Wire;

@@ -1,5 +1,7 @@
 -- A POST may cost several dollars, and libcurl on its own repeats one whose
--- kept connection dies before the answer. These specs count what arrives.
+-- kept connection dies before the answer. These specs count what arrives. A
+-- connection is made one to keep by a GET: with a libcurl before 7.80 a POST
+-- has one of its own.
 local support = require "spec.support.core"
 
 local finish = support.finish
@@ -29,7 +31,7 @@ describe("luma.core never posts twice:", function()
             }
             local client = support.connect(server)
             finish(client, support.request(client, {
-              path = "/first", body = "{}", timeout = 60, paid = once,
+              path = "/first",
             }))
 
             local response = finish(client,
@@ -43,7 +45,8 @@ describe("luma.core never posts twice:", function()
             assert.equal(1, server:count("POST", "^/second$"))
             assert.equal(1, whole(server, "/second"))
             assert.is_true(body == server:log()[2].body)
-            assert.equal(1, server:log()[2].connection)
+            local shares = not support.posts_alone()
+            assert.equal(shares and 1 or 2, server:log()[2].connection)
           end)
         end
       end
@@ -226,7 +229,7 @@ describe("luma.core never posts twice:", function()
     }
     local client = support.connect(server)
     finish(client, support.request(client, {
-      path = "/first", body = "{}",
+      path = "/first",
     }))
 
     local response = finish(client, support.request(client, {
@@ -253,13 +256,14 @@ describe("luma.core keeps the connection for a POST", function()
     end
 
     assert.equal(3, server:count("POST"))
-    assert.equal(1, server:connections())
+    assert.equal(support.posts_alone() and 3 or 1, server:connections())
   end)
 
+  -- Libcurl 8.23 does not look at one that it has used within a second.
   it("and sees that the server has closed it meanwhile", function()
     local server = support.serve()
     local client = support.connect(server)
-    finish(client, support.request(client, { path = "/", body = "{}" }))
+    finish(client, support.request(client, { path = "/" }))
     server:stop()
 
     local response = finish(client, support.request(client, {

@@ -51,6 +51,12 @@ faults.rows = {
   { "tls", "stall", "ok", 1, "timeout", "timeout", "timeout", "timeout", tls = "only", new = true, slow = 2 },
   { "tls", "garbage", "ok", 1, "network", "network", "timeout", "network", tls = "only", new = true, few = true },
 
+  -- The TLS connection stands, and the request lies unread.
+  { "secured", "hold", "timeout maybe", "0 / 1", "timeout", "timeout", "timeout", "timeout",
+    note = "5 s", step = { pause = 5 }, tls = "only", new = true, slow = 7, few = true },
+  { "secured", "hold", "timeout maybe", "0 / 1", "timeout", "timeout", "timeout", "timeout",
+    note = "5 s", step = { pause = 5 }, h2 = true, new = true, slow = 7 },
+
   -- The headers of the request were read.
   { "headers", "close", "network maybe", 1, "network", "network", "timeout", "network", tls = true, few = true },
   { "headers", "reset", "network maybe", 1, "network", "network", "timeout", "network", few = true },

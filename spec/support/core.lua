@@ -43,6 +43,16 @@ function support.connect(server, options)
   return core.client(all)
 end
 
+--- Whether this libcurl, as one before 7.80 has to, sends each POST on a
+-- connection of its own.
+---@return boolean
+function support.posts_alone()
+  local pipe = assert(io.popen "pkg-config --modversion libcurl")
+  local major, minor = pipe:read("*a"):match "^(%d+)%.(%d+)"
+  pipe:close()
+  return tonumber(major) == 7 and tonumber(minor) < 80
+end
+
 --- A base where nothing listens: a socket that is bound, so that nobody else
 -- gets the port, and no more.
 ---@return string

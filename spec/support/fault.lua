@@ -9,8 +9,8 @@
 --     ... server.url ... server:log() ... server:count("POST", "^/dream")
 --     server:stop()
 --
--- A plan is a list of steps. A step whose stage is `accept` or `tls` meets the
--- next connection that is accepted while it is first in the list; any other
+-- A plan is a list of steps. A step whose stage is `accept`, `tls` or `secured`
+-- meets the next connection that is accepted while it is first in the list; any other
 -- step meets the next request, at its request line, on whatever connection. A
 -- request that finds connection steps first in the list looks past them, and
 -- they keep waiting. A step meets one connection or request and is gone, but
@@ -19,6 +19,7 @@
 -- Stages (`at`), in order:
 --   accept   the connection was accepted, nothing read
 --   tls      the client's hello has arrived, nothing said (tls only)
+--   secured  the TLS connection stands, nothing of the request read (tls only)
 --   headers  the request's headers were read
 --   body     half of its body was read (of a chunked body: its first chunk)
 --   request  the whole request was read, nothing answered
@@ -31,6 +32,7 @@
 --   reset    RST, at once (needs LuaSocket: cqueues cannot set SO_LINGER)
 --   stall    silence until the client leaves. After `headers` and `body`
 --            nothing more is read either, so it lasts until stop()
+--   hold     nothing is read for `pause` seconds, then all goes well
 --   garbage  bytes that are no HTTP, then close
 --   dribble  the rest of the answer byte by byte, `pause` (0.005) s between
 --   flood    `bytes` (100 MB) of body, of header lines (at `status`) or of a
@@ -69,8 +71,9 @@ local STAGES = {
   dribble = "request line status answer", flood = "answer status line",
   short = "idle", long = "idle", redirect = "idle", tunnel = "request",
   refuse = "request headers", cancel = "request headers status answer",
-  goaway = "request headers idle",
+  goaway = "request headers idle", hold = "secured",
 }
+local OF_CONNECTIONS = { accept = true, tls = true, secured = true }
 local H2_FAULTS = "refuse cancel goaway"
 
 local PENDING =
@@ -149,6 +152,11 @@ function faults.stall(x)
     cqueues.sleep(FOREVER)
   end
   drain(x.con)
+end
+
+function faults.hold(x)
+  cqueues.sleep(x.step.pause)
+  return true
 end
 
 function faults.garbage(x)
@@ -365,7 +373,7 @@ end
 -- The first step, or the first for a request; the plan's last one stays.
 local function next_step(steps, for_connection)
   for i, step in ipairs(steps) do
-    if (step.at == "accept" or step.at == "tls") == for_connection then
+    if (OF_CONNECTIONS[step.at] or false) == for_connection then
       return i < #steps and table.remove(steps, i) or step
     elseif for_connection then
       return {}
@@ -394,7 +402,7 @@ end
 local function secure(state, x)
   if not state.context then return true end
   if x.step.at == "tls" then return x.con:read(-1) and pass(x, "tls") end
-  return x.con:starttls(state.context)
+  return x.con:starttls(state.context) and pass(x, "secured")
 end
 
 local function converse(state, con, number)
@@ -403,7 +411,7 @@ local function converse(state, con, number)
   if is_there and state.h2 then
     require(H2).converse {
       con = con, number = number, report = state.report, faults = faults,
-      default = PENDING,
+      default = PENDING, held = x.step.fault == "hold",
       next_step = function() return next_step(state.steps, false) end,
     }
   elseif is_there then
@@ -481,7 +489,7 @@ local function check_step(step, tls, h2)
   if not name then return at and "a stage without a fault" end
   if not STAGES[name] then return "unknown fault " .. name end
   if has_word(H2_FAULTS, name) and not h2 then return name .. " without h2" end
-  if at == "tls" and not tls then return "stage tls without tls" end
+  if (at == "tls" or at == "secured") and not tls then return ("stage %s without tls"):format(at) end
   if at and not has_word(STAGES[name], at) then
     return ("no %s at stage %s"):format(name, at)
   end

@@ -1,11 +1,10 @@
 --- The HTTP/2 side of the fault server (see fault.lua): frames by hand, so that
 -- a stream or a connection can be given up in ways that no server library
--- offers. It knows enough of RFC 9113 to talk to a client whose bodies fit into
--- the first window, one stream at a time.
+-- offers. It knows enough of RFC 9113 to talk to a client, one stream at a time.
 local h2_fault = {}
 
 local PREFACE = #"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
-local DATA, HEADERS, RST_STREAM, SETTINGS, PING, GOAWAY = 0, 1, 3, 4, 6, 7
+local DATA, HEADERS, RST_STREAM, SETTINGS, PING, GOAWAY, WINDOW_UPDATE = 0, 1, 3, 4, 6, 7, 8
 local END_STREAM, END_HEADERS, PRIORITY, ACK = 1, 4, 32, 1
 local REFUSED_STREAM, CANCEL = 7, 8
 
@@ -130,6 +129,12 @@ local function begin(server, seen)
   }
 end
 
+-- Room for as much again, on the connection and on the stream.
+local function give_way(server, seen)
+  local more = number(#seen.payload, 4)
+  server.send(frame(WINDOW_UPDATE, 0, 0, more) .. frame(WINDOW_UPDATE, 0, seen.stream, more))
+end
+
 -- What a frame of the client's leads to: whether the connection goes on.
 local function take(server, seen)
   if seen.kind == SETTINGS and not has(seen.flags, ACK) then
@@ -148,22 +153,27 @@ local function take(server, seen)
   elseif seen.kind == DATA and server.x then
     table.insert(server.x.request.parts, seen.payload)
     server.x.request.body_bytes = server.x.request.body_bytes + #seen.payload
+    if #seen.payload > 0 then give_way(server, seen) end
   end
   local ends = seen.kind == HEADERS or seen.kind == DATA
   if ends and has(seen.flags, END_STREAM) and server.x then
     local x = server.x
-    server.x = nil
+    server.x, server.held = nil, false
     return finish(x)
   end
   return true
 end
 
 --- One connection, from the preface to its end.
----@param server table con, number, report, next_step(), faults, default
+---@param server table con, number, report, next_step(), faults, default, and
+-- `held`: it says nothing until a request is whole, as an answer to a client
+-- that has gone is a reset, which takes what it had said
 function h2_fault.converse(server)
   local con = server.con
   server.hpack = require("http.hpack").new(4096)
-  function server.send(bytes) return con:write(bytes) and con:flush() end
+  function server.send(bytes)
+    return con:write(bytes) and (server.held or con:flush())
+  end
   if not con:read(PREFACE) or not server.send(frame(SETTINGS, 0, 0, "")) then
     return
   end
