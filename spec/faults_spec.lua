@@ -356,26 +356,31 @@ end)
 describe("a submit on a connection whose last answer ended with", function()
   after_each(support.tidy)
 
-  for _, row in ipairs {
-    { "close", { ok = true } }, { "reset", { ok = true } }, { "short", { ok = true } },
-    -- Bytes that come late are taken for the beginning of the next answer.
-    { "garbage", { ok = true, ["protocol maybe"] = true } }, { "long", { ok = true, ["protocol maybe"] = true } },
-    { "stall", { ["timeout maybe"] = true } },
-  } do
-    it(("%s is sent once"):format(row[1]), function()
-      local server = support.serve { { at = "idle", fault = row[1] }, {} }
-      local client = support.connect(server, { request_timeout = 0.2 })
+  local function check(name, tls, allowed)
+    it(("%s is sent once%s"):format(name, tls and " over TLS" or ""), function()
+      local server = support.serve { tls = tls, exchanges = { { at = "idle", fault = name }, {} } }
+      local client = support.connect(server, { request_timeout = 0.2, connect_timeout = 5 })
       client:get(ID)
       cqueues.sleep(0.01)
       server:count() -- by the time that it says so, it has failed
 
       local result = outcome(true, client:submit(PROMPT))
 
-      assert.is_true(row[2][result], result)
+      assert.is_true(allowed[result], result)
       assert.is_true(support.submits(server) <= 1)
       assert.equal("ok", outcome(nil, client:get(ID)))
     end)
   end
+
+  for name, allowed in pairs {
+    close = { ok = true },
+    -- Without TLS libcurl 7.88 does not see it.
+    reset = { ok = true, ["network maybe"] = true },
+    -- Bytes that come late are taken for the beginning of the next answer.
+    garbage = { ok = true, ["protocol maybe"] = true }, long = { ok = true, ["protocol maybe"] = true },
+    short = { ok = true }, stall = { ["timeout maybe"] = true },
+  } do check(name, false, allowed) end
+  for _, name in ipairs { "close", "reset", "short" } do check(name, true, { ok = true }) end
 end)
 
 describe(PAGE, function()
