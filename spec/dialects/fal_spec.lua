@@ -1,0 +1,458 @@
+local answer = require "luma.answer"
+local core = require "luma.core"
+local examples = require "spec.sandbox.examples"
+local fal = require "luma.dialects.fal"
+local schema = require "luma.schema"
+local support = require "spec.support.client"
+
+local ID = "c1d7a6de-5b0f-4f0b-8b5e-9f0f5a2e7c01"
+local HANDLE = "/luma/agent/requests/" .. ID
+local PNG = "https://media.example.com/a.png"
+
+local function example(name)
+  return examples.read("fal", name)
+end
+
+--- Parameters as submit() gets them, or what is wrong.
+local function checked(params)
+  params.user_prompt = params.user_prompt or "a boat"
+  local made, err = schema.params(fal.params, params, false, fal.title)
+  if not made then return nil, err.message end
+  local problem = fal.check(made, "submit")
+  if problem then return nil, problem end
+  return made
+end
+
+local function submit(params)
+  return fal.submit(assert(checked(params)))
+end
+
+local function refused(params)
+  local made, problem = checked(params)
+  assert.is_nil(made)
+  return problem
+end
+
+local function head(headers)
+  local lines = {}
+  for name, value in pairs(headers or {}) do lines[#lines + 1] = name .. ": " .. value end
+  return table.concat(lines, "\r\n")
+end
+
+--- An answer with that body: a table, or a text.
+local function answered(status, body, headers)
+  local is_text = type(body) == "string"
+  return answer.new({ status = status, head = head(headers), body = is_text and body or core.encode(body) },
+    not is_text and body or nil)
+end
+
+local function read(status, body, call)
+  call = call or { kind = "query", id = ID, handle = HANDLE }
+  return fal.read(answered(status, body), call)
+end
+
+local RESULT = { kind = "query", id = ID, handle = HANDLE, is_result = true }
+
+local function complain(entry)
+  return fal.read_error(answered(entry.status, entry.body, entry.headers), { kind = "submit" }) or {}
+end
+
+describe("luma.dialects.fal", function()
+  describe("submit()", function()
+    local cases = {
+      { "a text", "01-t2v.request", { user_prompt = "A paper boat crosses a rain puddle, slow dolly in",
+        loop = false } },
+      { "a first and a last frame", "02-i2v-start-end.request", { user_prompt = "The seedling grows into a tree",
+        image_url = "https://media.example.com/seedling.jpg", image_end_url = "https://media.example.com/tree.jpg" } },
+      { "a picture for another model", "07-ray-2.request", { user_prompt = "The city wakes up",
+        model_name = "ray-flash-2", image_url = "https://media.example.com/city.jpg", duration = 9, loop = false } },
+    }
+    for _, case in ipairs(cases) do
+      it("is the published request of " .. case[1], function()
+        local published = example(case[2])
+
+        local request = submit(case[3])
+
+        assert.same(published.body, request.body)
+        assert.equal(published.endpoint:match "fal%.run(/.*)$", request.path)
+      end)
+    end
+
+    it("sends size, length and shape, as fal's own are different", function()
+      assert.same({ prompt = "a boat", resolution = "720p", duration = "5s", aspect_ratio = "16:9" }, submit({}).body)
+    end)
+
+    it("makes ten seconds of a picture by a single key frame", function()
+      local body = submit({ image_url = PNG, duration = "10s" }).body
+
+      assert.same({ PNG }, body.keyframes)
+      assert.same({ 0 }, body.keyframe_indexes)
+      assert.is_nil(body.image_url)
+    end)
+
+    it("makes a picture, and changes one", function()
+      local made = submit { model_name = "uni-1", style = "manga", aspect_ratio = "2:3" }
+      local changed = submit { model_name = "uni-1-max", image_url = PNG }
+
+      assert.same({ prompt = "a boat", style = "manga", aspect_ratio = "2:3" }, made.body)
+      assert.equal("/luma/agent/uni-1/v1/text-to-image", made.path)
+      assert.same({ prompt = "a boat", image_url = PNG }, changed.body)
+      assert.equal("/luma/agent/uni-1/v1/max/edit", changed.path)
+    end)
+
+    it("puts the hook into the address", function()
+      local request = submit { notify_hook = "https://hooks.example.com/a?row=1&b=ü" }
+
+      assert.equal("/luma/agent/ray/v3.2/text-to-video?fal_webhook=https%3A%2F%2Fhooks.example.com%2Fa%3Frow%3D1"
+        .. "%26b%3D%C3%BC", request.path)
+      assert.is_nil(request.body.notify_hook)
+    end)
+
+    it("sends further fields as they are", function()
+      assert.equal(5, submit({ extra = { seed = 5 } }).body.seed)
+    end)
+
+    it("shows the key as fal wants it, and forbids it to repeat a job", function()
+      assert.same({ "Authorization: Key id:secret" }, (fal.auth "id:secret"))
+      assert.same({ "X-Fal-No-Retry: 1" }, fal.headers)
+    end)
+  end)
+
+  describe("check()", function()
+    local cases = {
+      { "360p", { resolution = "360p" }, "resolution is \"360p\": must be 540p or 720p or 1080p" },
+      { "nine seconds by ray-3.2", { duration = 9 }, "duration is 9s: ray%-3%.2 takes 5s or 10s" },
+      { "ten seconds by ray-2", { model_name = "ray-2", duration = 10 }, "ray%-2 takes 5s or 9s" },
+      { "a square by ray-2", { model_name = "ray-2", aspect_ratio = "1:1" }, "1:1: ray%-2 takes 16:9" },
+      { "a tall picture as a clip", { aspect_ratio = "1:3" }, "aspect_ratio is 1:3: ray%-3%.2 takes" },
+      { "loop with ten seconds", { loop = true, duration = 10 }, "10s and loop do not go together" },
+      { "an end with ten seconds", { image_url = PNG, image_end_url = PNG, duration = 10 }, "10s and image_end_url" },
+      { "hdr with ten seconds", { hdr = true, duration = 10 }, "10s without a picture and hdr" },
+      { "loop with an end", { loop = true, image_end_url = PNG }, "loop and image_end_url" },
+      { "hdr at 540p", { hdr = true, resolution = "540p" }, "540p and hdr" },
+      { "exr without hdr", { exr_export = true }, "exr_export needs hdr" },
+      { "hdr by ray-2", { model_name = "ray-2", hdr = true }, "ray%-2 has no hdr" },
+      { "a style of a clip", { style = "manga" }, "ray%-3%.2 has no style" },
+      { "the length of a picture", { model_name = "photon", duration = 9 }, "makes pictures: leave out duration" },
+      { "a picture that loops", { model_name = "uni-1", loop = true }, "leave out loop" },
+      { "a picture of a picture by photon", { model_name = "photon", image_url = PNG }, "leave out image_url" },
+      { "a model of another service", { model_name = "ray-v2" }, "model_name is \"ray%-v2\": must be ray%-3%.2" },
+      { "a richer prompt", { expand_prompt = true }, "expand_prompt is not offered" },
+      { "a long prompt", { user_prompt = ("é"):rep(6001) }, "longer than 6000 characters" },
+    }
+    for _, case in ipairs(cases) do
+      it("refuses " .. case[1], function()
+        assert.matches(case[3], refused(case[2]))
+      end)
+    end
+
+    it("lets pass what fal does anyway", function()
+      assert.is_table(checked { expand_prompt = false, loop = false, hdr = false, user_prompt = ("é"):rep(6000) })
+      assert.is_table(checked { model_name = "uni-1", loop = false })
+    end)
+  end)
+
+  describe("look()", function()
+    it("asks under the address of the answer", function()
+      local job = read(200, example "10-submit.response", { kind = "submit" })
+
+      assert.same({ path = HANDLE .. "/status" }, fal.look(job))
+      assert.same({ method = "PUT", path = HANDLE .. "/cancel" }, fal.cancel(job))
+    end)
+
+    it("looks among the newest models where only the id is known", function()
+      assert.same({ path = HANDLE .. "/status" }, fal.look { id = ID })
+      assert.same({ path = "/luma/agent/requests/..%2Fx/status" }, fal.look { id = "../x" })
+    end)
+
+    it("takes no more than a path from an address", function()
+      local job = example "10-submit.response"
+      for url, expected in pairs {
+        ["https://evil.example/a/b/requests/c/status"] = "/a/b/requests/c",
+        ["https://queue.fal.run/a b"] = false, ["https://queue.fal.run"] = false, ["nothing"] = false,
+      } do
+        job.response_url = url
+        job.status_url = nil
+        assert.equal(expected or nil, read(200, job, { kind = "submit" }).handle)
+      end
+    end)
+  end)
+
+  describe("read()", function()
+    it("knows the states of the queue", function()
+      local queued = read(202, example "11-status-in-queue.response")
+      local running = read(202, example "12-status-in-progress.response")
+
+      assert.equal("pending", queued.state)
+      assert.equal("IN_QUEUE", queued.raw_state)
+      assert.equal("processing", running.state)
+    end)
+
+    it("takes a submitted job as it comes, with or without a word on it", function()
+      local job = read(200, example "10-submit.response", { kind = "submit" })
+      local bare = read(200, { request_id = ID }, { kind = "submit" })
+      local ready = read(200, { request_id = ID, status = "COMPLETED" }, { kind = "submit" })
+
+      assert.equal(ID, job.id)
+      assert.equal(HANDLE, job.handle)
+      assert.equal("pending", job.state)
+      assert.equal("pending", bare.state)
+      assert.equal("processing", ready.state)
+    end)
+
+    it("asks for the result of what is called completed", function()
+      local generation, further = read(200, example "13-status-completed.response")
+
+      assert.is_nil(generation)
+      assert.same({ path = HANDLE, is_result = true }, further)
+    end)
+
+    it("knows a failure by the status", function()
+      local generation = read(200, example "14-status-completed-but-failed.response")
+
+      assert.equal("failed", generation.state)
+      assert.equal("Runner disconnected", generation.failure_reason)
+      assert.equal("runner_disconnected", generation.failure_code)
+      assert.equal("server", generation.failure_kind)
+    end)
+
+    for _, word in ipairs { "FAILED", "CANCELED", "CANCELLED", "ERROR" } do
+      it("takes " .. word .. " for a failure", function()
+        assert.equal("failed", read(200, { request_id = ID, status = word }).state)
+      end)
+    end
+
+    it("does not know other words", function()
+      assert.equal("unknown", read(200, { request_id = ID, status = "DAYDREAMING" }).state)
+    end)
+
+    it("finds the clip, the EXR and the pictures in the result", function()
+      local clip = read(200, example "15-result-video.response", RESULT)
+      local both = read(200, example "16-result-video-exr.response", RESULT)
+      local picture = read(200, example "17-result-images.response", RESULT)
+
+      assert.equal("completed", clip.state)
+      assert.equal(ID, clip.id)
+      assert.equal(HANDLE, clip.handle)
+      assert.equal("https://v3b.fal.media/files/b/example/AbCdEf_output.mp4", clip.video_url)
+      assert.same({ { type = "video", url = clip.video_url } }, clip.outputs)
+      assert.same({ "video", "exr" }, { both.outputs[1].type, both.outputs[2].type })
+      assert.equal("https://v3b.fal.media/files/b/example/AbCdEf_image.png", picture.image_url)
+      assert.is_nil(picture.video_url)
+    end)
+
+    it("knows a failure by the result", function()
+      local moderated = examples.error(example "19-errors", 422, "content_policy")
+      local input = examples.error(example "19-errors", 422, "file_download")
+      local server = examples.error(example "19-errors", 500)
+      local lost = examples.error(example "19-errors", 503)
+
+      local kinds = {}
+      for i, entry in ipairs { moderated, input, server, lost } do
+        local generation = read(entry.status, entry.body, RESULT)
+        assert.equal("failed", generation.state)
+        kinds[i] = generation.failure_kind
+      end
+      assert.same({ "moderation", "invalid", "server", "server" }, kinds)
+      assert.equal("(one string)", read(422, { detail = "(one string)" }, RESULT).failure_reason)
+    end)
+
+    it("takes no passing trouble at the result for a failure", function()
+      for _, entry in ipairs { { 401, { detail = "no" } }, { 404, { status = "NOT_FOUND" } },
+        { 429, { detail = "no" } },
+        { 500, { detail = "Internal Server Error" } }, { 502, "<html>nginx</html>" },
+        { 400, { detail = "Request is still in progress" } } } do
+        local generation, further = read(entry[1], entry[2], RESULT)
+
+        assert.is_nil(generation)
+        assert.is_nil(further)
+      end
+    end)
+
+    it("takes a result without a file for none, which may pass", function()
+      for _, body in ipairs { {}, { video = core.null }, { video = { content_type = "video/mp4" } } } do
+        assert.is_nil((read(200, body, RESULT)))
+        assert.equal("server", fal.read_error(answered(200, body), RESULT).kind)
+      end
+    end)
+
+    it("takes null for nothing", function()
+      local job = example "13-status-completed.response"
+      job.error, job.error_type, job.response_url = core.null, core.null, core.null
+
+      local _, further = read(200, job)
+
+      assert.is_true(further.is_result)
+    end)
+
+    it("finds no generation where none is", function()
+      for _, body in ipairs { {}, { detail = "no" }, { request_id = "" }, { request_id = core.null }, { 1, 2 } } do
+        assert.is_nil((read(200, body, { kind = "submit" })))
+      end
+      assert.is_nil((read(502, "<html></html>", { kind = "submit" })))
+    end)
+  end)
+
+  describe("read_error()", function()
+    it("tells lack of money from a bad key, both of them a 403", function()
+      local broke = complain(examples.error(example "19-errors", 403))
+      local locked = complain { status = 403, body = { detail = "Forbidden" } }
+
+      assert.equal("quota", broke.kind)
+      assert.matches("Exhausted balance", broke.message)
+      assert.equal("auth", locked.kind)
+    end)
+
+    it("knows moderation and the field by the list", function()
+      local moderated = complain(examples.error(example "19-errors", 422, "content_policy"))
+      local missing = complain(examples.error(example "19-errors", 422, "missing"))
+
+      assert.equal("moderation", moderated.kind)
+      assert.equal("content_policy_violation", moderated.code)
+      assert.is_nil(missing.kind)
+      assert.equal("user_prompt", missing.field)
+      assert.equal("Field required", missing.message)
+      assert.equal(ID, missing.request_id)
+    end)
+
+    it("knows that the front door queued nothing", function()
+      local entry = examples.error(example "19-errors", 502)
+
+      assert.equal("no", complain(entry).sent)
+      entry.headers["x-fal-request-id"] = ID
+      assert.is_nil(complain(entry).sent)
+      assert.is_nil(complain(examples.error(example "19-errors", 503)).sent)
+    end)
+
+    it("knows that no runner took it in the time that was given", function()
+      local entry = examples.error(example "19-errors", 504, "not published")
+
+      assert.equal("no", complain(entry).sent)
+      assert.is_nil(complain(examples.error(example "19-errors", 504, "timed out")).sent)
+    end)
+
+    it("knows an id that fal does not", function()
+      assert.is_true(complain(examples.error(example "19-errors", 404)).absent)
+    end)
+
+    it("complains of nothing in a good answer", function()
+      assert.is_nil(fal.read_error(answered(200, { request_id = ID }), { kind = "submit" }))
+    end)
+  end)
+
+  describe("prices", function()
+    --- What the rows say of checked parameters; there may be one.
+    local function price(params)
+      local made, found = assert(checked(params)), {}
+      for _, row in ipairs(fal.prices) do
+        local holds = true
+        for name, value in pairs(row.where) do
+          local given = made[name]
+          if type(value) == "boolean" then given = given ~= nil and given ~= false end
+          holds = holds and given == value
+        end
+        if holds then found[#found + 1] = row.amount end
+      end
+      assert.is_true(#found < 2)
+      return found[1]
+    end
+
+    it("are those of the page, and unknown where there is none", function()
+      assert.equal(1.00, price {})
+      assert.equal(4.00, price { resolution = "1080p", duration = 10 })
+      assert.equal(0.30, price { image_url = PNG })
+      assert.equal(0.40, price { model_name = "ray-flash-2", image_url = PNG })
+      assert.equal(0.045, price { model_name = "uni-1", image_url = PNG })
+      assert.is_nil(price { hdr = true })
+      assert.is_nil(price { image_url = PNG, duration = 10 })
+      assert.is_nil(price { model_name = "uni-1-max" })
+    end)
+
+    it("each have a day, a currency and a unit", function()
+      for _, row in ipairs(fal.prices) do
+        assert.matches("^20%d%d%-%d%d%-%d%d$", row.date)
+        assert.equal("USD", row.currency)
+        assert.is_true(row.amount > 0)
+      end
+    end)
+  end)
+
+  describe("with the sandbox", function()
+    local server
+
+    setup(function()
+      server = support.sandbox { dialect = "fal", polls = 2, key = support.KEY }
+    end)
+
+    teardown(function()
+      server:stop()
+    end)
+
+    before_each(function()
+      server:reset { polls = 2 }
+    end)
+
+    after_each(support.tidy)
+
+    local function connect()
+      return support.connect(server, { dialect = "fal" })
+    end
+
+    --- No request has done what none may do.
+    local function assert_clean()
+      for _, request in ipairs(server:requests().requests) do
+        assert.is_nil(request.problem, request.path)
+      end
+    end
+
+    it("makes a clip of a picture and saves it", function()
+      local path = support.path()
+
+      local generation = assert(connect():generate({ user_prompt = "a boat", image_url = PNG, duration = 10 },
+        { path = path }))
+
+      assert.equal("completed", generation.state)
+      assert.matches("ftyp", support.read(path):sub(1, 12))
+      assert.equal(1, server:requests().submits)
+      assert_clean()
+      os.remove(path)
+    end)
+
+    it("goes on with a job that another process began", function()
+      local client = connect()
+      local job = assert(client:start { user_prompt = "a boat", model_name = "ray-2" })
+      repeat client:update() until job.generation
+      local token = assert(job:token())
+      job:cancel()
+
+      local generation = assert(assert(connect():resume(token)):await(10))
+
+      assert.matches("^/fal%-ai/luma%-dream%-machine/requests/", generation.handle)
+      assert.equal("completed", generation.state)
+    end)
+
+    for directive, expected in pairs {
+      ["state=moderated"] = "moderation yes", ["state=failed"] = "server yes",
+      ["state=failed sandbox:fail_at=status sandbox:code=runner_disconnected"] = "server yes",
+      ["submit_fault=403"] = "quota no", ["submit_fault=422"] = "moderation no", ["submit_fault=504"] = "server maybe",
+      ["submit_fault=502"] = "server no", ["submit_fault=429"] = "rate_limit no",
+      ["submit_fault=drop"] = "network maybe",
+    } do
+      it("says what happened: " .. directive, function()
+        local generation, err = connect():generate({ user_prompt = "a sandbox:" .. directive }, { retries = 0 })
+
+        assert.is_nil(generation)
+        assert.equal(expected, err.kind .. " " .. err.sent)
+        assert_clean()
+      end)
+    end
+
+    for _, directive in ipairs { "query_fault=500x1", "query_fault=dropx1", "link_after=1", "result_fault=502x1",
+      "result_fault=429x1", "result_fault=cutx1" } do
+      it("gets over " .. directive, function()
+        assert.equal("completed", assert(connect():generate { user_prompt = "a sandbox:" .. directive }).state)
+        assert.equal(1, server:requests().submits)
+      end)
+    end
+  end)
+end)
