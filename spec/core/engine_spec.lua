@@ -624,7 +624,7 @@ describe("luma.core, many exchanges,", function()
   describe("a download that paused because a turn was over", function()
     --- More pieces than fit into a turn, in what is read at once.
     local PIECES = {
-      at = "answer", fault = "stall", body = ("1\r\nx\r\n"):rep(40000),
+      at = "answer", fault = "stall", body = ("1\r\nx\r\n"):rep(400000),
       headers = { ["Transfer-Encoding"] = "chunked",
         ["Content-Length"] = false },
     }
