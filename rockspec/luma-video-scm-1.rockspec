@@ -38,6 +38,7 @@ build = {
     INST_DOCDIR = "$(PREFIX)",
     INST_LIBDIR = "$(LIBDIR)",
     INST_LUADIR = "$(LUADIR)",
+    INST_MANDIR = "$(PREFIX)/man",
   },
   copy_directories = { "doc", "examples", "types" },
   platforms = {

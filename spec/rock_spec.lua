@@ -53,6 +53,10 @@ describe("the rock", function()
     assert.equal("luma " .. require "luma.version", shell "luma version")
   end)
 
+  it("brings the manual page", function()
+    assert.equal(support.read "doc/luma.1", support.read(rock .. "/man/man1/luma.1"))
+  end)
+
   it("brings the licence, the pages, the types and the examples", function()
     for _, name in ipairs { "LICENSE", "README.md", "doc/money.md", "types/luma/types.lua", "examples/first.lua" } do
       assert.equal(support.read(name), support.read(rock .. "/" .. name), name)

@@ -35,8 +35,7 @@ function local_commands.version(_, _, out)
 end
 
 function local_commands.completion(args, _, out)
-  local root = assert(parser.new(dialects.NAMES[1], true))
-  out:print(root["get_" .. args.shell .. "_complete"](root))
+  out:print(parser.completion(args.shell))
   return exit_codes.DONE
 end
 

@@ -1,5 +1,6 @@
 --- The command line as tables: argparse, fed with rows.
 local commands = require "luma.cli.commands"
+local dialects = require "luma.dialects"
 local rows = require "luma.cli.rows"
 
 local parser = {}
@@ -118,6 +119,18 @@ end
 ---@return table
 function parser.command(root, name)
   return root.by_name[name]
+end
+
+--- What makes a shell complete luma's words.
+---@param shell "bash"|"zsh"|"fish"
+---@return string
+function parser.completion(shell)
+  local root = assert(parser.new(dialects.NAMES[1], true))
+  root.by_name.help._is_help_command = true -- then argparse has the commands complete it
+  local script = root["get_" .. shell .. "_complete"](root)
+  if shell ~= "zsh" then return script end
+  -- In zsh a colon ends a value, which argparse leaves to be seen to.
+  return (script:gsub("(: :)(%b())", function(before, values) return before .. values:gsub(":", "\\:") end))
 end
 
 --- One clear sentence for argparse's.

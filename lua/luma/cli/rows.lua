@@ -57,22 +57,21 @@ function rows.call(call)
   return found
 end
 
---- The options of the client that have a flag.
+--- Those of a list that have a flag.
+---@param list luma.Row[]
 ---@return luma.Row[]
-function rows.client()
-  local found = {}
-  for _, row in ipairs(options.client) do
-    if is_flag(row) then found[#found + 1] = row end
-  end
-  return found
-end
-
-local function flags_of(list)
+function rows.flags(list)
   local found = {}
   for _, row in ipairs(list) do
     if is_flag(row) then found[#found + 1] = row end
   end
   return found
+end
+
+--- The options of the client that have a flag.
+---@return luma.Row[]
+function rows.client()
+  return rows.flags(options.client)
 end
 
 ---@class luma.cli.Group
@@ -91,7 +90,7 @@ function rows.groups(command, dialect)
   local own = {}
   for _, name in ipairs(command.own or {}) do own[#own + 1] = rows.own[name] end
   add("The command", own)
-  if command.params then add("The clip", flags_of(rows.params(dialect, command.name))) end
+  if command.params then add("The clip", rows.flags(rows.params(dialect, command.name))) end
   if command.sandbox then add("The sandbox", require("luma.sandbox.options").rows) end
   for _, call in ipairs(command.calls or {}) do add("Waiting", rows.call(call)) end
   if command.client then add("The service", rows.client()) end
@@ -116,14 +115,30 @@ function rows.flag(row)
   return (row[1]:gsub("_", "-"))
 end
 
+--- The values of a choice.
+---@param row luma.Row
+---@return string[]?
+function rows.values(row)
+  return row.values or row.choices
+end
+
+local LONG = 40 -- columns; choices that take more stand in a sentence
+
+local function choices(row, separator)
+  local text = rows.values(row) and table.concat(rows.values(row), separator)
+  return text, text ~= nil and #text > LONG
+end
+
 --- Sentences on what a row takes.
 ---@param row luma.Row
 ---@return string
 function rows.doc(row)
+  local words, listed, is_long = { row.doc }, choices(row, ", ")
+  if is_long then words[#words + 1] = ("One of %s."):format(listed) end
   local default = row.default
-  if default == nil or default == false then return row.doc end
   if type(default) == "number" then default = ("%.14g"):format(default) end
-  return ("%s Default: %s."):format(row.doc, tostring(default))
+  if default then words[#words + 1] = ("Default: %s."):format(tostring(default)) end
+  return table.concat(words, " ")
 end
 
 local ARGUMENTS = { seconds = "SECONDS", deadline = "SECONDS", count = "N", positive = "N", integer = "N", number = "N",
@@ -134,14 +149,9 @@ local ARGUMENTS = { seconds = "SECONDS", deadline = "SECONDS", count = "N", posi
 ---@param row luma.Row
 ---@return string
 function rows.argument(row)
-  return row.argument or rows.values(row) and table.concat(rows.values(row), "|") or ARGUMENTS[row.type] or "TEXT"
-end
-
---- The values of a choice.
----@param row luma.Row
----@return string[]?
-function rows.values(row)
-  return row.values or row.choices
+  local listed, is_long = choices(row, "|")
+  if is_long then listed = "VALUE" end
+  return row.argument or listed or ARGUMENTS[row.type] or "TEXT"
 end
 
 local NUMBERS = { number = true, integer = true, seconds = true, count = true, positive = true }
