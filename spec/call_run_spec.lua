@@ -29,7 +29,7 @@ end
 local function run(request, responses, opts)
   local wire = fake.core(responses)
   local client = {
-    core = wire, source = loop.source(wire, false), dialect = relay, base_url = "https://relay.example",
+    core = wire, hosts = {}, source = loop.source(wire, false), dialect = relay, base_url = "https://relay.example",
     options = {}, random = function() return 1 end,
   }
   local filled = { request_timeout = 60, policy = { retries = 2, base = 1, cap = 30, max_hint = 120 } }

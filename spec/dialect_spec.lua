@@ -221,7 +221,7 @@ describe("a dialect of the program's own", function()
       local _, err = client:get "k-1"
 
       assert.equal("protocol", err.kind)
-      assert.equal(4, server:count())
+      assert.equal(8, server:count())
     end)
   end)
 
@@ -260,6 +260,133 @@ describe("a dialect of the program's own", function()
       client:submit(BOAT)
 
       assert.equal(1, server:count("POST"))
+    end)
+  end)
+
+  describe("with requests of several kinds", function()
+    --- A dialect of which every request is this one.
+    local function asking(request)
+      return { look = function() return request end, hosts = { store = "https://store.kino.example" } }
+    end
+
+    it("sends another method, without a body and with an empty one", function()
+      for method, length in pairs { PUT = "0", POST = "0", DELETE = false } do
+        local client, server = serve({ SHOWN }, asking { path = "/orders/k-1", method = method })
+
+        assert(client:get "k-1")
+
+        local seen = server:log()[1]
+        assert.equal(method, seen.method)
+        assert.equal(length or nil, seen.headers["content-length"])
+      end
+    end)
+
+    it("goes back to the usual one on the same connection", function()
+      local method = "PUT"
+      local client, server = serve({ SHOWN }, { look = function()
+        return { path = "/orders/k-1", method = method }
+      end })
+
+      assert(client:get "k-1")
+      method = nil
+      assert(client:get "k-1")
+
+      assert.same({ "PUT", "GET" }, { server:log()[1].method, server:log()[2].method })
+    end)
+
+    it("sends bytes with their own media type", function()
+      local request = { path = "/files", bytes = "\0\1\255", content_type = "image/png" }
+      local client, server = serve({ SHOWN }, asking(request))
+
+      assert(client:get "k-1")
+
+      local seen = server:log()[1]
+      assert.equal("\0\1\255", seen.body)
+      assert.equal("image/png", seen.headers["content-type"])
+      assert.equal(support.KEY, seen.headers["x-kino-key"])
+    end)
+
+    it("goes without the key to an address that is not the service's", function()
+      local server = support.serve { SHOWN }
+      local client = serve({}, asking { url = server.url .. "/put?signature=1", bytes = "x", method = "PUT",
+        content_type = "image/png" })
+
+      assert(client:get "k-1")
+
+      local seen = server:log()[1]
+      assert.same({ "PUT", "/put?signature=1", "x", "image/png" },
+        { seen.method, seen.path, seen.body, seen.headers["content-type"] })
+      for _, value in pairs(seen.headers) do assert.is_nil(value:find(support.KEY, 1, true)) end
+    end)
+
+    it("goes to no host of the dialect's where the program says where the service is", function()
+      local client, server = serve({ SHOWN }, asking { path = "/orders/k-1", host = "store" })
+
+      assert(client:get "k-1")
+
+      assert.equal(support.KEY, server:log()[1].headers["x-kino-key"])
+    end)
+
+    it("is named when it goes to no host, or to no address at all", function()
+      for _, request in ipairs { { path = "/x", host = "cellar" }, { path = "/x", url = "https://a.example/" },
+        { url = "/x" }, { path = "/a b" } } do
+        local client, server = serve({ SHOWN }, asking(request))
+
+        assert.matches('the dialect "kino": look returned', support.raised(client.get, client, "k-1"))
+        assert.equal(0, server:count())
+      end
+    end)
+  end)
+
+  describe("with uploads", function()
+    local PICTURE = "data:image/png;base64,AAH/"
+
+    --- Brings the picture to a place that an answer gives, in two steps.
+    local members = {
+      upload = function(params, tools)
+        if not params.image_url:find "^data:" then return nil end
+        local bytes, media = tools.bytes(params.image_url)
+        return { path = "/files", body = { size = #bytes }, bytes_to_send = bytes, media = media }
+      end,
+      read_upload = function(answer, call)
+        if call.put then return { image_url = call.put } end
+        if type(answer.body) ~= "table" or not answer.body.to then return nil end
+        return nil, { path = answer.body.to, method = "PUT", bytes = call.bytes_to_send, content_type = call.media,
+          put = "https://store.kino.example/1" }
+      end,
+    }
+    local rows = example().params
+    rows[#rows + 1] = { "image_url", type = "image", doc = "First frame." }
+    members.params = rows
+
+    it("brings a picture there and submits its address", function()
+      local client, server = serve({ { body = '{"to":"/put/1"}' }, {}, ACCEPTED }, members)
+
+      assert(client:submit { user_prompt = "a boat", image_url = PICTURE })
+
+      local seen = server:log()
+      assert.same({ "/files", "/put/1", "/orders" }, { seen[1].path, seen[2].path, seen[3].path })
+      assert.same({ "\0\1\255", "image/png" }, { seen[2].body, seen[2].headers["content-type"] })
+      assert.equal("https://store.kino.example/1", core.decode(seen[3].body).image_url)
+    end)
+
+    it("repeats what is free, and pays for nothing when it fails", function()
+      local client, server = serve({ { status = 500, body = "{}" } }, members, { retries = 1 })
+
+      local _, err = client:submit { user_prompt = "a boat", image_url = PICTURE }
+
+      assert.same({ "server", "no" }, { err.kind, err.sent })
+      assert.equal(2, server:count())
+      assert.equal(0, server:count("POST", "^/orders"))
+    end)
+
+    it("says that an answer to it makes no sense", function()
+      local client = serve({ { body = "{}" } }, members, { retries = 0 })
+
+      local _, err = client:submit { user_prompt = "a boat", image_url = PICTURE }
+
+      assert.matches("without what was uploaded", err.message)
+      assert.equal("no", err.sent)
     end)
   end)
 
@@ -318,9 +445,9 @@ end)
 
 describe("what stands outside of lua/luma/dialects", function()
   --- Words of services: paths, fields of answers, states, error words.
-  local WORDS = { "/luma/", "/generations", "task_id", "taskId", "Bearer", "ray%-", "uni%-1", "failure_reason\"",
-    "quota_not_enough", "moderat[ei]d", "download_url", "fail_reason", "IN_PROGRESS", "succeeded", "start_frame",
-    "request_id\"", "dreaming", "X%-Fal", "predictions" }
+  local WORDS = { "/luma/tasks", "/generations", "task_id", "taskId", "Authorization: Bearer", "ray%-",
+    "uni%-1", "failure_reason\"", "quota_not_enough", "moderat[ei]d", "download_url", "fail_reason",
+    "IN_PROGRESS", "succeeded", "start_frame", "request_id\"", "dreaming", "X%-Fal", "predictions" }
   local ALLOWED = { -- what is luma's own: a word, and where it stands
     ["lua/luma/sandbox"] = true, -- is a service
   }

@@ -162,7 +162,7 @@ static void check_spec(lua_State *L, Spec *spec) {
 /* ---- methods ---- */
 
 int l_client_new(lua_State *L) {
-  const char *headers[MAX_LIST], *secrets[MAX_LIST];
+  const char *headers[MAX_LIST], *secrets[MAX_LIST], *bases[MAX_LIST];
   EngineOptions o = {{0}, 0};
   luaL_checktype(L, 1, LUA_TTABLE);
   lua_settop(L, 1);
@@ -181,6 +181,8 @@ int l_client_new(lua_State *L) {
   o.wire.lean = option_boolean(L, 1, "lean");
   option_list(L, "headers", "a header", headers);
   option_list(L, "secrets", "a secret", secrets);
+  option_list(L, "bases", "a base", bases);
+  o.wire.bases = bases;
   o.wire.headers = headers;
   o.wire.secrets = secrets;
   luaL_argcheck(L, o.wire.base != NULL, 1, "base is missing");
@@ -202,16 +204,33 @@ static void push_whole(lua_State *L, long long n) {
    meanwhile may have closed it. */
 static int send_spec(lua_State *L, const Spec *spec) {
   Engine *e = check_engine(L, 1);
+  if (!engine_has_base(e, spec->base)) luaL_error(L, "there is no such base");
   if (!engine_send(e, spec)) return luaL_error(L, "not enough memory");
   return 0;
 }
 
-/* client:request{ id=, path=, body=, timeout=, delay=, paid=, if_changed= } */
+/* Where a request goes: to one of the bases, with the key, or elsewhere
+   without it. */
+static void check_target(lua_State *L, const Spec *s) {
+  if (!s->path == !s->url) luaL_error(L, "expected a path or a url");
+  if (s->path && *s->path != '/')
+    luaL_error(L, "path must begin with a slash");
+  if (s->url && !strstr(s->url, "://")) luaL_error(L, "not a URL");
+  if (strchr(s->path ? s->path : s->url, ' '))
+    luaL_error(L, "%s contains a space", s->path ? "path" : "url");
+}
+
+/* client:request{ id=, path=, base=, url=, method=, body=, content_type=,
+   timeout=, delay=, paid=, if_changed= } */
 static int l_client_request(lua_State *L) {
   Spec s = {0};
   check_client(L, 1);
   check_spec(L, &s);
-  s.path = need_string(L, 2, "path");
+  s.path = option_string(L, 2, "path", NULL);
+  s.base = (int)option_number(L, 2, "base", 0, 0, MAX_LIST);
+  s.url = option_string(L, 2, "url", NULL);
+  s.method = option_string(L, 2, "method", NULL);
+  s.type = option_string(L, 2, "content_type", NULL);
   s.body = option_string(L, 2, "body", &s.body_len);
   s.timeout = option_seconds(L, 2, "timeout");
   s.paid = option_boolean(L, 2, "paid");
@@ -221,8 +240,7 @@ static int l_client_request(lua_State *L) {
   s.growth = option_number(L, 2, "growth", 1, 0, MOST_WHOLE);
   s.most = option_seconds(L, 2, "most");
   s.stop = option_number(L, 2, "stop", 0, 0, HUGE_VAL);
-  if (*s.path != '/') luaL_error(L, "path must begin with a slash");
-  if (strchr(s.path, ' ')) luaL_error(L, "path contains a space");
+  check_target(L, &s);
   return send_spec(L, &s);
 }
 

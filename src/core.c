@@ -398,6 +398,37 @@ static int l_invalid_utf8(lua_State *L) {
   return 1;
 }
 
+/* What a character of Base64 stands for, or -1. */
+static int base64_value(int c) {
+  if (c >= 'A' && c <= 'Z') return c - 'A';
+  if (c >= 'a' && c <= 'z') return c - 'a' + 26;
+  if (c >= '0' && c <= '9') return c - '0' + 52;
+  return c == '+' ? 62 : c == '/' ? 63 : -1;
+}
+
+/* core.base64_decode(text, from) -> bytes, or nil when it is damaged */
+static int l_base64_decode(lua_State *L) {
+  size_t n, bits = 0;
+  const char *s = luaL_checklstring(L, 1, &n);
+  lua_Integer from = luaL_optinteger(L, 2, 1);
+  uint32_t held = 0;
+  luaL_Buffer b;
+  luaL_argcheck(L, from >= 1 && from <= (lua_Integer)n + 1, 2, "out of range");
+  while (n >= (size_t)from && s[n - 1] == '=') n--;
+  luaL_buffinit(L, &b);
+  for (size_t i = (size_t)from - 1; i < n; i++) {
+    int value = base64_value((unsigned char)s[i]);
+    if (value < 0) return 0;
+    held = held << 6 | (uint32_t)value;
+    bits += 6;
+    if (bits < 8) continue;
+    bits -= 8;
+    luaL_addchar(&b, (char)(held >> bits & 0xFF));
+  }
+  luaL_pushresult(&b);
+  return 1;
+}
+
 /* core.check_file(path) -> nothing, or why no download can go there */
 static int l_check_file(lua_State *L) {
   File f;
@@ -429,6 +460,7 @@ int luaopen_luma_core(lua_State *L) {
                                        {"news", l_news},
                                        {"invalid_utf8", l_invalid_utf8},
                                        {"check_file", l_check_file},
+                                       {"base64_decode", l_base64_decode},
                                        {"fill", l_fill},
                                        {"fields", l_fields},
                                        {"sent_of", l_sent_of},

@@ -903,6 +903,10 @@ static void on_progress(Request *r) {
 
 /* ---- the other side ---- */
 
+bool engine_has_base(const Engine *e, int n) {
+  return wire_base(&e->wire, n) != NULL;
+}
+
 bool engine_send(Engine *e, const Spec *spec) {
   assert(spec->id > 0);
   Request *r = request_new(&e->wire, spec);
@@ -1016,7 +1020,7 @@ Engine *engine_again(const Engine *parents) {
   EngineOptions o = {{w->base, NULL, (const char *const *)w->secrets.texts,
                       w->proxy, w->ca_file, w->user_agent,
                       (double)w->connect_ms / 1000, w->max_answer,
-                      w->ca_folder},
+                      w->ca_folder, (const char *const *)w->bases},
                      parents->max_transfers};
   size_t n = 0;
   for (struct curl_slist *h = w->headers; h; h = h->next) n++;

@@ -45,6 +45,8 @@ Engine *engine_again(const Engine *parents);
 long engine_forks(const Engine *e);
 long process_forks(void);
 
+/* Whether it has that base; see Spec. */
+bool engine_has_base(const Engine *e, int n);
 /* Takes a request over; its id is the caller's choice, above 0 and not that of
    another one that has not come out yet. False when there is no memory. */
 bool engine_send(Engine *e, const Spec *spec);

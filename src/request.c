@@ -320,10 +320,11 @@ Request *request_new(const Wire *wire, const Spec *spec) {
   r->answer.max = wire->max_answer;
   bool ok = true;
   if (r->keyed) {
-    size_t a = strlen(wire->base), b = strlen(spec->path);
+    const char *base = wire_base(wire, spec->base);
+    size_t a = strlen(base), b = strlen(spec->path);
     ok = (r->url = malloc(a + b + 1)) != NULL;
     if (ok) {
-      memcpy(r->url, wire->base, a);
+      memcpy(r->url, base, a);
       memcpy(r->url + a, spec->path, b + 1);
     }
   } else if (spec->url) {
@@ -336,6 +337,10 @@ Request *request_new(const Wire *wire, const Spec *spec) {
   if (ok && spec->validator)
     ok = (r->validator = copy(spec->validator, strlen(spec->validator))) !=
          NULL;
+  if (ok && spec->method)
+    ok = (r->method = copy(spec->method, strlen(spec->method))) != NULL;
+  if (ok && spec->type)
+    ok = (r->type = copy(spec->type, strlen(spec->type))) != NULL;
   if (ok && spec->file) ok = file_init(&r->file, spec->file) == 0;
   r->file.size = spec->offset; /* what is there before a byte has come */
   if (!ok) {
@@ -351,8 +356,19 @@ static void buffer_drop(Buffer *b) {
   b->len = b->cap = 0;
 }
 
-void request_free(Request *r) {
+/* What the list leads to is the wire's. */
+static void drop_headers(Request *r) {
+  struct curl_slist *h = r->headers;
+  while (h && h->next != r->shared) h = h->next;
+  if (h) h->next = NULL;
   curl_slist_free_all(r->headers);
+  r->headers = NULL;
+}
+
+void request_free(Request *r) {
+  drop_headers(r);
+  free(r->method);
+  free(r->type);
   file_close(&r->file, false);
   file_free(&r->file);
   free(r->url);
@@ -410,6 +426,25 @@ static bool ask_for_rest(Request *r, CURL *easy) {
   return curl_easy_setopt(easy, CURLOPT_HTTPHEADER, r->headers) == CURLE_OK;
 }
 
+/* The media type of a body in place of the headers' own, which is the first of
+   them. Without the key there are no others. */
+static bool set_type(Request *r, CURL *easy, const Wire *wire) {
+  char text[256];
+  snprintf(text, sizeof text, "Content-Type: %.200s", r->type);
+  struct curl_slist *type = curl_slist_append(NULL, text);
+  if (type == NULL) return false;
+  r->headers = type;
+  struct curl_slist *others = r->keyed ? wire->headers : NULL;
+  if (others && curl_strnequal(others->data, "content-type:", 13))
+    others = others->next;
+  r->shared = type->next = others;
+  struct curl_slist *expect = curl_slist_append(NULL, "Expect:");
+  if (expect == NULL) return false;
+  expect->next = type;
+  r->headers = expect;
+  return curl_easy_setopt(easy, CURLOPT_HTTPHEADER, r->headers) == CURLE_OK;
+}
+
 /* Points the handle at the request's URL, unless it was there before. */
 static CURLcode set_url(CURL *easy, Wire *wire, const Request *r) {
   const char *last = NULL;
@@ -446,9 +481,15 @@ bool request_begin(Request *r, CURL *easy, Wire *wire) {
   } else {
     curl_easy_setopt(easy, CURLOPT_HTTPGET, 1L);
   }
+  curl_easy_setopt(easy, CURLOPT_CUSTOMREQUEST, r->method);
   if (r->keyed)
     curl_easy_setopt(easy, CURLOPT_HTTPHEADER,
                      r->body_len > LARGE_BODY ? wire->more : wire->headers);
+  else if (r->body) curl_easy_setopt(easy, CURLOPT_FOLLOWLOCATION, 0L);
+  if (r->type && !set_type(r, easy, wire)) {
+    request_fail(r, &failure_memory);
+    return false;
+  }
   curl_easy_setopt(easy, CURLOPT_PREREQDATA, r);
   curl_easy_setopt(easy, CURLOPT_HEADERDATA, r);
   curl_easy_setopt(easy, CURLOPT_WRITEDATA, r);

@@ -35,15 +35,18 @@ extern const Failure failure_cancelled, failure_closed, failure_memory;
 /* What a caller asks for. Strings are borrowed until request_new returns. */
 typedef struct Spec {
   long long id;
-  const char *path; /* keyed: goes to the base, with the key */
+  const char *path; /* keyed: goes to a base, with the key */
+  int base;         /* 0: the base; n: the n-th further one, which there is */
   const char *url;  /* or keyless: goes to any URL */
   const char *body; /* a POST of `body_len` bytes, or NULL for a GET */
   size_t body_len;
-  double delay;   /* seconds to hold it back */
-  double timeout; /* seconds the exchange may take, 0 for no limit */
-  bool paid;      /* only on a connection that is surely open */
-  bool compare;   /* with an earlier answer, which had this fingerprint */
-  double earlier; /* 0: there was none */
+  const char *method; /* in place of these two, or NULL */
+  const char *type;   /* the body's media type; NULL for the headers' own */
+  double delay;       /* seconds to hold it back */
+  double timeout;     /* seconds the exchange may take, 0 for no limit */
+  bool paid;          /* only on a connection that is surely open */
+  bool compare;       /* with an earlier answer, which had this fingerprint */
+  double earlier;     /* 0: there was none */
   /* While the answer is that one it is sent again after `pause` seconds, which
      grow by this factor each time, to `most`, if that is before the clock time
      `stop`. No pause: it is sent once. */
@@ -66,6 +69,7 @@ typedef struct Request {
   double growth, most, stop; /* as in Spec */
   char *body;
   size_t body_len;
+  char *method, *type; /* or NULL */
   long stall_s;
   char *validator;
   long long offset;
@@ -88,7 +92,8 @@ typedef struct Request {
 
   /* While it is active. */
   CURL *easy;
-  struct curl_slist *headers; /* keyless ones' own */
+  struct curl_slist *headers; /* its own, */
+  struct curl_slist *shared;  /* and those of the wire's that they lead to */
   bool guarded;               /* as in Wire */
   bool alone;                 /* on a connection that nothing else uses */
   bool begun;                 /* a connection was there, if guarded */

@@ -42,6 +42,28 @@ static bool add_user_agent(Wire *w) {
   return ok;
 }
 
+static bool keep_bases(Wire *w, const char *const *bases) {
+  size_t n = 0;
+  bool ok = true;
+  while (bases && bases[n]) n++;
+  w->bases = calloc(n + 1, sizeof *w->bases);
+  if (w->bases == NULL) return false;
+  for (size_t i = 0; i < n; i++) w->bases[i] = keep(bases[i], &ok);
+  return ok;
+}
+
+const char *wire_base(const Wire *w, int n) {
+  if (n == 0) return w->base;
+  for (int i = 0; w->bases[i]; i++)
+    if (i == n - 1) return w->bases[i];
+  return NULL;
+}
+
+static void bases_free(Wire *w) {
+  for (char **b = w->bases; b && *b; b++) free(*b);
+  free(w->bases);
+}
+
 bool wire_open(Wire *w, const WireOptions *o) {
   bool ok = true;
   w->base = keep(o->base, &ok);
@@ -56,7 +78,7 @@ bool wire_open(Wire *w, const WireOptions *o) {
                  is_ca_folder(compat_ca_folder());
   for (const char *const *h = o->headers; ok && *h; h++)
     ok = add_header(w, *h);
-  if (!ok || !add_user_agent(w)) return false;
+  if (!ok || !add_user_agent(w) || !keep_bases(w, o->bases)) return false;
   if (!proxies_open(&w->proxies, o->proxy)) return false;
   if (!secrets_open(&w->secrets, o->secrets)) return false;
   w->more = curl_slist_append(NULL, "Expect:");
@@ -103,6 +125,7 @@ void wire_close(Wire *w) {
   targets_free(w);
   proxies_close(&w->proxies);
   free(w->base);
+  bases_free(w);
   free(w->proxy);
   free(w->ca_file);
   free(w->user_agent);

@@ -16,7 +16,8 @@ typedef struct WireOptions {
   const char *proxy, *ca_file, *user_agent;
   double connect_timeout; /* seconds */
   size_t max_answer;
-  bool lean; /* no connection may take long to come about */
+  bool lean;                /* no connection may take long to come about */
+  const char *const *bases; /* further ones; ends with NULL, or is */
 } WireOptions;
 
 /* A URL that libcurl need not read again. */
@@ -33,7 +34,8 @@ typedef struct Target {
 typedef struct Wire {
   struct curl_slist *headers; /* of keyed exchanges alone: one is the key */
   struct curl_slist *more;    /* one more for large bodies; leads to those */
-  char *base; /* what a keyed path is appended to; no slash at the end */
+  char *base;   /* what a keyed path is appended to; no slash at the end */
+  char **bases; /* further ones, where the key may go too; ends with NULL */
   char *proxy, *ca_file, *user_agent; /* as given, or NULL */
   Proxies proxies;
   Secrets secrets;
@@ -48,6 +50,9 @@ typedef struct Wire {
 
 /* False when there is no memory; wire_close takes what there is by then. */
 bool wire_open(Wire *w, const WireOptions *options);
+/* Where a keyed path goes: the base, or the n-th further one. NULL when there
+   are not so many. */
+const char *wire_base(const Wire *w, int n);
 /* The key does not stay behind in freed memory. */
 void wire_wipe(Wire *w);
 void wire_close(Wire *w);

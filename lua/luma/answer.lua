@@ -14,6 +14,7 @@ local answer = {}
 ---@field body any its body as JSON; nil if it is none
 ---@field loose? boolean it is JSON only with something around or inside it
 ---@field is_page boolean it is HTML or XML
+---@field base string where the service is
 local Answer = {}
 Answer.__index = Answer
 
@@ -59,11 +60,12 @@ end
 --- An answer as dialects read it.
 ---@param response luma.Response
 ---@param body any its body as JSON; nil if it is none
+---@param base? string where the service is
 ---@return luma.Answer
-function answer.new(response, body)
+function answer.new(response, body, base)
   local whole = response.body or ""
   return setmetatable({
-    status = response.status, text = whole, body = body, head = response.head,
+    status = response.status, text = whole, body = body, head = response.head, base = base,
     is_page = body == nil and is_page(whole, response.head),
   }, Answer)
 end
@@ -116,6 +118,8 @@ local function ask_dialect(dialect, member, found, call)
   elseif made and member == "read" then
     problem = generation_problem(made)
     problem = problem and "returned " .. problem
+  elseif made and member == "read_upload" then
+    if type(made) ~= "table" or next(made) == nil then problem = "returned no parameters" end
   elseif made and type(made) ~= "table" then
     problem = "returned a " .. type(made)
   end
@@ -124,8 +128,9 @@ local function ask_dialect(dialect, member, found, call)
 end
 
 --- The generations that the answer is, or a further request.
----@return luma.Generation|luma.Generation[]|nil, string? problem, luma.Request? further
+---@return luma.Generation|luma.Generation[]|table|nil, string? problem, luma.Request? further
 local function read_body(dialect, call, found)
+  if call.kind == "upload" then return ask_dialect(dialect, "read_upload", found, call) end
   if call.kind ~= "query_many" then
     local made, problem, further = ask_dialect(dialect, "read", found, call)
     return made and finish_generation(call, made, found.body), problem, further
@@ -270,10 +275,12 @@ local function transport_error(call, response, origin)
   })
 end
 
+local NAMES = { query_many = "a list", upload = "what was uploaded" }
+
 --- A 2xx that makes no sense.
 local function malformed_error(call, found, problem)
   local sent = call.paid and "yes" or "no"
-  local what = found.body == nil and "JSON" or call.kind == "query_many" and "a list" or "an id"
+  local what = found.body == nil and "JSON" or NAMES[call.kind] or "an id"
   local message = problem or ("the service answered %d without %s: %s%s"):format(found.status, what, words_of(found),
     found.is_page and WRONG_URL_HINT or "")
   return errors.new("protocol", message .. sent_hint(call.paid, sent), {
@@ -291,12 +298,12 @@ end
 ---@param call luma.Call
 ---@param response luma.Response
 ---@param body any what its body is as JSON; nil if it is none
----@param origin string named in messages
+---@param origin string where the service is
 ---@param clock fun(): number seconds since 1970
 ---@return luma.Generation|luma.Generation[]|nil, luma.Error?, luma.Request? further
 function answer.read(dialect, call, response, body, origin, clock)
   if not response.status then return nil, transport_error(call, response, origin) end
-  local found = answer.new(response, body)
+  local found = answer.new(response, body, origin)
   local made, problem, further = read_body(dialect, call, found)
   if not (made or further or problem) then made, problem, further = read_loosely(dialect, call, found) end
   -- An answer with an id is a generation, paid for, whatever else is wrong.
@@ -310,6 +317,7 @@ function answer.read(dialect, call, response, body, origin, clock)
   if complaint or response.status >= 300 then
     return nil, answer_error(call, found, complaint or {}, clock())
   end
+  if call.kind == "cancel" and not problem then return {} end
   return nil, malformed_error(call, found, problem)
 end
 

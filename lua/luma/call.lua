@@ -12,7 +12,8 @@ local call = {}
 
 call.header = answer.header
 
-local MAX_STEPS = 4 -- requests that one look may need
+local MAX_STEPS = 8 -- requests that one look, or one upload, may need
+local MAX_UPLOADS = 100 -- pictures of one submit
 
 -- ---- requests; pure ----
 
@@ -21,27 +22,40 @@ local MAX_STEPS = 4 -- requests that one look may need
 ---@field handle? string what its dialect needs besides
 
 ---@class luma.Call: luma.Request a request, and what it is about
----@field kind "submit"|"extend"|"query"|"query_many"|"cancel"
+---@field kind "submit"|"extend"|"query"|"query_many"|"cancel"|"upload"
 ---@field paid? boolean it costs money
 ---@field id? string of the generation that is asked for
 ---@field handle? string of that
 ---@field prompt? string for the log
----@field json? string the body as JSON, once it was sent
+---@field text? string the body as it is sent, once it was
 ---@field earlier? table what is asked for again: the last answer
 
---- Raises what is wrong with a request that a dialect made.
-local function check_request(dialect, member, request)
-  local target = type(request) == "table" and (request.path or request.url)
-  if type(target) ~= "string" or request.path and not request.path:find("^/") then
-    errors.misuse(("the dialect %q: %s returned %s: must be a table with a path that begins with a slash, or a url")
-      :format(dialect.name, member, type(request) == "table" and "no request" or "a " .. type(request)))
+--- What is wrong with a request that a dialect made, or nil.
+local function request_problem(client, request)
+  if type(request) ~= "table" then return "returned a " .. type(request) .. " for a request" end
+  local path, url, name = request.path, request.url, request.host
+  if path ~= nil and not (type(path) == "string" and path:find("^/[^ ]*$")) then
+    return "returned a request whose path does not begin with a slash, or has a space in it"
   end
+  if (path == nil) == (url == nil) then return "returned a request with neither a path nor a url, or with both" end
+  if url ~= nil and not (type(url) == "string" and url:find("^https?://[^ ]+$")) then
+    return "returned a request whose url is none"
+  end
+  if name ~= nil and not client.hosts[name] then
+    return ("returned a request to %s, which is none of its hosts"):format(tostring(name))
+  end
+end
+
+--- Raises what is wrong with it.
+local function check_request(client, member, request)
+  local problem = request_problem(client, request)
+  if problem then errors.misuse(("the dialect %q: %s %s"):format(client.dialect.name, member, problem)) end
 end
 
 local function make(client, kind, member, ref, ...)
   local dialect = client.dialect
   local request = dialect[member](...)
-  check_request(dialect, member, request)
+  check_request(client, member, request)
   request.kind, request.id, request.handle = kind, ref and ref.id, ref and ref.handle
   return request
 end
@@ -83,9 +97,17 @@ function call.look_many(client, refs)
   return make(client, "query_many", "look_many", nil, refs)
 end
 
+--- The request that stops a generation.
+---@param client luma.Client
+---@param ref luma.Ref
+---@return luma.Call
+function call.cancel(client, ref)
+  return make(client, "cancel", "cancel", ref, ref)
+end
+
 --- The request that a dialect needs besides, to answer the first.
 local function follow(client, first, further)
-  check_request(client.dialect, "read", further)
+  check_request(client, first.kind == "upload" and "read_upload" or "read", further)
   further.kind, further.id, further.handle, further.paid = first.kind, first.id, first.handle, false
   return further
 end
@@ -97,7 +119,7 @@ end
 local function log(client, request, attempt, response, err, seconds)
   loop.defer(client.report, client.options.log, {
     call = request.kind,
-    method = request.method or request.body and "POST" or "GET",
+    method = request.method or request.text and "POST" or "GET",
     path = request.path or request.url,
     attempt = attempt,
     status = response.status,
@@ -114,7 +136,9 @@ end
 local function exchange(client, request, timeout, pause, read)
   local task, earlier = loop.current(), request.earlier or {}
   local response = loop.send(client.source, "request", {
-    path = request.path, body = request.json, timeout = timeout, delay = pause, paid = request.paid,
+    path = request.path, base = client.hosts[request.host], url = request.url, method = request.method,
+    body = request.text, content_type = request.content_type,
+    timeout = timeout, delay = pause, paid = request.paid,
     if_changed = earlier.print, pause = earlier.pause, growth = earlier.growth, most = earlier.most,
     stop = earlier.stop,
   })
@@ -129,6 +153,16 @@ local function exchange(client, request, timeout, pause, read)
   return response, result, err, further
 end
 
+--- Writes the body as it is sent. A method that has one, but none, has an empty one.
+---@return luma.Error? err
+local function write_body(request)
+  if request.text then return nil end
+  local method, problem = request.method, nil
+  request.text = request.bytes or (method == "POST" or method == "PUT") and "" or nil
+  if request.body then request.text, problem = core.encode(request.body) end
+  return problem and errors.new("invalid", "the request cannot be JSON: " .. problem) or nil
+end
+
 --- Inside a task: sends `request`, again where that is safe, until an answer
 --- or the deadline.
 ---@param client luma.Client
@@ -138,11 +172,8 @@ end
 --- cannot read
 ---@return any result, luma.Error? err
 function call.run(client, request, opts, read)
-  if request.body and not request.json then
-    local problem
-    request.json, problem = core.encode(request.body)
-    if not request.json then return nil, errors.new("invalid", "the request cannot be JSON: " .. problem) end
-  end
+  local refused = write_body(request)
+  if refused then return nil, refused end
   local pause, attempt, steps, task = 0, 0, 1, loop.current()
   local in_turn = task and task.line -- to rest would let the next in line be sent first
   while true do
@@ -159,6 +190,8 @@ function call.run(client, request, opts, read)
     if result then return result end
     if further then
       request, read, pause, attempt, steps = follow(client, request, further), nil, 0, 0, steps + 1
+      refused = write_body(request)
+      if refused then return nil, refused end
       if steps > MAX_STEPS then
         return nil, errors.new("protocol", ("the dialect %q: read returned request after request"):format(
           client.dialect.name), { id = request.id })
@@ -168,6 +201,38 @@ function call.run(client, request, opts, read)
       if not pause or (deadline and core.now() + pause >= deadline) then return nil, err end
     end
   end
+end
+
+-- ---- what goes before a submit ----
+
+--- What dialects may need for an upload.
+local TOOLS = {
+  bytes = function(data_uri)
+    local media, from = data_uri:match("^data:([^;,]*);base64,()")
+    local bytes = from and core.base64_decode(data_uri, from)
+    return bytes or nil, bytes and media or nil
+  end,
+}
+
+--- Inside a task: the parameters, in which what the service does not take as it
+--- is has been brought there before. That is free, and may be repeated.
+---@param client luma.Client
+---@param params table checked parameters
+---@param opts table filled options
+---@return table? params, luma.Error? err
+function call.upload(client, params, opts)
+  local dialect = client.dialect
+  if not dialect.upload then return params end
+  for _ = 1, MAX_UPLOADS do
+    local request = dialect.upload(params, TOOLS)
+    if not request then return params end
+    check_request(client, "upload", request)
+    request.kind = "upload"
+    local changed, err = call.run(client, request, opts)
+    if not changed then return nil, err end
+    params = core.merge(params, changed)
+  end
+  errors.misuse(("the dialect %q: upload wants the same again and again"):format(dialect.name))
 end
 
 return call

@@ -20,6 +20,7 @@ local version = require "luma.version"
 ---@class luma.Client
 ---@field base_url string
 ---@field dialect luma.Dialect
+---@field hosts table<string, integer> which of the core's bases its dialect's hosts are
 ---@field options table the filled options, without the key
 ---@field core luma.core.Client
 ---@field source luma.Source
@@ -68,6 +69,18 @@ local function headers(dialect, key, further)
   end
   for name, value in pairs(further or {}) do list[#list + 1] = name .. ": " .. value end
   return list, own_secrets
+end
+
+--- The further addresses of a service, and which of them has which name. Who
+--- gives a base URL means it for all: the key goes nowhere else then.
+---@return table<string, integer> hosts, string[] bases
+local function hosts_of(dialect, given)
+  local hosts, bases = {}, {}
+  for name, url in pairs(dialect.hosts or {}) do
+    bases[#bases + 1] = (given or url):gsub("/+$", "")
+    hosts[name] = #bases
+  end
+  return hosts, bases
 end
 
 --- The key, where only a variable of the service's own has it; what is wrong
@@ -157,9 +170,12 @@ function client.new(given, getenv, random)
     spawned = {},
     defaults = {},
   }, Client)
+  local hosts, bases = hosts_of(dialect, values.base_url and base_url)
+  self.hosts = hosts
   local lines, own_secrets = headers(dialect, key, values.headers)
   self.core = core.client {
     base = base_url,
+    bases = bases,
     headers = lines,
     secrets = secrets(own_secrets, values.headers),
     user_agent = values.user_agent or "luma/" .. version,

@@ -93,7 +93,9 @@ end
 ---@param opts table
 ---@return luma.Generation?, luma.Error?
 function job.submit(client, params, opts)
-  return pay(client, call.submit(client, params), opts)
+  local ready, err = call.upload(client, params, opts)
+  if not ready then return nil, err end
+  return pay(client, call.submit(client, ready), opts)
 end
 
 ---@param client luma.Client
@@ -102,7 +104,9 @@ end
 ---@param opts table
 ---@return luma.Generation?, luma.Error?
 function job.extend(client, ref, params, opts)
-  return pay(client, call.extend(client, ref, params), opts)
+  local ready, err = call.upload(client, params, opts)
+  if not ready then return nil, err end
+  return pay(client, call.extend(client, ref, ready), opts)
 end
 
 -- ---- looking ----

@@ -152,7 +152,7 @@ describe("luma.core.Client", function()
     for name, case in pairs {
       ["no id"] = { { id = NONE }, "id must be at least 1" },
       ["an id of 0"] = { { id = 0 }, "id must be at least 1" },
-      ["no path"] = { { path = NONE }, "path is missing" },
+      ["no path"] = { { path = NONE }, "expected a path or a url" },
       ["a path that is no text"] = { { path = 1 }, "path must be a string" },
       ["a path without a slash"] =
         { { path = "x" }, "path must begin with a slash" },

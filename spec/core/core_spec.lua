@@ -119,6 +119,24 @@ describe("luma.core", function()
     end)
   end)
 
+  describe("base64_decode()", function()
+    it("gives the bytes", function()
+      local pairs_of = { [""] = "", ["AA=="] = "\0", ["AAE="] = "\0\1", ["AAH/"] = "\0\1\255", ["AAH"] = "\0\1" }
+      for text, bytes in pairs(pairs_of) do
+        assert.equal(bytes, core.base64_decode(text))
+      end
+    end)
+
+    it("begins where it is told", function()
+      assert.equal("\0\1\255", core.base64_decode("data:,AAH/", 7))
+    end)
+
+    it("is nothing for what is damaged", function()
+      assert.is_nil(core.base64_decode "AA*/")
+      assert.is_nil(core.base64_decode "A=A=")
+    end)
+  end)
+
   describe("invalid_utf8()", function()
     local VALID = {
       ["nothing"] = "",

@@ -16,7 +16,8 @@ local core = {}
 --- What `core.client` takes. Strings have no line end and no zero byte.
 ---@class luma.core.Options
 ---@field base string the service's URL, without a slash at the end; http lets downloads be http as well
----@field headers? string[] "Name: value" of each request to the base, fewer than 64; the key is one
+---@field bases? string[] further addresses of the service, where the key may go too
+---@field headers? string[] "Name: value" of each request to a base, fewer than 64; the key is one
 ---@field user_agent? string
 ---@field secrets? string[] struck from all that comes back, in the usual spellings too; fewer than 64, and each of 8
 --- letters or more
@@ -120,6 +121,13 @@ function core.forks() end
 ---@nodiscard
 function core.check_file(path) end
 
+--- The bytes of Base64, with or without the signs that fill it up.
+---@param text string
+---@param from? integer place of the first character; default 1
+---@return string? bytes nil when it is damaged
+---@nodiscard
+function core.base64_decode(text, from) end
+
 --- The place of the first byte that is no UTF-8, nil if there is none.
 ---@param text string
 ---@return integer?
@@ -184,8 +192,12 @@ local Client = {} -- luacheck: ignore 241
 --- Metamethods of these tables are not asked.
 ---@class luma.core.Request
 ---@field id integer
----@field path string begins with a slash, has no space; is appended to the base
----@field body? string of a POST; without one it is a GET
+---@field path? string begins with a slash, has no space; is appended to a base, and the client's headers go along
+---@field base? integer which of the further bases that is; default 0, the first
+---@field url? string in place of a path: goes there without the client's headers
+---@field method? string default: POST with a body, else GET
+---@field body? string
+---@field content_type? string of the body, in place of what the client's headers say
 ---@field timeout? number seconds the exchange may take once it is its turn; default 0, no limit
 ---@field delay? number seconds before it may start; default 0
 ---@field paid? boolean it costs money: only on a connection that was used in the last 4 seconds, or a new one
@@ -196,8 +208,7 @@ local Client = {} -- luacheck: ignore 241
 ---@field most? number seconds to which it grows
 ---@field stop? number clock time from which on it is not sent again
 
---- Sends a request to the base, with the client's headers. Redirects are not
---- followed, and a POST is never repeated.
+--- Sends a request. Redirects are not followed, and a body is never repeated.
 ---@param spec luma.core.Request
 function Client:request(spec) end
 

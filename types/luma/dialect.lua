@@ -7,7 +7,8 @@
 ---@field name string one word: stands in tokens, and is what the option `dialect` chooses it by
 ---@field title string how messages name the service, as in "the relay"
 ---@field base_url string where the service is; https
----@field hosts? string[] further addresses of the service that a `url` may begin with, and where the key may go
+---@field hosts? table<string, string> further addresses of the service by a name of the dialect's choice; with a
+--- `base_url` of the program's own they are all that one
 ---@field key_variables string[] environment variables that are read for a key after LUMA_API_KEY; none of another service
 ---@field headers? string[] header lines of every request, but for the key and the media types
 ---@field auth fun(key: string): string[], string[] header lines with the key, and the texts in them that are secret
@@ -20,6 +21,10 @@
 ---@field look fun(ref: luma.Ref): luma.Request asks how a generation is
 ---@field look_many? fun(refs: luma.Ref[]): luma.Request asks how several are
 ---@field cancel? fun(ref: luma.Ref): luma.Request stops one, where the service can
+---@field upload? fun(params: table, tools: luma.Tools): luma.Request? what has to be brought to the service before a
+--- submit or an extension with these parameters; nil if nothing has. Asked again after each
+---@field read_upload? fun(answer: luma.Answer, call: luma.Call): table<string, string>?, luma.Request? the parameters
+--- that take its place; or nil and a further request. Nil alone: it failed
 ---@field find_lost? fun(request: luma.Request, sent_at: number): luma.Request asks for what a submit made whose answer
 --- was lost
 ---@field read fun(answer: luma.Answer, call: luma.Call): luma.Generation?, luma.Request? the generation in an answer;
@@ -40,11 +45,14 @@
 ---@field id string
 ---@field handle? string what `read` put into the generation because the id is not enough, such as an address
 
---- What is to be sent. `path` is behind the base; `url` is whole, and begins with the base or one of `hosts`.
+--- What is to be sent: to the service, which gets the key, or to any URL, which does not.
 ---@class luma.Request
----@field path? string begins with a slash
----@field url? string
+---@field path? string begins with a slash; is appended to the base
+---@field host? string name of one of `hosts`, in place of the base
+---@field url? string in place of a path; gets no key
 ---@field body? table sent as JSON
+---@field bytes? string sent as it is, in place of a body
+---@field content_type? string of the bytes
 ---@field method? "GET"|"POST"|"PUT"|"DELETE" default: POST with a body, else GET
 ---@field [string] any what the dialect itself wants to know when it reads the answer
 
@@ -55,6 +63,7 @@
 ---@field body any the body as JSON; nil if it is none. JSON's null is a value that is no table, text, number or boolean
 ---@field loose? boolean the body is JSON only but for something around or inside it
 ---@field is_page boolean the body is HTML or XML
+---@field base string where the service is: with what an address of its own begins
 local Answer = {} -- luacheck: ignore 241
 
 --- The value of a header.
@@ -70,6 +79,10 @@ function Answer:decode(json) end
 --- The body anew, with whole numbers that are too long for a number as text.
 ---@return any
 function Answer:exact() end
+
+--- What a dialect may need for an upload.
+---@class luma.Tools
+---@field bytes fun(data_uri: string): string?, string? what a data URI holds, and its media type
 
 --- How a generation is. The names mean the same for every service.
 ---@class luma.Generation

@@ -32,6 +32,8 @@ local MEMBERS = {
   { "read_many", "function" },
   { "split", "function" },
   { "cancel", "function" },
+  { "upload", "function" },
+  { "read_upload", "function" },
   { "find_lost", "function" },
   { "read_lost", "function" },
   { "link_grace", "number" },
@@ -40,7 +42,8 @@ local MEMBERS = {
 
 --- Members that only make sense together.
 local TOGETHER = { extend = "extend_params", extend_params = "extend", look_many = "read_many",
-  read_many = "look_many", split = "look_many", find_lost = "read_lost", read_lost = "find_lost" }
+  read_many = "look_many", split = "look_many", find_lost = "read_lost", read_lost = "find_lost",
+  upload = "read_upload", read_upload = "upload" }
 
 --- What keeps a table from being a dialect: the rest of a sentence that begins
 --- with its name; nil if nothing does.
