@@ -6,15 +6,18 @@
 int LLVMFuzzerTestOneInput(const unsigned char *data, size_t size);
 
 int LLVMFuzzerTestOneInput(const unsigned char *data, size_t size) {
-  static char path[] = "x";
+  static File file;
+  static char etag[] = "\"v1\"";
   static CURL *easy;
   Request r = {0};
   if (size == 0) return 0;
   if (easy == NULL) easy = curl_easy_init();
   r.easy = easy;
-  r.file.fd = -1;
-  r.file.path = data[0] & 1 ? path : NULL;
-  r.offset = data[0] >> 1;
+  file.total = -1;
+  r.is_download = data[0] & 1;
+  r.file = &file;
+  r.validator = data[0] & 2 ? etag : NULL;
+  r.offset = data[0] >> 2;
   r.head.max = MAX_HEAD;
   r.answer.max = 100;
   for (size_t i = 1; i < size;) {

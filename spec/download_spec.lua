@@ -1,9 +1,11 @@
 local clip = require "luma.sandbox.clip"
+local core = require "luma.core"
 local download = require "luma.download"
 local media = require "luma.sandbox.media"
 local support = require "spec.support.client"
 
 local SIZE = 600000
+local PNG = "\137PNG\r\n\26\n\0\0\0\0IEND\174\66\96\130"
 
 --- The bytes of the clip that the sandbox pads.
 local function whole_clip(size)
@@ -16,93 +18,130 @@ local function whole_clip(size)
   return table.concat(parts)
 end
 
+local OLD, NEW = whole_clip(2000), whole_clip(3000)
+
 describe("luma.download", function()
-  describe("refuse()", function()
+  describe("link()", function()
     local https, here = "https://relay.example", "http://127.0.0.1:8080"
 
-    for _, url in ipairs { "https://example.com/a.mp4", "https://example.com:8443/a?b=c", "https://[::1]/a" } do
-      it("lets through " .. url, function()
-        assert.is_nil(download.refuse(url, https))
-        assert.is_nil(download.refuse(url, here))
+    for _, url in ipairs {
+      "https://example.com/a.mp4", "https://example.com:8443/a?b=c&d=%20e", "https://[::1]/a", "https://example.com",
+      "https://example.com/a(1),b;c='d'!*@~$[2]",
+    } do
+      it("leaves alone " .. url, function()
+        assert.equal(url, download.link(url, https))
+        assert.equal(url, download.link(url, here))
       end)
     end
 
     it("lets http through where the service is on this machine", function()
-      assert.is_nil(download.refuse("http://127.0.0.1:8080/a.mp4", here))
+      assert.equal("http://127.0.0.1:8080/a.mp4", download.link("http://127.0.0.1:8080/a.mp4", here))
     end)
 
-    for _, url in ipairs {
-      "http://example.com/a.mp4", "ftp://example.com/a", "file:///etc/hostname", "example.com/a.mp4", "/a.mp4",
-      "https:///a.mp4", "https://", "", "https://example.com/a b", "https://example.com/\r\nX: 1", "HTTPS//a",
+    for name, case in pairs {
+      ["a space"] = { "https://c.example/my clip.mp4", "https://c.example/my%20clip.mp4" },
+      ["a line end behind it"] = { "https://c.example/clip.mp4\r\n", "https://c.example/clip.mp4" },
+      ["blanks around it"] = { " \t\194\160https://c.example/clip.mp4 ", "https://c.example/clip.mp4" },
+      ["line ends in it"] = { "https://c.exa\nmple/cl\r\n ip.mp4", "https://c.example/cl%20ip.mp4" },
+      ["a scheme in capitals"] = { "HTTPS://c.example/Clip.mp4", "https://c.example/Clip.mp4" },
+      ["letters beyond ASCII"] = { "https://c.example/b\195\164r?x=\228\189\160",
+        "https://c.example/b%C3%A4r?x=%E4%BD%A0" },
+      ["characters that have to be escaped"] = { 'https://c.example/"a"<b>|{c}^`',
+        "https://c.example/%22a%22%3Cb%3E%7C%7Bc%7D%5E%60" },
+      ["no scheme"] = { "//c.example/clip.mp4", "https://c.example/clip.mp4" },
+      ["no host"] = { "/files/clip.mp4", "https://relay.example/files/clip.mp4" },
+      ["one slash"] = { "https:/c.example/clip.mp4", "https://c.example/clip.mp4" },
+      ["too many slashes"] = { "https:///c.example/clip.mp4", "https://c.example/clip.mp4" },
+      ["backslashes"] = { "https:\\\\c.example\\clip.mp4", "https://c.example/clip.mp4" },
+      ["slashes that were escaped"] = {
+        "https:\\/\\/c.example\\/clip.mp4?a=1\\u0026b=2", "https://c.example/clip.mp4?a=1&b=2" },
+      ["what was escaped for a page"] = {
+        "https://c.example/clip.mp4?a=1&amp;b=2", "https://c.example/clip.mp4?a=1&b=2" },
+      ["quotes"] = { ' "https://c.example/clip.mp4" ', "https://c.example/clip.mp4" },
+      ["angles"] = { "<https://c.example/clip.mp4>", "https://c.example/clip.mp4" },
+      ["a fragment"] = { "https://c.example/clip.mp4#t=1", "https://c.example/clip.mp4" },
+      ["a mark of its encoding"] = { "\239\187\191https://c.example/clip.mp4", "https://c.example/clip.mp4" },
     } do
-      it(("refuses %q"):format(url), function()
-        local err = download.refuse(url, https)
+      it("puts right " .. name, function()
+        assert.equal(case[2], download.link(case[1], https))
+      end)
+    end
 
+    it("reads what has no scheme as the service's own", function()
+      assert.equal("http://127.0.0.1:9/a", download.link("//127.0.0.1:9/a", here))
+      assert.equal("http://127.0.0.1:8080/a", download.link("/a", here))
+    end)
+
+    for link, problem in pairs {
+      ["http://example.com/a.mp4"] = "is not https", ["ftp://example.com/a"] = "is not https",
+      ["file:///etc/hostname"] = "is not https", ["data:video/mp4;base64,AAAA"] = "is not https",
+      ["example.com/a.mp4"] = "does not begin with https://", ["clip.mp4"] = "does not begin with https://",
+      [""] = "does not begin with https://", ["https://"] = "names no host", ["https://?a"] = "names no host",
+      ["https://a b/c.mp4"] = 'has a host with " " in it',
+      ["https://b\195\164r.example/a"] = "has a host with letters beyond ASCII, which needs its xn-- form",
+      ["HTTPS//a"] = "does not begin with https://",
+    } do
+      it(("refuses %q, and says why"):format(link), function()
+        local url, err = download.link(link, https)
+
+        assert.is_nil(url)
         assert.same({ "protocol", "url", "no" }, { err.kind, err.field, err.sent })
+        assert.truthy(err.message:find("the clip's link " .. problem, 1, true), err.message)
       end)
     end
 
     it("shows the beginning of a long link", function()
-      assert.is_true(#download.refuse("http://" .. ("x"):rep(1e5), https).message < 300)
+      local _, err = download.link("http://" .. ("x"):rep(1e5), https)
+
+      assert.is_true(#err.message < 300)
     end)
   end)
 
-  describe("check_target()", function()
+  describe("is_device()", function()
+    for _, path in ipairs {
+      "NUL", "nul", "aux.mp4", "com1.mp4", "LPT9.tar.gz", "C:\\clips\\con.mp4", "clips/prn", "com\194\185.mp4",
+      "nul .mp4", "c:aux", "CONIN$", "nul:",
+    } do
+      it("knows " .. path, function() assert.is_true(download.is_device(path)) end)
+    end
+
+    for _, path in ipairs {
+      "null.mp4", "com0.mp4", "com10.mp4", "nul/clip.mp4", "boat.nul", "auxiliary", "a", "con-1.mp4",
+    } do
+      it("takes for a file " .. path, function() assert.is_false(download.is_device(path)) end)
+    end
+  end)
+
+  describe("claim()", function()
     after_each(support.tidy)
 
-    it("finds nothing wrong with a file that can be made, and leaves none", function()
+    it("is one of the core's", function()
       local path = support.path()
 
-      assert.is_nil(download.check_target(path))
-      assert.is_nil(support.read(path))
-      assert.is_nil(support.read(path .. ".part"))
+      local claim = download.claim(path)
+
+      assert.equal(path, claim:path())
+      claim:release()
     end)
 
-    it("leaves what is there", function()
-      local path = support.path()
-      support.write(path, "old")
-      support.write(path .. ".part", "half")
-
-      assert.is_nil(download.check_target(path))
-      assert.equal("old", support.read(path))
-      assert.equal("half", support.read(path .. ".part"))
-    end)
-
-    it("takes an empty file for one that can be replaced", function()
-      local path = support.path()
-      support.write(path, "")
-
-      assert.is_nil(download.check_target(path))
-    end)
-
-    it("refuses a file in no folder", function()
-      local err = download.check_target "/no/such/folder/a.mp4"
-
-      assert.same({ "io", "path", "no" }, { err.kind, err.field, err.sent })
-      assert.matches("choose another path", err.message)
-    end)
-
-    it("refuses what is no plain file, and does not wait for it", function()
-      local path = support.path()
-      os.execute("mkfifo '" .. path .. "'")
-      finally(function() os.execute("rm '" .. path .. "'") end)
-
-      local err = download.check_target(path)
-
-      assert.same({ "io", "path", "no" }, { err.kind, err.field, err.sent })
-      assert.matches("no plain file", err.message)
-    end)
-
-    it("refuses a folder", function()
+    it("says what is wrong with a path", function()
       local path = support.path()
       os.execute("mkdir '" .. path .. "'")
       finally(function() os.execute("rmdir '" .. path .. "'") end)
+      local held = support.path()
+      local claim = download.claim(held)
 
-      local err = download.check_target(path)
+      for target, problem in pairs {
+        [""] = "the path is empty", ["/no/such/folder/a.mp4"] = "No such file or directory", [path] = "Is a directory",
+        [held] = "another download goes there",
+      } do
+        local none, err = download.claim(target)
 
-      assert.same({ "io", "path" }, { err.kind, err.field })
-      assert.matches("choose another path", err.message)
-      assert.is_nil(support.read(path .. ".part"))
+        assert.is_nil(none)
+        assert.same({ "io", "path", "no" }, { err.kind, err.field, err.sent })
+        assert.equal(("cannot write %s: %s: choose another path"):format(target, problem), err.message)
+      end
+      claim:release()
     end)
   end)
 
@@ -194,7 +233,7 @@ describe("luma.download", function()
       end)
     end
 
-    it("asks nothing for a link that is not https, where the service is", function()
+    it("asks for another link where one is not https, and fetches nothing by it", function()
       local tls = support.serve { tls = true, exchanges = { {} } }
       local secure = support.connect(tls)
       local generation = { id = "a", state = "completed", video_url = server.url .. "/clips/a.mp4" }
@@ -204,7 +243,7 @@ describe("luma.download", function()
       assert.is_nil(done)
       assert.same({ "protocol", "a", "yes" }, { err.kind, err.id, err.sent })
       assert.equal(0, support.count(server))
-      assert.equal(0, tls:count())
+      assert.equal(1, tls:count())
     end)
 
     describe("with redirects", function()
@@ -220,7 +259,7 @@ describe("luma.download", function()
 
         assert.is_nil(done)
         assert.equal("protocol", err.kind)
-        assert.equal(6, #fetches())
+        assert.equal(12, #fetches()) -- and six by a fresh link
         assert_nothing_there()
       end)
 
@@ -235,11 +274,11 @@ describe("luma.download", function()
       end)
 
       it("keeps the key from another host", function()
-        local other = support.serve { { body = "clip" } }
+        local other = support.serve { { body = clip.mp4 } }
 
         assert(client:download(finished("sandbox:clip_redirect=" .. other.url .. "/elsewhere"), path))
 
-        assert.equal("clip", support.read(path))
+        assert_whole()
         assert.is_nil(other:log()[1].headers.authorization)
       end)
 
@@ -290,7 +329,7 @@ describe("luma.download", function()
       end)
 
       it("one that is shorter than announced is not", function()
-        local short = support.serve { { fault = "short", body = "clip" } }
+        local short = support.serve { { fault = "short", body = clip.mp4 } }
 
         local done, err = client:download(short.url .. "/clip.mp4", path)
 
@@ -300,11 +339,11 @@ describe("luma.download", function()
       end)
 
       it("one that is longer than announced ends where it was announced to", function()
-        local long = support.serve { { fault = "long", body = "clip" } }
+        local long = support.serve { { fault = "long", body = clip.mp4 } }
 
         assert(client:download(long.url .. "/clip.mp4", path))
 
-        assert.equal("clip", support.read(path))
+        assert_whole()
       end)
 
       it("an empty one is none", function()
@@ -328,6 +367,67 @@ describe("luma.download", function()
           assert.is_nil(support.read(path .. ".part"))
         end)
       end
+
+      for name, case in pairs {
+        ["a page"] = { "<!doctype html><title> Log\n in </title><p>words", "a web page: Log in" },
+        ["a page without a title"] = { "<HTML><body><p>Link <b>expired</b>", "a web page: Link expired" },
+        ["XML"] = { "<?xml version='1.0'?><Error><Code>NoSuchKey</Code></Error>", "XML: NoSuchKey" },
+        ["JSON"] = { [[{"title":"expired"}]], [[JSON: {"title":"expired"}]] },
+        ["words"] = { "link expired\n", "a text: link expired" },
+        ["packed bytes"] = { "\31\139\8\0\0\1\2", "packed bytes (gzip)" },
+        ["noise"] = { ("\0\1\2\255"):rep(500), "bytes of no known kind, sent as video/mp4" },
+        ["a picture"] = { PNG, "a file of the type png" },
+      } do
+        for _, type in ipairs {
+          "video/mp4", "Text/HTML; charset=utf-8", "\ttext/html", "application/problem+json", false,
+        } do
+          it(("what comes is named: %s sent as %s"):format(name, tostring(type)), function()
+            support.write(path, "old")
+            local host = support.serve { { body = case[1], headers = { ["Content-Type"] = type } } }
+
+            local done, err = client:download(host.url .. "/clip.mp4", path)
+
+            assert.is_nil(done)
+            assert.equal("protocol", err.kind)
+            local what = case[2]:gsub("video/mp4", type and type:match "^%s*(.*)" or "")
+              :gsub(", sent as $", "")
+            assert.truthy(err.message:find("the link leads to " .. what .. ", not to a clip", 1, true), err.message)
+            assert.equal("old", support.read(path))
+            assert.is_nil(support.read(path .. ".part"))
+          end)
+        end
+      end
+
+      it("what comes is promised by the name, where there is only a URL", function()
+        local host = support.serve { { body = PNG } }
+        local picture = path:gsub("mp4$", "png")
+        finally(function() os.remove(picture) end)
+
+        local none, err = client:download(host.url .. "/a", path)
+        assert(client:download(host.url .. "/a", picture))
+
+        assert.is_nil(none)
+        assert.matches("not to a clip", err.message)
+        assert.equal(PNG, support.read(picture))
+      end)
+
+      it("with the ending of what came, where the name asks for it", function()
+        local stem = path:gsub("%.mp4$", "")
+
+        assert.equal(path, assert(client:download(finished(), stem .. ".*")))
+
+        assert_whole()
+        assert.is_nil(support.read(stem .. ".part"))
+      end)
+
+      it("it may be said to be packed, and be as it is", function()
+        local host = support.serve { { body = clip.mp4, headers = { ["Content-Encoding"] = "aws-chunked" } } }
+
+        assert(client:download(host.url .. "/clip.mp4", path))
+
+        assert.equal(2, host:count())
+        assert_whole()
+      end)
 
       it("it may come without a length", function()
         assert(client:download(finished "sandbox:clip_length=false", path))
@@ -381,37 +481,37 @@ describe("luma.download", function()
       end)
 
       it("starts over when nothing tells whether it is the same file", function()
-        local anonymous = support.serve { { fault = "short", body = "old clip" }, { body = "new clip, and longer" } }
+        local anonymous = support.serve { { fault = "short", body = OLD }, { body = NEW } }
 
         assert(client:download(anonymous.url .. "/clip.mp4", path))
 
         assert.is_nil(anonymous:log()[2].headers.range)
-        assert.equal("new clip, and longer", support.read(path))
+        assert.equal(NEW, support.read(path))
       end)
 
       it("starts over at a weak ETag, which promises too little", function()
         local weak = { ETag = 'W/"a"' }
         local server_of_weak = support.serve {
-          { fault = "short", body = "old clip", headers = weak }, { body = "new clip", headers = weak },
+          { fault = "short", body = OLD, headers = weak }, { body = NEW, headers = weak },
         }
 
         assert(client:download(server_of_weak.url .. "/clip.mp4", path))
 
         assert.is_nil(server_of_weak:log()[2].headers.range)
-        assert.equal("new clip", support.read(path))
+        assert.equal(NEW, support.read(path))
       end)
 
       it("starts over after 416", function()
         local strong = { ETag = '"a"' }
         local picky = support.serve {
-          { fault = "short", body = "old clip", headers = strong }, { status = 416, body = "" }, { body = "new clip" },
+          { fault = "short", body = OLD, headers = strong }, { status = 416, body = "" }, { body = NEW },
         }
 
         assert(client:download(picky.url .. "/clip.mp4", path))
 
         assert.is_string(picky:log()[2].headers.range)
         assert.is_nil(picky:log()[3].headers.range)
-        assert.equal("new clip", support.read(path))
+        assert.equal(NEW, support.read(path))
       end)
 
       it("counts no attempt that brought a good part", function()
@@ -490,8 +590,8 @@ describe("luma.download", function()
       end)
     end)
 
-    describe("meets a link that has expired:", function()
-      for _, status in ipairs { 403, 404, 410 } do
+    describe("meets a link that does not deliver:", function()
+      for _, status in ipairs { 400, 401, 402, 403, 404, 409, 410 } do
         it(("asks the service for another after %d"):format(status), function()
           local generation = finished(("sandbox:link_fault=%dx1"):format(status))
           local looks = support.count(server, "GET", "^/luma")
@@ -500,6 +600,47 @@ describe("luma.download", function()
 
           assert.equal(looks + 1, support.count(server, "GET", "^/luma"))
           assert.equal(2, #fetches())
+          assert_whole()
+        end)
+      end
+
+      --- A service whose first link is this one, and whose second is good.
+      local function renewing(link)
+        local good = support.serve { { body = clip.mp4 } }
+        local service = support.serve { { body = core.encode {
+          id = "gen-1", state = "completed", video = { url = good.url .. "/clip.mp4" } } } }
+        client = support.connect(service, { retries = 0 })
+        return { id = "gen-1", state = "completed", video_url = link }, service
+      end
+
+      for name, step in pairs {
+        ["a page"] = { body = "<html><title>Log in</title></html>" }, ["a picture"] = { body = PNG },
+        ["half a clip"] = { body = clip.mp4:sub(1, -100) }, ["nothing"] = { body = "" },
+        ["a cut"] = { fault = "close" },
+        ["an error"] = { status = 500, body = "" }, ["redirects"] = { fault = "redirect" },
+      } do
+        it("asks the service for another after " .. name, function()
+          local bad = support.serve { step }
+          local generation, service = renewing(bad.url .. "/clip.mp4")
+
+          assert.equal(path, assert(client:download(generation, path)))
+
+          assert.equal(1, service:count())
+          assert_whole()
+        end)
+      end
+
+      for name, link in pairs {
+        ["has no host that is there"] = "http://127.0.0.1:1/clip.mp4",
+        ["has no known host"] = "https://nowhere.invalid/a",
+        ["is none"] = "clip.mp4", ["is not https"] = "ftp://127.0.0.1/clip.mp4",
+      } do
+        it("asks the service for another when a link " .. name, function()
+          local generation, service = renewing(link)
+
+          assert.equal(path, assert(client:download(generation, path)))
+
+          assert.equal(1, service:count())
           assert_whole()
         end)
       end
@@ -517,6 +658,20 @@ describe("luma.download", function()
         assert_nothing_there()
       end)
 
+      it("does not try a link again that was tried several times", function()
+        local bad = support.serve { { fault = "close" } }
+        local service = support.serve { { body = core.encode {
+          id = "gen-1", state = "completed", video = { url = bad.url .. "/clip.mp4" } } } }
+        client = support.connect(service, { retries = 1 })
+
+        local done, err = client:download({ id = "gen-1", state = "completed", video_url = bad.url .. "/clip.mp4" },
+          path)
+
+        assert.is_nil(done)
+        assert.equal("network", err.kind)
+        assert.same({ 2, 1 }, { bad:count(), service:count() })
+      end)
+
       it("asks nothing for a URL, of which no generation is known", function()
         local generation = finished "sandbox:link_fault=410"
         local before = support.count(server)
@@ -528,21 +683,88 @@ describe("luma.download", function()
         assert.equal(before + 1, support.count(server))
       end)
 
-      it("asks for none after what no other link would mend", function()
-        local generation = finished "sandbox:clip_fault=400"
+      it("asks nothing where the disk is to blame", function()
+        local generation = finished()
         local looks = support.count(server, "GET", "^/luma")
 
-        local done, err = client:download(generation, path)
+        local done, err = client:download(generation, "/no/such/folder/clip.mp4")
 
         assert.is_nil(done)
-        assert.equal(400, err.status)
+        assert.same({ "io", generation.id, "yes" }, { err.kind, err.id, err.sent })
         assert.equal(looks, support.count(server, "GET", "^/luma"))
+        assert.equal(0, #fetches())
       end)
 
       it("does so within generate", function()
         assert(client:generate({ user_prompt = "a boat sandbox:link_fault=410x1" }, { path = path }))
 
         assert.equal(1, support.submits(server))
+        assert_whole()
+      end)
+    end)
+
+    describe("has its path to itself:", function()
+      local PROMPT = { user_prompt = "a boat" }
+
+      local function assert_refused(job, err)
+        assert.is_nil(job)
+        assert.same({ "io", "path", "no" }, { err.kind, err.field, err.sent })
+        assert.matches("another download goes there", err.message)
+      end
+
+      it("a second job to it is refused before anything is paid", function()
+        server:reset { polls = 2 }
+        local first = assert(client:start(PROMPT, { path = path }))
+
+        assert_refused(client:start(PROMPT, { path = "/tmp/./" .. path:match "[^/]*$" }))
+        assert_refused(client:generate(PROMPT, { path = path }))
+        assert_refused(client:download("http://127.0.0.1:1/", path))
+        first:await(10)
+
+        assert.equal(1, support.submits(server))
+        assert.equal("completed", first.state)
+        assert_whole()
+      end)
+
+      it("until its job has ended, in whatever way", function()
+        local cases = {
+          function() return client:start({ user_prompt = "a boat sandbox:state=failed" }, { path = path }) end,
+          function() return client:start({ user_prompt = "a boat sandbox:submit_fault=400" }, { path = path }) end,
+          function() return client:start({ user_prompt = "a boat sandbox:clip_fault=404" }, { path = path }) end,
+          function()
+            local job = client:start(PROMPT, { path = path })
+            job:cancel()
+            return job
+          end,
+        }
+        for _, start in ipairs(cases) do
+          local job = assert(start())
+          local done = job:await(10)
+          assert.is_nil(done)
+          assert.is_nil(support.read(path .. ".part"))
+          assert(download.claim(path)):release()
+        end
+      end)
+
+      it("until a blocking call has ended", function()
+        assert.is_nil((client:generate({ user_prompt = "a boat sandbox:clip_fault=404" }, { path = path })))
+        assert(client:generate(PROMPT, { path = path }))
+        assert(client:download(finished(), path))
+
+        assert(download.claim(path)):release()
+      end)
+
+      it("while it is resumed", function()
+        server:reset { polls = 2 }
+        local job = client:start(PROMPT, { path = path })
+        while not job.generation do client.update() end
+        local token = job:token()
+
+        assert_refused(client:resume(token))
+        job:cancel()
+        job:await(10)
+        assert(client:resume(token):await(10))
+
         assert_whole()
       end)
     end)

@@ -244,23 +244,36 @@ static int l_client_request(lua_State *L) {
   return send_spec(L, &s);
 }
 
-/* client:fetch{ id=, url=, file=, stall=, delay=, progress=, offset=,
-   validator= } */
+/* Which media the table at `i` asks for: one of a few words, or anything. */
+static int option_families(lua_State *L, int i) {
+  static const char *const media[] = {"video", "image", "any", NULL};
+  static const int families[] = {MEDIA_VIDEO, MEDIA_IMAGE,
+                                 MEDIA_VIDEO | MEDIA_IMAGE | MEDIA_OTHER};
+  const char *word = option_string(L, i, "media", NULL);
+  if (word == NULL) return 0;
+  for (int n = 0; media[n]; n++)
+    if (strcmp(word, media[n]) == 0) return families[n];
+  return luaL_error(L, "media must be \"video\", \"image\" or \"any\"");
+}
+
+/* client:fetch{ id=, url=, file=, media=, as_it_is=, stall=, delay=,
+   progress=, offset=, validator= } */
 static int l_client_fetch(lua_State *L) {
   Spec s = {0};
-  size_t n = 0;
   check_client(L, 1);
   check_spec(L, &s);
   s.url = need_string(L, 2, "url");
-  s.file = option_string(L, 2, "file", &n);
+  push_option(L, 2, "file");
+  s.file = check_claim(L, -1); /* which the table keeps alive */
+  lua_pop(L, 1);
+  s.families = option_families(L, 2);
+  s.as_it_is = option_boolean(L, 2, "as_it_is");
   s.stall = option_seconds(L, 2, "stall");
   s.watch = option_boolean(L, 2, "progress");
   s.offset = (long long)option_number(L, 2, "offset", 0, 0, MOST_WHOLE);
   s.validator = option_string(L, 2, "validator", NULL);
   if (!strstr(s.url, "://") || strchr(s.url, ' '))
     luaL_error(L, "url is not a URL");
-  if (s.file == NULL) luaL_error(L, "file is missing");
-  if (strlen(s.file) != n) luaL_error(L, "file contains a zero byte");
   return send_spec(L, &s);
 }
 
@@ -366,7 +379,7 @@ static void set_failure(lua_State *L, const Request *r) {
 
 /* Pushes a luma.Response; see types/luma/core.lua. */
 static void push_response(lua_State *L, const Request *r) {
-  lua_createtable(L, 0, r->failure || r->file.path ? 8 : 4);
+  lua_createtable(L, 0, r->failure || r->is_download ? 8 : 4);
   if (r->status) set_whole(L, "status", r->status);
   if (r->status) set_buffer(L, "head", &r->head);
   if (r->print > 0) set_number(L, "fingerprint", r->print);
@@ -374,8 +387,10 @@ static void push_response(lua_State *L, const Request *r) {
   if (r->status && (r->print == 0 || r->print != r->earlier))
     set_buffer(L, "body", &r->answer);
   if (r->failure) set_failure(L, r);
-  if (r->file.path) set_whole(L, "received", r->file.size);
-  if (r->file.path && r->total >= 0) set_whole(L, "total", r->total);
+  if (r->is_download) set_whole(L, "received", r->received);
+  if (r->is_download && r->total >= 0) set_whole(L, "total", r->total);
+  if (r->saved) set_string(L, "file", r->saved);
+  if (r->medium) set_string(L, "medium", r->medium);
 }
 
 /* At 1 is the client: returns id, response or id, nil, received, total or

@@ -429,21 +429,6 @@ static int l_base64_decode(lua_State *L) {
   return 1;
 }
 
-/* core.check_file(path) -> nothing, or why no download can go there */
-static int l_check_file(lua_State *L) {
-  File f;
-  const char *path = luaL_checkstring(L, 1);
-  int err = file_init(&f, path);
-  if (err == 0) err = file_check(&f);
-  file_free(&f);
-  if (err == 0) return 0;
-  if (err == ENOMEM) return luaL_error(L, "not enough memory");
-  lua_pushstring(L, err == EEXIST  ? "this is no plain file"
-                    : err == EBUSY ? "another download goes there"
-                                   : c_strerror(err));
-  return 1;
-}
-
 #if defined(_WIN32)
 #define EXPORT __declspec(dllexport)
 #else
@@ -453,26 +438,21 @@ static int l_check_file(lua_State *L) {
 EXPORT int luaopen_luma_core(lua_State *L);
 
 int luaopen_luma_core(lua_State *L) {
-  static const luaL_Reg functions[] = {{"client", l_client_new},
-                                       {"now", l_now},
-                                       {"live", l_live},
-                                       {"forks", l_forks},
-                                       {"news", l_news},
-                                       {"invalid_utf8", l_invalid_utf8},
-                                       {"check_file", l_check_file},
-                                       {"base64_decode", l_base64_decode},
-                                       {"fill", l_fill},
-                                       {"fields", l_fields},
-                                       {"sent_of", l_sent_of},
-                                       {"fingerprint", l_fingerprint},
-                                       {"merge", l_merge},
-                                       {NULL, NULL}};
+  static const luaL_Reg functions[] = {
+      {"client", l_client_new}, {"now", l_now},
+      {"live", l_live},         {"forks", l_forks},
+      {"news", l_news},         {"invalid_utf8", l_invalid_utf8},
+      {"claim", l_claim},       {"base64_decode", l_base64_decode},
+      {"fill", l_fill},         {"fields", l_fields},
+      {"sent_of", l_sent_of},   {"fingerprint", l_fingerprint},
+      {"merge", l_merge},       {NULL, NULL}};
   static const luaL_Reg with_json[] = {
       {"encode", l_encode}, {"decode", l_decode}, {NULL, NULL}};
   static const luaL_Reg with_client[] = {{"submit", l_submit}, {NULL, NULL}};
   static const luaL_Reg with_depth[] = {
       {"call", l_call}, {"depth", l_depth}, {NULL, NULL}};
   client_register(L);
+  claim_register(L);
   luaL_newlib(L, functions);
   int *depth = lua_newuserdatauv(L, sizeof *depth, 0);
   *depth = 0;

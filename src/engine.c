@@ -889,7 +889,7 @@ static void on_progress(Request *r) {
   if (now - r->note_time < NOTE_PAUSE) return;
   r->note_time = now;
   lock_take(&e->lock);
-  r->note_received = r->file.size;
+  r->note_received = r->file->size;
   r->note_total = r->total;
   if (!r->noted) {
     r->noted = true;

@@ -1,66 +1,165 @@
-/* See file.h. While the system can, PATH.part is renamed or removed under its
-   lock, so that nobody else can be writing to it then. That lock on PATH.part
-   keeps two downloads to one name apart, in one process or in two; it goes
-   with the descriptor, so a crash leaves no lock behind. */
+/* See file.h. Whoever claims a path holds the lock on its part; the part is
+   renamed and removed under it, so that nobody else can be writing to it then.
+   It keeps two jobs apart, in one process or in two, and goes with the
+   descriptor: a crash leaves no lock behind. */
 #include "file.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+#include "thread.h"
+
+/* A text that is first, second and third. */
+static char *join(const char *first, size_t n, const char *second,
+                  const char *third) {
+  size_t a = strlen(second), b = strlen(third);
+  char *to = malloc(n + a + b + 1);
+  if (to == NULL) return NULL;
+  memcpy(to, first, n);
+  memcpy(to + n, second, a);
+  memcpy(to + n + a, third, b + 1);
+  return to;
+}
 
 #ifdef _WIN32
 
 #include <io.h>
-#include <share.h>
 #include <sys/stat.h>
-#include <windows.h>
+#include <wchar.h>
 
-#define RENAME_OPEN 0 /* an open file can be neither renamed nor removed */
+#define MAX_NAME 1024
 #define fsync _commit
 #define lseek _lseeki64
 #define ftruncate(fd, n) _chsize_s(fd, n)
 
-static int wide(const char *utf8, wchar_t *out, int n) {
-  return MultiByteToWideChar(CP_UTF8, 0, utf8, -1, out, n) ? 0 : EINVAL;
+static int wide(const char *utf8, wchar_t *out) {
+  return MultiByteToWideChar(CP_UTF8, 0, utf8, -1, out, MAX_NAME) ? 0 : EINVAL;
 }
 
-static int os_open(const char *path) {
-  wchar_t name[1024];
-  int fd = -1;
-  if (wide(path, name, 1024)) errno = EINVAL;
-  else
-    _wsopen_s(&fd, name, _O_RDWR | _O_CREAT | _O_BINARY, _SH_DENYRW,
-              _S_IREAD | _S_IWRITE);
-  return fd;
+/* The same path for a host that changes its folder meanwhile; the caller frees
+   it. */
+static char *os_absolute(const char *path) {
+  wchar_t name[MAX_NAME], full[MAX_NAME];
+  char *to = malloc(4 * MAX_NAME);
+  if (to == NULL || wide(path, name)) return to ? strcpy(to, "") : NULL;
+  DWORD n = GetFullPathNameW(name, MAX_NAME, full, NULL);
+  if (n == 0 || n >= MAX_NAME ||
+      !WideCharToMultiByte(CP_UTF8, 0, full, -1, to, 4 * MAX_NAME, NULL, NULL))
+    *to = '\0'; /* a name that nothing can be opened by */
+  return to;
 }
 
-static int os_close(int fd) { return _close(fd); }
+/* What GetLastError says, as far as it makes a difference. */
+static int os_error(void) {
+  switch (GetLastError()) {
+  case ERROR_SHARING_VIOLATION:
+  case ERROR_LOCK_VIOLATION: return EBUSY;
+  case ERROR_FILE_NOT_FOUND:
+  case ERROR_PATH_NOT_FOUND:
+  case ERROR_INVALID_NAME: return ENOENT;
+  case ERROR_FILENAME_EXCED_RANGE: return ENAMETOOLONG;
+  case ERROR_TOO_MANY_OPEN_FILES: return EMFILE;
+  case ERROR_DISK_FULL: return ENOSPC;
+  default: return EACCES;
+  }
+}
 
-/* Whether this is something that must not be replaced: a folder or a device.
+/* Nobody else can open it meanwhile; it is renamed and removed by its handle.
  */
+static int os_open(const char *path, FileId *id) {
+  wchar_t name[MAX_NAME];
+  int fd = -1;
+  *id = (FileId){0, 0};
+  errno = EINVAL;
+  if (wide(path, name)) return -1;
+  HANDLE h = CreateFileW(name, GENERIC_READ | GENERIC_WRITE | DELETE, 0, NULL,
+                         OPEN_ALWAYS, FILE_ATTRIBUTE_NORMAL, NULL);
+  if (h != INVALID_HANDLE_VALUE) {
+    fd = _open_osfhandle((intptr_t)h, _O_RDWR | _O_BINARY);
+    if (fd < 0) CloseHandle(h);
+    return fd;
+  }
+  errno = os_error();
+  return -1;
+}
+
+static bool is_named(int fd, const char *part) {
+  (void)fd, (void)part;
+  return true;
+}
+
+/* A descriptor is no scarce thing. */
+static bool is_spare(int fd) {
+  (void)fd;
+  return true;
+}
+
+static long os_process(void) { return (long)GetCurrentProcessId(); }
+
+static void os_close(int fd) { _close(fd); }
+
+/* Whether this is something that must not be replaced, or cannot be. */
 static int os_refuses(const char *path) {
-  wchar_t name[1024];
-  if (wide(path, name, 1024)) return EINVAL;
+  wchar_t name[MAX_NAME];
+  if (wide(path, name)) return ENAMETOOLONG;
   DWORD kind = GetFileAttributesW(name);
   if (kind == INVALID_FILE_ATTRIBUTES) return 0;
-  return kind & (FILE_ATTRIBUTE_DIRECTORY | FILE_ATTRIBUTE_DEVICE) ? EISDIR
-                                                                   : 0;
+  if (kind & FILE_ATTRIBUTE_DIRECTORY) return EISDIR;
+  if (kind & FILE_ATTRIBUTE_DEVICE) return EEXIST;
+  if (kind & FILE_ATTRIBUTE_READONLY) return EACCES;
+  HANDLE h = CreateFileW(name, DELETE, 0, NULL, OPEN_EXISTING, 0, NULL);
+  if (h != INVALID_HANDLE_VALUE) {
+    CloseHandle(h);
+    return 0;
+  }
+  int err = os_error();
+  return err == EBUSY ? ETXTBSY : err;
+}
+
+static void os_inherit(int fd, const char *path) { (void)fd, (void)path; }
+
+static bool exceeds_limit(long long size) {
+  (void)size;
+  return false;
 }
 
 static int os_write(int fd, const char *data, size_t n) {
   return _write(fd, data, n > 1 << 30 ? 1 << 30 : (unsigned)n);
 }
 
-static int os_rename(const char *from, const char *to) {
-  wchar_t a[1024], b[1024];
-  if (wide(from, a, 1024) || wide(to, b, 1024)) return EINVAL;
-  return MoveFileExW(a, b, MOVEFILE_REPLACE_EXISTING) ? 0 : EACCES;
+static size_t os_read(int fd, long long place, char *to, size_t n) {
+  long long before = _telli64(fd);
+  int got = lseek(fd, place, SEEK_SET) < 0 ? 0 : _read(fd, to, (unsigned)n);
+  lseek(fd, before, SEEK_SET);
+  return got < 0 ? 0 : (size_t)got;
 }
 
-static void os_remove(const char *path) {
-  wchar_t name[1024];
-  if (!wide(path, name, 1024)) DeleteFileW(name);
+static int os_rename(int fd, const char *from, const char *to) {
+  wchar_t name[MAX_NAME];
+  (void)from;
+  if (wide(to, name)) return EINVAL;
+  size_t n = wcslen(name) * sizeof *name, room = sizeof(FILE_RENAME_INFO) + n;
+  FILE_RENAME_INFO *info = calloc(1, room);
+  if (info == NULL) return ENOMEM;
+  info->ReplaceIfExists = TRUE;
+  info->FileNameLength = (DWORD)n;
+  memcpy(info->FileName, name, n);
+  BOOL ok = SetFileInformationByHandle((HANDLE)_get_osfhandle(fd),
+                                       FileRenameInfo, info, (DWORD)room);
+  free(info);
+  return ok ? 0 : os_error();
+}
+
+static void os_remove(int fd, const char *path) {
+  FILE_DISPOSITION_INFO info = {TRUE};
+  (void)path;
+  SetFileInformationByHandle((HANDLE)_get_osfhandle(fd), FileDispositionInfo,
+                             &info, sizeof info);
 }
 
 /* Windows has a store of its own. */
@@ -72,64 +171,109 @@ bool is_ca_folder(const char *path) {
 #else
 
 #include <dirent.h>
-#include <stdio.h>
 #include <sys/file.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define RENAME_OPEN 1
+/* The same path for a host that changes its folder meanwhile; the caller frees
+   it. */
+static char *os_absolute(const char *path) {
+  char *folder = *path == '/' ? NULL : getcwd(NULL, 0);
+  char *to = folder ? join(folder, strlen(folder), "/", path)
+                    : join(path, strlen(path), "", "");
+  free(folder);
+  return to;
+}
+
+static FileId id_of(const struct stat *st) {
+  return (FileId){(unsigned long long)st->st_dev,
+                  (unsigned long long)st->st_ino};
+}
+
+/* Whoever had the lock may have renamed or removed the file meanwhile. */
+static bool is_named(int fd, const char *part) {
+  struct stat a, b;
+  return fstat(fd, &a) == 0 && lstat(part, &b) == 0 && a.st_ino == b.st_ino &&
+         a.st_dev == b.st_dev;
+}
 
 /* Someone else may have put a link there, to have a file of the user's
    overwritten: only a plain file that has no other name will do. */
-static int open_own(const char *path) {
+static int open_own(const char *path, FileId *id) {
   struct stat st;
-  int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0666);
-  if (fd < 0) return fd;
-  if (fstat(fd, &st) == 0 && S_ISREG(st.st_mode) && st.st_nlink <= 1)
+  int fd =
+      open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, 0666);
+  if (fd < 0) {
+    if (errno == ELOOP || errno == ENXIO) errno = EEXIST;
     return fd;
+  }
+  if (fstat(fd, &st) == 0 && S_ISREG(st.st_mode) && st.st_nlink <= 1) {
+    *id = id_of(&st);
+    return fd;
+  }
   close(fd);
   errno = EEXIST;
   return -1;
 }
 
-/* Whoever had the lock may have renamed or removed the file meanwhile. */
-static bool is_named(int fd, const char *path) {
-  struct stat a, b;
-  return fstat(fd, &a) == 0 && lstat(path, &b) == 0 && a.st_ino == b.st_ino &&
-         a.st_dev == b.st_dev;
+static int os_open(const char *path, FileId *id) {
+  int fd = open_own(path, id);
+  if (fd < 0) return fd;
+  int err = flock(fd, LOCK_EX | LOCK_NB) ? errno : 0;
+  /* A file system without locks: go on without one. */
+  if (err == ENOLCK || err == ENOTSUP || err == ENOSYS) err = 0;
+  if (err == EWOULDBLOCK || (err == 0 && !is_named(fd, path))) err = EBUSY;
+  if (err == 0) return fd;
+  close(fd);
+  errno = err;
+  return -1;
 }
 
-static int os_open(const char *path) {
-  int fd = open_own(path);
-  if (fd >= 0 && flock(fd, LOCK_EX | LOCK_NB)) {
-    int err = errno == EWOULDBLOCK ? EBUSY : errno;
-    /* A file system without locks: go on without one. */
-    if (err != ENOLCK && err != ENOTSUP && err != ENOSYS) {
-      close(fd);
-      errno = err;
-      return -1;
-    }
-  }
-  if (fd >= 0 && !is_named(fd, path)) {
-    close(fd);
-    errno = EBUSY;
-    return -1;
-  }
-  return fd;
+/* Whether so many descriptors are there that this one can be kept for minutes.
+   The others are for connections, and for the host. */
+static bool is_spare(int fd) {
+  struct rlimit most;
+  return getrlimit(RLIMIT_NOFILE, &most) != 0 ||
+         most.rlim_cur == RLIM_INFINITY || (rlim_t)fd < most.rlim_cur / 2;
 }
+
+static long os_process(void) { return (long)getpid(); }
 
 /* A child of fork shares the lock: closing alone would not end it. */
-static int os_close(int fd) {
+static void os_close(int fd) {
   flock(fd, LOCK_UN);
-  return close(fd);
+  close(fd);
 }
 
-/* Whether this is something that must not be replaced: a folder, a device or
-   another thing that is no file. */
+/* Whether this is something that must not be replaced, or cannot be: a folder,
+   a device, a name that is too long. */
 static int os_refuses(const char *path) {
   struct stat st;
-  if (stat(path, &st) != 0 || S_ISREG(st.st_mode)) return 0;
-  return S_ISDIR(st.st_mode) ? EISDIR : EEXIST;
+  if (stat(path, &st) != 0) return errno == ENOENT ? 0 : errno;
+  return S_ISREG(st.st_mode) ? 0 : S_ISDIR(st.st_mode) ? EISDIR : EEXIST;
+}
+
+/* What replaces a file is as private as that, and its owner's where we may.
+   Where its group cannot be kept, ours gets no more than everybody. */
+static void os_inherit(int fd, const char *path) {
+  struct stat st, own;
+  if (lstat(path, &st) != 0 || !S_ISREG(st.st_mode) || fstat(fd, &own) != 0)
+    return;
+  mode_t mode = st.st_mode & 0777;
+  if (st.st_gid != own.st_gid && fchown(fd, (uid_t)-1, st.st_gid) != 0)
+    mode &= 0707 | (mode & 07) << 3;
+  if (st.st_uid != own.st_uid && fchown(fd, st.st_uid, (gid_t)-1) != 0)
+    errno = 0; /* it stays ours */
+  fchmod(fd, mode);
+}
+
+/* Beyond the host's limit of a file's size a write raises SIGXFSZ, which by
+   default ends the host. */
+static bool exceeds_limit(long long size) {
+  struct rlimit most;
+  return getrlimit(RLIMIT_FSIZE, &most) == 0 &&
+         most.rlim_cur != RLIM_INFINITY && (rlim_t)size > most.rlim_cur;
 }
 
 static int os_write(int fd, const char *data, size_t n) {
@@ -137,11 +281,20 @@ static int os_write(int fd, const char *data, size_t n) {
   return w > 1 << 30 ? 1 << 30 : (int)w;
 }
 
-static int os_rename(const char *from, const char *to) {
+static size_t os_read(int fd, long long place, char *to, size_t n) {
+  ssize_t got = pread(fd, to, n, (off_t)place);
+  return got < 0 ? 0 : (size_t)got;
+}
+
+static int os_rename(int fd, const char *from, const char *to) {
+  (void)fd;
   return rename(from, to) ? errno : 0;
 }
 
-static void os_remove(const char *path) { unlink(path); }
+static void os_remove(int fd, const char *path) {
+  (void)fd;
+  unlink(path);
+}
 
 /* Files there are named by a hash of eight digits. */
 bool is_ca_folder(const char *path) {
@@ -157,43 +310,210 @@ bool is_ca_folder(const char *path) {
 
 #endif
 
-int file_init(File *f, const char *path) {
+/* ---- the claims of this process ---- */
+
+static Lock claims_lock = LOCK_INIT;
+static File *claims;
+
+/* Nobody forks while the list is changed: the child would find it locked. */
+static void lock_claims(void) { lock_take(&claims_lock); }
+static void unlock_claims(void) { lock_give(&claims_lock); }
+
+/* Adds a claim, unless there is one on the same part already, which holds no
+   lock for want of descriptors. */
+static bool enlist(File *f) {
+  static bool watches_forks;
+  lock_take(&claims_lock);
+  bool first = !watches_forks;
+  watches_forks = true;
+  File *other = claims;
+  while (other && (other->id.number != f->id.number ||
+                   other->id.device != f->id.device || f->id.number == 0))
+    other = other->next;
+  if (other == NULL) {
+    f->next = claims;
+    claims = f;
+  }
+  lock_give(&claims_lock);
+  if (first) on_fork(lock_claims, unlock_claims, unlock_claims);
+  return other == NULL;
+}
+
+static void strike(File *f) {
+  File **p = &claims;
+  lock_take(&claims_lock);
+  while (*p && *p != f) p = &(*p)->next;
+  if (*p) *p = f->next;
+  lock_give(&claims_lock);
+}
+
+/* ---- names ---- */
+
+static size_t folder_size(const char *path) {
   size_t n = strlen(path);
-  f->fd = -1;
-  f->size = 0;
-  f->path = malloc(n + 1);
-  f->part = malloc(n + sizeof ".part");
-  if (f->path == NULL || f->part == NULL) return ENOMEM;
-  memcpy(f->path, path, n + 1);
-  memcpy(f->part, path, n);
-  memcpy(f->part + n, ".part", sizeof ".part");
-  return 0;
+  while (n > 0 && path[n - 1] != '/'
+#ifdef _WIN32
+         && path[n - 1] != '\\' && path[n - 1] != ':'
+#endif
+  )
+    n--;
+  return n;
 }
 
-int file_check(const File *f) {
-  int err = os_refuses(f->path);
-  if (err) return err;
-  int fd = os_open(f->part);
-  if (fd < 0) return errno;
-  bool empty = lseek(fd, 0, SEEK_END) == 0; /* or an earlier attempt's */
-  if (RENAME_OPEN && empty) os_remove(f->part);
-  os_close(fd);
-  if (!RENAME_OPEN && empty) os_remove(f->part);
-  return 0;
+/* The name of the part when ".part" does not fit behind the file's own: always
+   the same one for the same name. */
+static char *short_part(const char *path) {
+  char hash[24];
+  size_t folder = folder_size(path);
+  uint64_t sum = UINT64_C(14695981039346656037); /* FNV-1a */
+  for (const char *p = path + folder; *p; p++)
+    sum = (sum ^ (unsigned char)*p) * UINT64_C(1099511628211);
+  snprintf(hash, sizeof hash, "%08lx%08lx", (unsigned long)(sum >> 32),
+           (unsigned long)(sum & 0xffffffffUL));
+  return join(path, folder, hash, ".part");
 }
 
-int file_open(File *f, long long keep) {
-  int err = os_refuses(f->path);
-  if (err) return err;
-  f->fd = os_open(f->part);
+/* ---- life of a claim ---- */
+
+static void file_free(File *f) {
+  free(f->name);
+  free(f->path);
+  free(f->part);
+  free(f);
+}
+
+/* Opens and locks the part. */
+static int open_part(File *f) {
+  FileId id;
+  f->fd = os_open(f->part, &id);
   if (f->fd < 0) return errno;
-  if (lseek(f->fd, 0, SEEK_END) < keep) keep = 0;
+  lock_take(&claims_lock);
+  f->id = id;
+  lock_give(&claims_lock);
+  return 0;
+}
+
+#define SHORT_NAME 240 /* bytes, after which ".part" fits in most places */
+
+static int open_first(File *f) {
+  int err = open_part(f);
+  const char *name = f->path + folder_size(f->path);
+  if (err == 0 || (err != ENAMETOOLONG && strlen(name) <= SHORT_NAME))
+    return err;
+  char *part = short_part(f->path);
+  if (part == NULL) return ENOMEM;
+  free(f->part);
+  f->part = part;
+  return open_part(f);
+}
+
+/* Ends what stands on the disk for a claim: an empty part, or one that was
+   written to. What was there before and was not touched stays. */
+static void drop_part(File *f) {
+  if (f->fd < 0) return;
+  if ((f->begun || lseek(f->fd, 0, SEEK_END) == 0) && is_named(f->fd, f->part))
+    os_remove(f->fd, f->part);
+  os_close(f->fd);
+  f->fd = -1;
+}
+
+File *file_claim(const char *path, int *err) {
+  size_t n = strlen(path);
+  File *f = calloc(1, sizeof *f);
+  *err = ENOMEM;
+  if (f == NULL) return NULL;
+  f->any_ending = n > 2 && strcmp(path + n - 2, ".*") == 0;
+  if (f->any_ending) n -= 2;
+  f->users = 1;
+  f->process = os_process();
+  f->total = f->fd = -1;
+  f->name = join(path, n, "", "");
+  f->path = f->name ? os_absolute(f->name) : NULL;
+  f->part = f->path ? join(f->path, strlen(f->path), ".part", "") : NULL;
+  if (f->part) {
+    *err = f->any_ending ? 0 : os_refuses(f->path);
+    if (*err == 0) *err = open_first(f);
+    if (*err == 0 && !enlist(f)) {
+      *err = EBUSY;
+      os_close(f->fd); /* the part is the other's */
+    }
+  }
+  if (*err) {
+    file_free(f);
+    return NULL;
+  }
+  if (!is_spare(f->fd)) {
+    os_close(f->fd);
+    f->fd = -1;
+  }
+  return f;
+}
+
+File *file_share(File *f) {
+  lock_take(&claims_lock);
+  assert(f->users > 0);
+  f->users++;
+  lock_give(&claims_lock);
+  return f;
+}
+
+bool file_is_shared(const File *f) {
+  lock_take(&claims_lock);
+  bool shared = f->users > 1;
+  lock_give(&claims_lock);
+  return shared;
+}
+
+void file_release(File *f) {
+  lock_take(&claims_lock);
+  assert(f->users > 0);
+  bool last = --f->users == 0;
+  lock_give(&claims_lock);
+  if (!last) return;
+  /* In a child of fork the claim is still its parent's. */
+  bool own = f->process == os_process();
+  if (own && f->fd < 0 && !f->done) open_part(f);
+  if (own) drop_part(f);
+  else if (f->fd >= 0) close(f->fd);
+  strike(f);
+  file_free(f);
+}
+
+/* ---- writing ---- */
+
+int file_begin(File *f, long long keep) {
+  int err = f->fd < 0 ? open_part(f) : 0;
+  if (err) return err;
+  if (!is_named(f->fd, f->part)) { /* it was removed: there is a new one */
+    os_close(f->fd);
+    err = open_part(f);
+    if (err) return err;
+  }
+  if (!f->begun || lseek(f->fd, 0, SEEK_END) < keep) keep = 0;
+  if (keep == 0) {
+    f->lead_size = 0;
+    f->media = NULL;
+    f->total = -1;
+    if (!f->any_ending) os_inherit(f->fd, f->path);
+  }
+  f->begun = true;
   f->size = keep;
   return ftruncate(f->fd, keep) || lseek(f->fd, keep, SEEK_SET) < 0 ? errno
                                                                     : 0;
 }
 
+static void keep_lead(File *f, const char *data, size_t n) {
+  size_t room = sizeof f->lead - f->lead_size;
+  if (n > room) n = room;
+  memcpy(f->lead + f->lead_size, data, n);
+  f->lead_size += n;
+  if (f->media == NULL) f->media = media_of(f->lead, f->lead_size);
+}
+
 int file_write(File *f, const char *data, size_t n) {
+  assert(f->fd >= 0);
+  if (exceeds_limit(f->size + (long long)n)) return EFBIG;
+  keep_lead(f, data, n);
   while (n > 0) {
     int w = os_write(f->fd, data, n);
     if (w < 0) {
@@ -207,25 +527,44 @@ int file_write(File *f, const char *data, size_t n) {
   return 0;
 }
 
+size_t file_read(const File *f, long long place, char *to, size_t n) {
+  return os_read(f->fd, place, to, n);
+}
+
+/* Renames the part, which nobody else has taken. */
+static int name_part(File *f, const char *path) {
+  if (!is_named(f->fd, f->part)) return EBUSY;
+  return os_rename(f->fd, f->part, path);
+}
+
+/* With the ending that what came has; that name is claimed meanwhile. */
+static int name_ending(File *f) {
+  int err = ENOMEM;
+  const char *ending = f->media ? f->media->ending : "bin";
+  char *name = join(f->name, strlen(f->name), ".", ending);
+  char *path = join(f->path, strlen(f->path), ".", ending);
+  File *claim = name && path ? file_claim(path, &err) : NULL;
+  if (claim) {
+    os_inherit(f->fd, path);
+    err = name_part(f, path);
+    file_release(claim);
+  }
+  if (err == 0) {
+    free(f->name);
+    f->name = name;
+    name = NULL;
+  }
+  free(name);
+  free(path);
+  return err;
+}
+
 int file_commit(File *f) {
   int err = fsync(f->fd) && errno != EINVAL && errno != ENOTSUP ? errno : 0;
-  int fd = f->fd;
+  if (err == 0) err = f->any_ending ? name_ending(f) : name_part(f, f->path);
+  if (err) return err;
+  os_close(f->fd);
   f->fd = -1;
-  if (RENAME_OPEN && err == 0) err = os_rename(f->part, f->path);
-  if (os_close(fd) && err == 0) err = errno;
-  return err || RENAME_OPEN ? err : os_rename(f->part, f->path);
-}
-
-void file_close(File *f, bool remove) {
-  bool opened = f->fd >= 0;
-  if (RENAME_OPEN && opened && remove) os_remove(f->part);
-  if (opened) os_close(f->fd);
-  f->fd = -1;
-  if (!RENAME_OPEN && opened && remove) os_remove(f->part);
-}
-
-void file_free(File *f) {
-  free(f->path);
-  free(f->part);
-  f->path = f->part = NULL;
+  f->done = true;
+  return 0;
 }

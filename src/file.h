@@ -1,32 +1,62 @@
-/* The file a download goes to. Bytes land in PATH.part; PATH itself appears,
-   or is replaced, only when all of them are on the disk. No Lua, no libcurl.
- */
+/* The file a download goes to, claimed for one job. Bytes land in a part
+   beside PATH; PATH itself appears, or is replaced, only when all of them are
+   on the disk. No Lua, no libcurl. */
 #ifndef LUMA_FILE_H
 #define LUMA_FILE_H
 
 #include <stdbool.h>
 #include <stddef.h>
 
+#include "media.h"
+
+/* Which file of the system's something is; all zero where it does not say. */
+typedef struct FileId {
+  unsigned long long device, number;
+} FileId;
+
+/* A claim on PATH, shared by who made it and the request that writes. Only one
+   of them is at it at a time. */
 typedef struct File {
-  int fd;         /* -1 while closed */
-  char *path;     /* the final name */
-  char *part;     /* PATH.part */
-  long long size; /* bytes in PATH.part so far */
+  int users;         /* under the claims' lock, as is `next` */
+  struct File *next; /* among the claims of this process */
+  long process;      /* whose claim it is: after fork the child has a copy */
+  FileId id;         /* of the part, by which a second claim is noticed */
+  int fd;            /* the part, open and locked; -1 while it is not */
+  char *name;        /* the path as it was given, for people */
+  char *path;        /* the same, whatever folder the host changes to */
+  char *part;        /* the part, in the same folder */
+  bool any_ending;   /* PATH ended with ".*", which neither of them has: what
+                        comes says with what */
+  bool begun;        /* bytes were written, so the part is ours to remove */
+  bool done;         /* it has its final name */
+  long long size;    /* good bytes in the part */
+  long long total;   /* bytes it is to have, as its first answer said, or -1 */
+  char lead[MEDIA_LEAD]; /* its first bytes, `lead_size` of them */
+  size_t lead_size;
+  const Media *media; /* what they are; NULL while that is not clear */
 } File;
 
-/* All but file_free return 0 or an errno. */
-int file_init(File *f, const char *path);
-/* Whether file_open would do, as far as that can be told without keeping it.
- */
-int file_check(const File *f);
-/* Opens PATH.part for this process alone and keeps its first `keep` bytes. */
-int file_open(File *f, long long keep);
+/* Claims a path until the last user lets go. NULL, with an errno in `*err`:
+   EBUSY when another download goes there, ETXTBSY when another program has the
+   file open, EEXIST when it is no plain file. */
+File *file_claim(const char *path, int *err);
+/* One more user. */
+File *file_share(File *f);
+/* Whether there is more than one. */
+bool file_is_shared(const File *f);
+/* One less. The last one removes the part, if it is still this claim's. */
+void file_release(File *f);
+
+/* These return 0 or an errno. */
+
+/* Readies the part for what follows its first `keep` bytes. */
+int file_begin(File *f, long long keep);
 int file_write(File *f, const char *data, size_t n);
-/* Syncs, closes and renames to the final name. */
+/* Syncs the part and gives it its final name, which is then in `name`. */
 int file_commit(File *f);
-/* Closes; PATH.part stays for a later attempt unless `remove`. */
-void file_close(File *f, bool remove);
-void file_free(File *f);
+
+/* Up to n bytes from a place in the part; how many. */
+size_t file_read(const File *f, long long place, char *to, size_t n);
 
 /* Whether a folder has certificates as OpenSSL looks for them there. */
 bool is_ca_folder(const char *path);

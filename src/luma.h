@@ -8,6 +8,7 @@
 #include "engine.h"
 
 #define CLIENT_TYPE "luma.client"
+#define CLAIM_TYPE "luma.claim"
 
 typedef struct Client Client;
 
@@ -22,6 +23,13 @@ Engine *client_engine(lua_State *L, Client *c);
    Returns how many values these are. */
 int peek_event(lua_State *L, int i);
 void ack_event(Client *c, long long id);
+
+/* Registers the claim's metatable. Leaves the stack as it was. */
+void claim_register(lua_State *L);
+/* core.claim(path) -> claim | nil, problem */
+int l_claim(lua_State *L);
+/* The file of the claim at `i`, which no other request is at; or an error. */
+File *check_claim(lua_State *L, int i);
 
 /* Pushes a table without metamethods that has the fields which the one at
    `given`, an absolute index, shows to who indexes it. False when it may show

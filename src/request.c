@@ -11,6 +11,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "inflate.h"
+
 #define MAX_HEAD (64 * 1024)
 #define MAX_REDIRECTS 5L
 /* From a mebibyte on libcurl asks for a go-ahead, and may wait a second. A
@@ -25,6 +27,10 @@
    seconds: one that has been idle for 3.9 s has been so for 3. */
 #define PAID_IDLE_S 3L
 #define IDLE_S 60L
+/* What came packed may become so large, and more by this factor of what came:
+   no clip can be packed to a hundredth. */
+#define UNPACKED_SMALL (16 * 1024 * 1024)
+#define UNPACKED_GROWTH 100
 
 /* ---- failures ---- */
 
@@ -39,10 +45,14 @@ static const Failure wrong_range = {
     0, false, "protocol", "the server sent another part than asked for"};
 static const Failure empty_file = {0, false, "protocol",
                                    "the server sent an empty file"};
-static const Failure not_a_file = {
-    0, true, "protocol", "the link leads to a page of text, not to a clip"};
+static const Failure not_a_clip = {0, true, "protocol",
+                                   "what came is no clip"};
+static const Failure grows_too_much = {
+    0, true, "protocol", "what came packed grows beyond all measure"};
 static const Failure wrong_size = {
     0, false, "network", "the download ended before the file was whole"};
+static const Failure cut_short = {0, false, "network",
+                                  "the clip ends before it is over"};
 static const Failure failures[] = {
     {CURLE_UNSUPPORTED_PROTOCOL, true, "protocol",
      "the address, or one it redirects to, is not https"},
@@ -149,14 +159,26 @@ double fingerprint(const char *text, size_t n) {
   return (double)(sum >> 11) + 1;
 }
 
-/* The value of header `name` if this line is one, else NULL. */
-static const char *header_value(const char *line, size_t n, const char *name) {
+/* The value of header `name` if this line is one, without the blanks around
+   it, `*size` bytes long; else NULL. */
+static const char *header_value(const char *line, size_t n, const char *name,
+                                size_t *size) {
   size_t len = strlen(name);
   if (n <= len || line[len] != ':') return NULL;
   for (size_t i = 0; i < len; i++)
     if (tolower((unsigned char)line[i]) != name[i]) return NULL;
-  for (line += len + 1; *line == ' '; line++) continue;
-  return line;
+  const char *value = line + len + 1, *end = line + n;
+  while (value < end && (unsigned char)*value <= ' ') value++;
+  while (end > value && (unsigned char)end[-1] <= ' ') end--;
+  *size = (size_t)(end - value);
+  return value;
+}
+
+/* Whether a value is one of these, ignoring case. */
+static bool is_value(const char *value, size_t n, const char *const *words) {
+  for (; *words; words++)
+    if (strlen(*words) == n && curl_strnequal(value, *words, n)) return true;
+  return false;
 }
 
 /* ---- libcurl's callbacks ---- */
@@ -194,41 +216,74 @@ static void begin_answer(Request *r, const char *line) {
   const char *space = strchr(line, ' ');
   r->status = space ? strtol(space, NULL, 10) : 0;
   r->head.len = r->answer.len = 0;
-  r->head_whole = false;
+  r->head_whole = r->packed = r->other_file = r->named = false;
   r->total = -1;
   r->in_place = r->status == 200;
-  r->to_file = r->file.path && (r->status == 200 || r->status == 206);
+  r->to_file = r->is_download && (r->status == 200 || r->status == 206);
 }
 
-/* Reads which part of the file comes. */
-static void read_range(Request *r, const char *value) {
-  long long from = -1, total = -1;
-  if (strncmp(value, "bytes ", 6) == 0) {
-    char *end;
-    from = strtoll(value + 6, &end, 10);
-    if ((end = strchr(end, '/')) != NULL && end[1] != '*')
-      total = strtoll(end + 1, NULL, 10);
+/* Whether a part is the one that was asked for: all the rest of what an
+   earlier answer began. */
+static bool is_rest(Request *r, const char *value) {
+  char *end;
+  if (r->offset <= 0 || strncmp(value, "bytes ", 6) != 0) return false;
+  long long first = strtoll(value + 6, &end, 10);
+  if (*end != '-') return false;
+  long long last = strtoll(end + 1, &end, 10);
+  if (*end != '/') return false;
+  r->total = end[1] == '*' ? -1 : strtoll(end + 1, NULL, 10);
+  return first == r->offset && last == r->total - 1 && last >= first &&
+         (r->file->total < 0 || r->file->total == r->total);
+}
+
+/* Whether it is packed: what comes is then unpacked, so that neither its
+   length nor a range of it say anything. */
+static bool is_packed(const char *value, size_t n) {
+  static const char *const plain[] = {"identity", "none", "chunked", "", NULL};
+  return !is_value(value, n, plain);
+}
+
+/* Whether the validator of this part is another than the file's: then it is
+   of another one. A part has the ETag that the whole file would have. */
+static bool is_other(const Request *r, const char *value, size_t n) {
+  return r->validator == NULL || strlen(r->validator) != n ||
+         memcmp(r->validator, value, n) != 0;
+}
+
+/* Reads what a line says of the file. */
+static void read_file_header(Request *r, const char *line, size_t n) {
+  char text[128];
+  size_t size;
+  const char *value;
+  bool strong = r->validator && *r->validator == '"';
+  if ((value = header_value(line, n, "content-length", &size)) != NULL ||
+      (value = header_value(line, n, "content-range", &size)) != NULL) {
+    if (size >= sizeof text) size = sizeof text - 1;
+    memcpy(text, value, size);
+    text[size] = '\0';
+    bool is_length = tolower((unsigned char)line[8]) == 'l';
+    if (is_length && r->status == 200) r->total = strtoll(text, NULL, 10);
+    if (!is_length && r->status == 206) r->in_place = is_rest(r, text);
+  } else if ((value = header_value(line, n, "content-encoding", &size))) {
+    r->packed = r->packed || (!r->as_it_is && is_packed(value, size));
+  } else if ((value = header_value(line, n, "transfer-encoding", &size))) {
+    r->packed = r->packed || is_packed(value, size);
+  } else if ((value = header_value(line, n, "etag", &size)) && strong) {
+    r->other_file = is_other(r, value, size);
+    r->named = true;
+  } else if ((value = header_value(line, n, "last-modified", &size)) &&
+             !strong) {
+    r->other_file = is_other(r, value, size);
   }
-  r->total = total;
-  r->in_place = from == r->offset;
 }
 
-/* What a file host says with status 200 when it has no file. */
-static bool is_page(const char *type) {
-  return strncmp(type, "text/html", 9) == 0 ||
-         strncmp(type, "application/json", 16) == 0;
-}
-
-/* Reads what a line says of the file. libcurl's lines end without a zero, so
-   this is a copy, `n` bytes long. False if no clip can come. */
-static bool read_file_header(Request *r, const char *line, size_t n) {
-  const char *value = header_value(line, n, "content-length");
-  if (value && r->total < 0 && r->status == 200)
-    r->total = strtoll(value, NULL, 10);
-  value = header_value(line, n, "content-range");
-  if (value && r->status == 206) read_range(r, value);
-  value = header_value(line, n, "content-type");
-  return value == NULL || !is_page(value);
+/* All that there is to know of the file before it comes. */
+static void end_file_head(Request *r) {
+  bool strong = r->validator && *r->validator == '"';
+  if (r->packed) r->total = -1;
+  if (r->status == 206 &&
+      (r->packed || r->other_file || (strong && !r->named)))
+    r->in_place = false;
 }
 
 /* Whether the next line is a status line. Behind the head of the last answer
@@ -241,38 +296,64 @@ static bool awaits_status_line(const Request *r) {
 
 static size_t on_header(char *data, size_t size, size_t n, void *arg) {
   Request *r = arg;
-  char line[128];
+  char line[64];
   size_t len = size * n, head = len < sizeof line ? len : sizeof line - 1;
   bool first =
       len > 5 && memcmp(data, "HTTP/", 5) == 0 && awaits_status_line(r);
   if (!first && r->head_whole) return len; /* a trailer: nothing we believe */
-  if (first || r->to_file) {
-    memcpy(line, data, head);
+  if (first) {
+    memcpy(line, data, head); /* libcurl's lines end without a zero */
     line[head] = '\0';
+    begin_answer(r, line);
   }
-  if (first) begin_answer(r, line);
   if (len > r->head.max - r->head.len)
     return refuse(r, find_failure(CURLE_TOO_LARGE), 0);
   if (!buffer_add(&r->head, data, len)) return refuse(r, &failure_memory, 0);
   if (*data == '\r' || *data == '\n') r->head_whole = true;
-  if (!first && r->to_file && !read_file_header(r, line, head))
-    return refuse(r, &not_a_file, 0);
+  if (r->to_file && r->head_whole) end_file_head(r);
+  else if (r->to_file && !first) read_file_header(r, data, len);
   return len;
+}
+
+/* Whether what comes packed is there to fill the disk. */
+static bool is_bomb(const Request *r, size_t n) {
+  curl_off_t came = 0;
+  if (!r->packed) return false;
+  curl_easy_getinfo(r->easy, CURLINFO_SIZE_DOWNLOAD_T, &came);
+  return r->file->size + (long long)n >
+         UNPACKED_SMALL + UNPACKED_GROWTH * (long long)came;
+}
+
+/* Whether the bytes may still become what was promised. */
+static bool is_acceptable(const Request *r) {
+  const File *f = r->file;
+  if (r->families == 0) return true;
+  if (f->media == NULL) return f->lead_size < sizeof f->lead;
+  return (f->media->families & r->families) != 0;
+}
+
+/* The first bytes of an answer come to where they belong. */
+static int begin_file(Request *r) {
+  File *f = r->file;
+  long long keep = r->status == 206 ? r->offset : 0;
+  int err = file_begin(f, keep);
+  r->writing = err == 0;
+  if (err == 0 && keep == 0) f->total = r->total;
+  if (f->size != keep) r->in_place = false; /* it is not there any more */
+  return err;
 }
 
 /* The disk may be slow: meanwhile nobody is inside libcurl. */
 static size_t write_file(Request *r, const char *data, size_t n) {
-  File *f = &r->file;
+  if (is_bomb(r, n)) return refuse(r, &grows_too_much, 0);
   int err = 0;
-  long long keep = r->status == 206 ? r->offset : 0;
-  bool first = f->fd < 0;
   lock_give(r->gate);
-  if (first) err = file_open(f, keep);
-  bool in_place = !first || (r->in_place && f->size == keep);
-  if (err == 0 && in_place) err = file_write(f, data, n);
+  if (r->in_place && !r->writing) err = begin_file(r);
+  if (err == 0 && r->in_place) err = file_write(r->file, data, n);
   lock_take(r->gate);
   if (err) return refuse(r, &not_written, err);
-  if (!in_place) return refuse(r, &wrong_range, 0);
+  if (!r->in_place) return refuse(r, &wrong_range, 0);
+  if (!is_acceptable(r)) return refuse(r, &not_a_clip, 0);
   if (r->watch) r->progress(r);
   return n;
 }
@@ -315,7 +396,9 @@ Request *request_new(const Wire *wire, const Spec *spec) {
   r->stall_s = round_up(spec->stall);
   r->offset = spec->offset;
   r->total = -1;
-  r->file.fd = -1;
+  r->is_download = spec->file != NULL;
+  r->families = spec->families;
+  r->as_it_is = spec->as_it_is;
   r->head.max = MAX_HEAD;
   r->answer.max = wire->max_answer;
   bool ok = true;
@@ -341,8 +424,7 @@ Request *request_new(const Wire *wire, const Spec *spec) {
     ok = (r->method = copy(spec->method, strlen(spec->method))) != NULL;
   if (ok && spec->type)
     ok = (r->type = copy(spec->type, strlen(spec->type))) != NULL;
-  if (ok && spec->file) ok = file_init(&r->file, spec->file) == 0;
-  r->file.size = spec->offset; /* what is there before a byte has come */
+  if (ok && spec->file) r->file = file_share(spec->file);
   if (!ok) {
     request_free(r);
     return NULL;
@@ -369,8 +451,8 @@ void request_free(Request *r) {
   drop_headers(r);
   free(r->method);
   free(r->type);
-  file_close(&r->file, false);
-  file_free(&r->file);
+  if (r->file) file_release(r->file);
+  free(r->saved);
   free(r->url);
   free(r->body);
   free(r->validator);
@@ -404,6 +486,7 @@ bool easy_prepare(CURL *easy, const Wire *wire, bool keyed) {
   }
   curl_easy_setopt(easy, CURLOPT_QUICK_EXIT, 1L);
   if (!keyed) {
+    SET(CURLOPT_ACCEPT_ENCODING, "identity"); /* and unpack what comes */
     SET(CURLOPT_USERAGENT, wire->user_agent);
     SET(CURLOPT_FOLLOWLOCATION, 1L);
     SET(CURLOPT_MAXREDIRS, MAX_REDIRECTS);
@@ -482,6 +565,7 @@ bool request_begin(Request *r, CURL *easy, Wire *wire) {
     curl_easy_setopt(easy, CURLOPT_HTTPGET, 1L);
   }
   curl_easy_setopt(easy, CURLOPT_CUSTOMREQUEST, r->method);
+  if (r->as_it_is) curl_easy_setopt(easy, CURLOPT_HTTP_CONTENT_DECODING, 0L);
   if (r->keyed)
     curl_easy_setopt(easy, CURLOPT_HTTPHEADER,
                      r->body_len > LARGE_BODY ? wire->more : wire->headers);
@@ -542,16 +626,43 @@ static CURLcode sharpen(const Request *r, CURLcode rc) {
   return rc;
 }
 
+static size_t read_part(const void *file, long long place, char *to,
+                        size_t n) {
+  return file_read(file, place, to, n);
+}
+
+/* Why what came whole is not what was promised, or NULL. */
+static const Failure *judge(const Request *r) {
+  const File *f = r->file;
+  if (!r->writing) return &empty_file;
+  if (r->total >= 0 && f->size != r->total) return &wrong_size;
+  if (r->families == 0) return NULL;
+  if (f->media == NULL || !is_acceptable(r)) return &not_a_clip;
+  return media_is_whole(f->media, read_part, f, f->size) ? NULL : &cut_short;
+}
+
 /* The last step of a download: nothing is missing, so it gets its name. */
 static void end_file(Request *r) {
-  File *f = &r->file;
+  File *f = r->file;
   lock_give(r->gate);
+  if (r->failure == NULL && r->to_file) r->failure = judge(r);
   if (r->failure == NULL && r->to_file) {
-    if (f->fd < 0) r->failure = &empty_file;
-    else if (r->total >= 0 && f->size != r->total) r->failure = &wrong_size;
-    else if ((r->os_error = file_commit(f)) != 0) r->failure = &not_written;
+    r->os_error = file_commit(f);
+    if (r->os_error) r->failure = &not_written;
+    else r->saved = copy(f->name, strlen(f->name));
   }
-  file_close(f, r->failure != NULL && r->failure->lasting);
+  if (r->failure == &not_a_clip) { /* so that it can be named */
+    r->answer.len = 0;
+    buffer_add(&r->answer, f->lead, f->lead_size);
+  }
+  /* What belongs together no more is not gone on with. */
+  bool useless = r->failure == &wrong_range || r->failure == &not_a_clip ||
+                 (r->failure && r->packed);
+  if (f->media) r->medium = f->media->ending;
+  if (useless) f->size = 0;
+  r->received = f->size;
+  r->file = NULL;
+  file_release(f);
   lock_take(r->gate);
 }
 
@@ -585,6 +696,26 @@ static const Failure *proxy_failure(Request *r, CURLcode rc) {
   return status >= 500 || status == 429 ? &proxy_fails : &proxy_forbids;
 }
 
+/* An answer in which something may be packed is read all the same, up to where
+   it broke off. */
+static void unpack_answer(Request *r) {
+  Packing packing;
+  for (int times = 0; times < 3; times++) { /* packed more than once */
+    Buffer *b = &r->answer;
+    if ((packing = packing_of(b->data, b->len)) == PACKING_NONE) return;
+    Unpacked u = unpack(packing, b->data, b->len, b->max);
+    bool useful = u.bytes && (u.whole || u.too_large || r->failure);
+    if (u.too_large && r->failure == NULL) r->failure = &too_large;
+    if (!useful) {
+      free(u.bytes);
+      return;
+    }
+    free(b->data);
+    b->data = u.bytes;
+    b->len = b->cap = u.size;
+  }
+}
+
 void request_end(Request *r, CURLcode rc) {
   r->sent = what_was_sent(r);
   if (r->failure == NULL) r->failure = proxy_failure(r, rc);
@@ -595,10 +726,11 @@ void request_end(Request *r, CURLcode rc) {
     curl_easy_getinfo(r->easy, CURLINFO_OS_ERRNO, &os);
     r->os_error = (int)os;
   }
+  if (!r->is_download) unpack_answer(r);
   if (r->compare && r->failure == NULL && r->status == 200)
     r->print =
         fingerprint(r->answer.data ? r->answer.data : "", r->answer.len);
-  if (r->file.path) end_file(r);
+  if (r->file) end_file(r);
   let_go(r);
 }
 
@@ -624,6 +756,10 @@ bool request_again(Request *r) {
 void request_fail(Request *r, const Failure *failure) {
   r->failure = failure;
   r->sent = what_was_sent(r);
-  if (r->file.path) file_close(&r->file, true);
+  if (r->file) {
+    r->received = r->file->size;
+    file_release(r->file);
+    r->file = NULL;
+  }
   if (r->easy) let_go(r);
 }

@@ -52,7 +52,9 @@ typedef struct Spec {
      `stop`. No pause: it is sent once. */
   double pause, growth, most, stop;
   /* The rest is for keyless ones. */
-  const char *file;      /* where the answer's body goes */
+  File *file;            /* where the answer's body goes: the caller's claim */
+  int families;          /* of media that may go there; 0: anything */
+  bool as_it_is;         /* it is not unpacked, whatever its headers say */
   long long offset;      /* bytes of it that an earlier attempt left */
   const char *validator; /* If-Range: they are still good if this holds */
   double stall;          /* seconds without a byte until it is given up */
@@ -73,7 +75,9 @@ typedef struct Request {
   long stall_s;
   char *validator;
   long long offset;
-  File file; /* file.path is NULL when the body is kept in memory */
+  bool is_download; /* else the body is kept in memory */
+  int families;
+  bool as_it_is;
 
   /* Where it is: in the inbox, with the engine, or in the outbox. */
   struct Request *next, *prev;
@@ -89,6 +93,9 @@ typedef struct Request {
   struct Request *note_next;
   long long note_received, note_total; /* under the engine's lock */
   double note_time;
+
+  /* Until it has ended. */
+  File *file; /* of a download: shared with the caller */
 
   /* While it is active. */
   CURL *easy;
@@ -117,6 +124,14 @@ typedef struct Request {
   long long total; /* size the file will have, or -1 */
   bool to_file;    /* the body of this answer belongs in the file */
   bool in_place;   /* and joins what the file already holds */
+  bool packed;     /* it comes packed, and libcurl unpacks it */
+  bool other_file; /* a validator says that the file has changed */
+  bool named;      /* it has an ETag */
+  bool writing;    /* bytes of it were written */
+  /* Of a download. */
+  long long received; /* good bytes in the part, or in the file */
+  char *saved;        /* the file's name, once it has it */
+  const char *medium; /* the ending for what came, if it is a medium */
 } Request;
 
 /* A number from 1 to 2^53 that another text hardly has. Not for keeping

@@ -456,10 +456,10 @@ function Client:start(params, opts)
   opts = own_options(self, "start", opts)
   local checked, err = check_submit(self, "submit", params, opts)
   if not checked then return nil, err end
-  err = opts.path and download.check_target(opts.path)
+  if opts.path then opts.claim, err = download.claim(opts.path) end
   if err then return nil, err end
   opts.alone = true
-  local fields = { on_done = opts.on_done, path = opts.path, queued = true }
+  local fields = { on_done = opts.on_done, path = opts.path, claim = opts.claim, queued = true }
   return handle.new(self, fields, job.generate, self, checked, opts)
 end
 
@@ -493,10 +493,11 @@ function Client:resume(text, opts)
   opts.path = opts.path or saved.path
   if not ref then return nil, err end
   if not self.has_key then return nil, no_key(self) end
-  err = opts.path and download.check_target(opts.path)
+  if opts.path then opts.claim, err = download.claim(opts.path) end
   if err then return nil, err end
   opts.alone = true
-  return handle.new(self, { on_done = opts.on_done, path = opts.path, ref = ref }, job.finish, self, ref, opts)
+  local fields = { on_done = opts.on_done, path = opts.path, claim = opts.claim, ref = ref }
+  return handle.new(self, fields, job.finish, self, ref, opts)
 end
 
 --- Once a frame: lets jobs go on and calls callbacks. Never waits.

@@ -1,48 +1,140 @@
---- From a URL to a finished file.
+--- From a clip's link to a file that has it.
 local core = require "luma.core"
 local call = require "luma.call"
 local errors = require "luma.errors"
 local loop = require "luma.loop"
 local retry = require "luma.retry"
+local text = require "luma.text"
 
 local download = {}
 
 local GAIN = 64 * 1024 -- bytes; an attempt that brought so many was none in vain
 
---- Whether a clip may be fetched from this URL: https, or plain http when the
---- service itself is on this machine.
----@param url string
+-- ---- links; pure ----
+
+--- What stands around and within links by mistake: line ends, blanks of every
+--- kind, quotes, and what escapes them in a JSON that was written twice.
+local function tidy(link)
+  link = link:gsub("\\u0026", "&"):gsub("&amp;", "&"):gsub("\\/", "/"):gsub("\\", "/")
+    :gsub("[\t\r\n]", ""):gsub("\194\160", " "):gsub("\226\128\139", ""):gsub("\239\187\191", "")
+  link = link:match("^ *(.-) *$")
+  return link:match('^"(.*)"$') or link:match("^'(.*)'$") or link:match("^<(.*)>$") or link
+end
+
+--- The same with a scheme and a host, as a browser would read it at the base.
+local function absolute(link, base_url)
+  if link:find("^//") then return base_url:match("^%a+:") .. link end
+  if link:find("^/") then return base_url:match("^%a+://[^/]+") .. link end
+  local scheme, rest = link:match("^(%a[%w+.-]*):/*(.*)$")
+  return scheme and scheme:lower() .. "://" .. rest or link
+end
+
+--- What URLs are made of (RFC 3986); all else is percent-encoded.
+local NO_URL = "[^A-Za-z0-9%-._~:/?#%[%]@!$&'()*+,;=%%]"
+
+local function encode(char)
+  return ("%%%02X"):format(char:byte())
+end
+
+local function link_problem(scheme, host, base_url)
+  if not scheme then return "does not begin with https://" end
+  if scheme ~= "https" and not (scheme == "http" and base_url:find "^http:") then return "is not https" end
+  if host == "" then return "names no host" end
+  if host:find("[\128-\255]") then return "has a host with letters beyond ASCII, which needs its xn-- form" end
+  if host:find(NO_URL) then return ("has a host with %q in it"):format(host:match(NO_URL)) end
+end
+
+--- The URL that a link means: https, or plain http when the service itself is
+--- on this machine. What is nearly right is put right.
+---@param link string
 ---@param base_url string of the client
----@return luma.Error? err
-function download.refuse(url, base_url)
-  if url:find("^https://[^/?#]") and not url:find("[%c ]") then return nil end
-  if url:find("^http://[^/?#]") and not url:find("[%c ]") and base_url:find("^http://") then
-    return nil
-  end
-  return errors.new("protocol", ("the clip's link is not https: %s"):format(url:sub(1, 200)),
+---@return string? url, luma.Error? err
+function download.link(link, base_url)
+  local url = absolute(tidy(link), base_url)
+  local scheme, host, rest = url:match("^(%a[%w+.-]*)://([^/?#]*)([^#]*)")
+  local problem = link_problem(scheme, host, base_url)
+  if not problem then return scheme .. "://" .. host .. rest:gsub(NO_URL, encode) end
+  return nil, errors.new("protocol", ("the clip's link %s: %s"):format(problem, text.line(link, 200)),
     { field = "url" })
 end
 
---- Whether a file can be put there: asked before anything is paid for.
+-- ---- where it goes ----
+
+local DEVICES = { con = true, conin = true, conout = true, prn = true, aux = true, nul = true }
+for _, port in ipairs { "com", "lpt" } do
+  for _, digit in ipairs { "1", "2", "3", "4", "5", "6", "7", "8", "9", "\194\185", "\194\178", "\194\179" } do
+    DEVICES[port .. digit] = true
+  end
+end
+
+--- Whether Windows takes a path for a device, whatever folder and ending it
+--- has. Pure.
 ---@param path string
----@return luma.Error? err
-function download.check_target(path)
-  local problem = core.check_file(path)
-  if not problem then return nil end
-  return errors.new("io", ("cannot write %s: %s: choose another path"):format(path, problem), { field = "path" })
+---@return boolean
+function download.is_device(path)
+  local name = path:gsub("^%a:", ""):match("([^/\\]*)$"):match("^[^.:]*"):match("^(.-)[ $]*$")
+  return DEVICES[name:lower()] == true
+end
+
+local IS_WINDOWS = package.config:sub(1, 1) == "\\"
+
+--- Claims a path for one job, before anything is paid: no other download, of
+--- this program or of another one, goes there until it is released. A name that
+--- ends with `.*` gets the ending of what comes.
+---@param path string
+---@return luma.core.Claim? claim, luma.Error? err
+function download.claim(path)
+  local claim, problem
+  if path == "" then problem = "the path is empty"
+  elseif IS_WINDOWS and download.is_device(path) then problem = "this is the name of a device"
+  else claim, problem = core.claim(path) end
+  if claim then return claim end
+  return nil, errors.new("io", ("cannot write %s: %s: choose another path"):format(path, problem), { field = "path" })
+end
+
+-- ---- what comes ----
+
+--- What media may stand under a name, where nothing else says what was promised.
+local PROMISED = {}
+for media, endings in pairs {
+  video = "mp4 m4v mov webm mkv avi mpg mpeg ts flv ogv",
+  image = "png jpg jpeg webp avif heic exr tif tiff",
+} do
+  for ending in endings:gmatch("%a%w*") do PROMISED[ending] = media end
+end
+
+--- What an answer is that is no clip, in words.
+local function what_came(response)
+  local body, encoding = response.body, call.header(response.head, "content-encoding")
+  if response.medium then return ("a file of the type %s"):format(response.medium) end
+  if body:find "^\31\139" then return "packed bytes (gzip)" end
+  if body:find "^%(\181/\253" then return "packed bytes (zstd)" end
+  if body:find "[%z\1-\8\14-\26\28-\31]" then
+    local kind = call.header(response.head, "content-type")
+    return encoding and ("packed bytes (%s)"):format(text.line(encoding, 20))
+      or ("bytes of no known kind%s"):format(kind and ", sent as " .. text.line(kind, 60) or "")
+  end
+  local words, title = text.words(body)
+  local start = body:sub(1, 512):lower()
+  local is_page = title or start:find "<!doctype html" or start:find "<html"
+  local kind = is_page and "a web page" or start:find "^%s*[{%[]" and "JSON"
+    or start:find "^[%s\239\187\191]*<" and "XML" or "a text"
+  return ("%s: %s"):format(kind, text.line(title or words, 120))
 end
 
 --- The error of an attempt, or nil when the file is there.
-local function attempt_error(response, url, path)
-  local host = url:match("^%a+://[^/?#]+")
+local function attempt_error(response, url, path, media)
+  local host, status = url:match("^%a+://[^/?#]+"), response.status
   if response.kind == "io" then
     return errors.new("io", ("%s: %s"):format(path, response.message))
   end
   if response.kind then
-    return errors.new(response.kind, ("%s: %s"):format(host, response.message),
-      { status = response.status, retryable = not response.lasting })
+    local is_refused = (status == 200 or status == 206) and response.body ~= ""
+    local message = is_refused and ("the link leads to %s, not to %s"):format(what_came(response),
+      media == "image" and "a picture" or "a clip") or response.message
+    return errors.new(response.kind, ("%s: %s"):format(host, message),
+      { status = status, retryable = not response.lasting, raw = is_refused and response.body or nil })
   end
-  local status = response.status
   if status ~= 200 and status ~= 206 then
     local passing = status >= 500 or status == 429 or status == 408 or status == 416
     return errors.new(passing and "server" or "protocol",
@@ -59,56 +151,80 @@ local function validator_of(head)
   return call.header(head, "last-modified")
 end
 
---- Inside a task: fetches `url` to `path`, which appears when it is whole. A
---- transfer that breaks off is continued where it stopped.
----@param client luma.Client
----@param url string
----@param path string
----@param opts table filled options
----@param on_note? fun(received: number, total?: number)
----@return string? path, luma.Error? err
-function download.run(client, url, path, opts, on_note)
-  local err = download.refuse(url, client.base_url)
-  if err then return nil, err end
-  local pause, attempt, offset, validator = 0, 0, 0, nil
-  local is_ours = false -- the part; else it may be another download's
+--- Inside a task: fetches a URL to a claimed path, which appears when it is
+--- whole. A transfer that breaks off is continued where it stopped.
+local function run(client, url, media, claim, opts, on_note)
+  local pause, attempt, offset, validator, as_it_is = 0, 0, 0, nil, false
   while true do
-    err = loop.refusal(client)
+    local err = loop.refusal(client)
     if err then return nil, err end
     local response = loop.send(client.source, "fetch", {
-      url = url, file = path, stall = opts.stall_timeout, delay = pause, progress = on_note ~= nil,
-      offset = offset, validator = validator,
+      url = url, file = claim, media = media, as_it_is = as_it_is, stall = opts.stall_timeout, delay = pause,
+      progress = on_note ~= nil, offset = offset, validator = validator,
     }, on_note)
-    err = attempt_error(response, url, path)
+    err = attempt_error(response, url, claim:path(), media)
     if not err then
       if on_note then on_note(response.received, response.received) end
-      return path
+      return response.file
     end
-    is_ours = is_ours or (response.received or 0) > 0
     validator = validator_of(response.head) or validator
     local reached = validator and err.status ~= 416 and response.received or 0
     attempt = reached - offset >= GAIN and 1 or attempt + 1
     offset = reached
-    pause = retry.is_safe(err, false) and retry.delay(opts.policy, attempt, err, client.random)
-    if not pause then
-      if is_ours and err.kind ~= "io" then os.remove(path .. ".part") end
-      return nil, err
+    if err.kind == "protocol" and not as_it_is and call.header(response.head, "content-encoding") then
+      pause, as_it_is = 0, true -- it may only be said to be packed
+    else
+      pause = retry.is_safe(err, false) and retry.delay(opts.policy, attempt, err, client.random)
+      if not pause then return nil, err end
     end
   end
 end
 
---- What the caller of `download` gave, as a URL.
+--- Of what the caller of `download` gave: the link, and the media promised.
 ---@param target luma.Generation|string
----@return string? url, luma.Error? err
-function download.url_of(target)
+---@param path string
+---@return string? link, string|luma.Error media or the error
+function download.source(target, path)
   if type(target) == "string" then
-    if target:find("^https?://") then return target end
+    if tidy(target):lower():find("^https?:/") then return target, PROMISED[path:lower():match("%.(%w+)$")] or "any" end
     return nil, errors.new("invalid",
       ("%q is no URL: for an id, download(luma.get(id), path)"):format(target:sub(1, 80)), { field = "url" })
   end
-  if target.video_url then return target.video_url end
+  if target.video_url then return target.video_url, "video" end
+  if target.image_url then return target.image_url, "image" end
   return nil, errors.new("invalid", ("generation %s is %s and has no clip: wait for it first"):format(
     tostring(target.id), tostring(target.state)), { field = "video_url", id = target.id, generation = target })
+end
+
+local function fetch(client, target, claim, opts, on_note)
+  local link, media = download.source(target, claim:path())
+  if not link then return nil, media end
+  local url, err = download.link(link, client.base_url)
+  if not url then return nil, err end
+  return run(client, url, media, claim, opts, on_note)
+end
+
+--- What no other link would cure.
+local OURS = { io = true, cancelled = true, invalid = true }
+
+--- Inside a task: fetches the clip of a generation, or of a URL, to a claimed
+--- path. When its link does not deliver, for whatever reason, a fresh look at
+--- the generation gives another one, once.
+---@param client luma.Client
+---@param target luma.Generation|string
+---@param claim luma.core.Claim
+---@param opts table filled options
+---@param look? fun(): luma.Generation? a fresh look at the generation
+---@param on_note? fun(received: number, total?: number)
+---@return string? path, luma.Error? err
+function download.run(client, target, claim, opts, look, on_note)
+  local path, err = fetch(client, target, claim, opts, on_note)
+  if not err or not look or OURS[err.kind] then return path, err end
+  local fresh = look()
+  local link = fresh and download.source(fresh, claim:path())
+  -- What may pass was tried several times with this link.
+  if not link or err.retryable and link == download.source(target, claim:path()) then return nil, err end
+  return fetch(client, fresh, claim, opts, on_note)
 end
 
 return download

@@ -19,6 +19,7 @@ local AWAIT = 600 -- seconds, when none are given
 ---@field elapsed number seconds it has run
 ---@field client luma.Client
 ---@field path? string where the clip goes
+---@field claim? luma.core.Claim on that path, until the end
 ---@field ref? luma.Ref of the generation, where that was known from the beginning
 ---@field awaited? table<integer, true> timers of those who await it
 ---@field task luma.Task
@@ -58,6 +59,7 @@ local function end_job(task)
   local self, results = task.owner, task.results
   self.ended = core.now()
   self.client.spawned[self] = nil
+  if self.claim then self.claim:release() end
   if task.failure then
     self.error = error_of(self, task)
   elseif results[1] == nil and errors.is(results[2]) then
@@ -81,7 +83,8 @@ end
 
 --- Starts a job that runs `fn`, or has it wait in line.
 ---@param client luma.Client
----@param fields { on_done?: fun(job: luma.Job), path?: string, ref?: luma.Ref, queued?: boolean, spawned?: boolean }
+---@param fields { on_done?: fun(job: luma.Job), path?: string, claim?: luma.core.Claim, ref?: luma.Ref,
+--- queued?: boolean, spawned?: boolean }
 ---@param fn function
 ---@return luma.Job
 function handle.new(client, fields, fn, ...)
@@ -90,6 +93,7 @@ function handle.new(client, fields, fn, ...)
     started = core.now(),
     client = client,
     path = fields.path,
+    claim = fields.claim,
     ref = fields.ref,
     on_done = fields.on_done,
   }, Job)

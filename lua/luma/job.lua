@@ -11,7 +11,6 @@ local poller = require "luma.poller"
 local job = {}
 
 local LAST_LOOK = 0.8 -- of what is left of a wait, when the next look would be too late
-local GONE = { [403] = true, [404] = true, [410] = true } -- a link that has expired
 
 --- Has the job that this is part of know how far a generation is.
 local function note(task, generation)
@@ -274,36 +273,35 @@ local function with_generation(generation, result, err)
   return nil, err
 end
 
---- Fetches a generation's clip. A link that has expired leads to one fresh
---- query, which gives a new one.
+--- Fetches a generation's clip, or what is at a URL.
 ---@param client luma.Client
 ---@param target luma.Generation|string
 ---@param path string
 ---@param opts table
 ---@return string? path, luma.Error?
 function job.download(client, target, path, opts)
-  local url, err = download.url_of(target)
-  if not url then return nil, err end
-  local done
-  local on_note = teller(client, opts)
-  done, err = download.run(client, url, path, opts, on_note)
-  if type(target) == "string" then return done, err end
-  if err and GONE[err.status] and client.has_key then
-    local fresh = job.get(client, target, opts)
-    if fresh and fresh.video_url then
-      done, err = download.run(client, fresh.video_url, path, opts, on_note)
-    end
+  local link, err = download.source(target, path)
+  if not link then return nil, err end
+  local claim, done = opts.claim, nil
+  if not claim then claim, err = download.claim(path) end
+  if claim then
+    local is_known = type(target) == "table" and client.has_key
+    local function look() return (job.get(client, target, opts)) end
+    done, err = download.run(client, target, claim, opts, is_known and look or nil, teller(client, opts))
+    claim:release()
   end
+  if type(target) == "string" then return done, err end
   return with_generation(target, done, err)
 end
 
 --- Fetches the clip of what was waited for, if there is a path for it.
 local function finish(look, generation, err)
   local client, opts = look.client, look.opts
-  if not generation or not opts.path then return generation, err end
-  opts.deadline = nil -- that was the wait's
   local path
-  path, err = job.download(client, generation, opts.path, opts)
+  opts.deadline = nil -- that was the wait's
+  if generation and opts.path then path, err = job.download(client, generation, opts.path, opts) end
+  if opts.claim then opts.claim:release() end
+  if not generation or not opts.path then return generation, err end
   if not path then return nil, err end
   generation = core.merge(generation, { path = path }) -- others may wait for the same one
   local task = loop.current()
@@ -320,18 +318,28 @@ local function finish_paid(look, generation, err)
   return generation, err
 end
 
+--- Claims the path, if there is one that was not claimed before.
+local function claim(opts)
+  local err
+  if opts.path and not opts.claim then opts.claim, err = download.claim(opts.path) end
+  return err
+end
+
 --- Submits, waits, and fetches the clip if there is a path for it.
 ---@param client luma.Client
 ---@param params table
 ---@param opts table
 ---@return luma.Generation?, luma.Error?
 function job.generate(client, params, opts)
-  local err = opts.path and download.check_target(opts.path)
+  local err = claim(opts)
   if err then return nil, err end
   local submitted
   submitted, err = job.submit(client, params, opts)
   line.leave(loop.current())
-  if not submitted then return nil, err end
+  if not submitted then
+    if opts.claim then opts.claim:release() end
+    return nil, err
+  end
   tell(client, opts, submitted)
   return wait(client, submitted, submitted, opts, finish_paid) -- and what was sent is forgotten
 end

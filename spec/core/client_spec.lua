@@ -200,13 +200,13 @@ describe("luma.core.Client", function()
   describe("fetch()", function()
     for name, case in pairs {
       ["no URL"] = { { url = NONE }, "url is missing" },
-      ["no file"] = { { file = NONE }, "file is missing" },
+      ["no claim"] = { { file = NONE }, "luma.claim expected" },
+      ["a path for a claim"] = { { file = "f" }, "luma.claim expected" },
+      ["media of no kind"] = { { media = "sound" }, "media must be" },
       ["a path for a URL"] = { { url = "/x" }, "url is not a URL" },
       ["a space in the URL"] = { { url = BASE .. "/a b" }, "not a URL" },
       ["a line end in the URL"] =
         { { url = BASE .. "/\r\nX: 1" }, "url contains a line end" },
-      ["a zero byte in the file name"] =
-        { { file = "a\0b" }, "file contains a zero byte" },
       ["a line end in the validator"] =
         { { validator = '"a"\r\nX: 1' }, "validator contains a line end" },
       ["a validator that is no text"] =
@@ -217,7 +217,7 @@ describe("luma.core.Client", function()
     } do
       it("raises for " .. name, function()
         local client = core.client { base = BASE }
-        local spec = with({ id = 1, url = BASE, file = "f" }, case[1])
+        local spec = with({ id = 1, url = BASE, file = support.claim() }, case[1])
 
         assert.error_matches(function() client:fetch(spec) end, case[2])
         assert.equal(1, core.live())
@@ -404,7 +404,7 @@ describe("luma.core.Client", function()
     for name, call in pairs {
       request = function(client) support.request(client, { path = "/" }) end,
       fetch = function(client) support.fetch(client, {
-        url = BASE, file = "f",
+        url = BASE, file = support.path(),
       }) end,
       timer = function(client) support.timer(client, 1) end,
       cancel = function(client) client:cancel(1) end,

@@ -530,12 +530,14 @@ describe("luma.core, many exchanges,", function()
       local path = support.path()
       local server = support.serve { { at = "answer", fault = "stall" } }
       local client = support.connect(server)
+      local claim = support.claim(path)
       support.fetch(client, {
-        url = server.url, file = path, progress = true,
+        url = server.url, file = claim, progress = true,
       })
       support.pump(client, function(seen) return #seen.notes > 0 end)
 
       client:close()
+      claim:release()
 
       assert.is_nil(support.read(path))
       assert.is_nil(support.read(path .. ".part"))
@@ -604,20 +606,21 @@ describe("luma.core, many exchanges,", function()
     end)
 
     it("goes on from what an earlier attempt left", function()
-      local path = support.path()
-      support.write(path .. ".part", "abc")
-      local server = support.serve { {
-        at = "answer", fault = "stall", status = 206, body = "defghi",
-        headers = { ["Content-Range"] = "bytes 3-8/9" },
-      } }
+      local claim = support.claim()
+      local server = support.serve {
+        { at = "answer", fault = "close", body = "abcdef" },
+        { at = "answer", fault = "stall", status = 206, body = "def",
+          headers = { ["Content-Range"] = "bytes 3-5/6", ETag = '"v1"' } },
+      }
       local client = support.connect(server)
+      support.finish(client, support.fetch(client, { url = server.url, file = claim }))
       local id = support.fetch(client, {
-        url = server.url, file = path, progress = true, offset = 3, validator = '"v1"',
+        url = server.url, file = claim, progress = true, offset = 3, validator = '"v1"',
       })
 
       local seen = support.pump(client, function(s) return #s.notes > 0 end)
 
-      assert.same({ { id, 6, 9 } }, seen.notes)
+      assert.same({ { id, 4, 6 } }, seen.notes)
     end)
   end)
 

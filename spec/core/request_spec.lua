@@ -312,6 +312,67 @@ describe("luma.core, one exchange,", function()
       assert.is_nil(response.head:find "Retry-After", "a trailer is no header")
     end)
 
+    --- What gzip and zlib make of `{"id":"id-1","state":"pending"}`.
+    local BODY = [[{"id":"id-1","state":"pending"}]]
+    local STORED = "\1\31\0\224\255" .. BODY
+    local FIXED = "\171\86\202\76\81\178\2\18\186\134\74\58\74\197\37\137\37\169\64\110\65\106\94\74\102\94"
+      .. "\186\82\45\0"
+    local GZIP = "\31\139\8\0\0\0\0\0\2\255"
+    for name, packed in pairs {
+      ["gzip, stored"] = GZIP .. STORED, ["gzip"] = GZIP .. FIXED,
+      ["gzip with a name"] = "\31\139\8\8\0\0\0\0\2\255name\0" .. FIXED, ["zlib"] = "\120\156" .. FIXED,
+      ["gzip within gzip"] = GZIP .. "\1\40\0\215\255" .. GZIP .. FIXED,
+    } do
+      it("is unpacked, whether or not its headers say that it is packed: " .. name, function()
+        for _, encoding in ipairs { "gzip", "GZIP", "utf-8", false } do
+          local response = get { { body = packed, headers = { ["Content-Encoding"] = encoding } } }
+
+          assert.equal(BODY, response.body)
+        end
+      end)
+    end
+
+    it("is unpacked however large it is", function()
+      local body = {}
+      for i = 1, 20000 do body[i] = ("%x,%d"):format(i * 7919, i % 97) end
+      body = table.concat(body, '"\n')
+      local path = support.path()
+      support.write(path, body)
+      for level = 1, 9, 4 do
+        local pipe = assert(io.popen(("gzip -%d -c '%s'"):format(level, path)))
+        local packed = pipe:read "*a"
+        pipe:close()
+
+        assert.is_true(body == get({ { body = packed } }).body)
+      end
+    end)
+
+    it("is unpacked up to where it broke off", function()
+      local response = get { { fault = "short", body = GZIP .. STORED:sub(1, 20) } }
+
+      assert.same({ "network", BODY:sub(1, 15) }, { response.kind, response.body })
+    end)
+
+    it("stays as it is where it is packed in a way that nobody knows", function()
+      for _, body in ipairs { "\31\139\8\0rubbish", "\120\156rubbish", "(\181/\253zstd" } do
+        local response = get { { body = body, headers = { ["Content-Encoding"] = "zstd" } } }
+
+        assert.is_nil(response.kind)
+        assert.equal(body, response.body)
+      end
+    end)
+
+    it("is unpacked to what is allowed, and no further", function()
+      local pipe = assert(io.popen("head -c 1000000 /dev/zero | gzip -9"))
+      local bomb = pipe:read "*a"
+      pipe:close()
+
+      local response = get({ { body = bomb } }, nil, { max_answer = 100000 })
+
+      assert.same({ "protocol", "the answer is larger than allowed", true },
+        { response.kind, response.message, #response.body <= 100000 })
+    end)
+
     it("is the one after 100 Continue", function()
       local server = support.serve()
       local client = support.connect(server, {
@@ -847,338 +908,5 @@ describe("luma.core, one exchange,", function()
           assert.equal(0, other:connections())
         end)
     end
-  end)
-
-  describe("fetch()", function()
-    local BYTES = ("0123456789"):rep(100000)
-
-    -- One download from a server with this plan.
-    local function fetch(plan, path, offset, validator)
-      local server = support.serve(plan)
-      local client = support.connect(server)
-      local id = support.fetch(client, {
-        url = server.url .. "/clip", file = path, stall = 30, offset = offset, validator = validator,
-      })
-      return finish(client, id), server
-    end
-
-    it("puts the body into the file", function()
-      local path = support.path()
-
-      local response = fetch({ { body = BYTES } }, path)
-
-      assert.same({
-        status = 200, body = "",
-        received = #BYTES, total = #BYTES, head = response.head,
-      }, response)
-      assert.is_true(BYTES == support.read(path))
-      assert.is_nil(support.read(path .. ".part"))
-    end)
-
-    it("says nothing of the key, nor of anything else", function()
-      local _, server = fetch({ { body = "x" } }, support.path())
-
-      local headers = server:log()[1].headers
-      headers.host, headers.accept = nil, nil
-      assert.same({}, headers)
-    end)
-
-    it("does without Content-Length", function()
-      local path = support.path()
-
-      local response = fetch({ { body = "abcdef", chunked = true } }, path)
-
-      assert.is_nil(response.kind)
-      assert.equal(6, response.received)
-      assert.is_nil(response.total)
-      assert.equal("abcdef", support.read(path))
-    end)
-
-    it("is not held to max_answer", function()
-      local path, server = support.path(), support.serve { { body = BYTES } }
-      local client = support.connect(server, { max_answer = 10 })
-
-      local response = finish(client, support.fetch(client, {
-        url = server.url, file = path,
-      }))
-
-      assert.is_nil(response.kind)
-      assert.is_true(BYTES == support.read(path))
-    end)
-
-    it("replaces a file, and not before the new one is whole", function()
-      local path = support.path()
-      support.write(path, "old")
-
-      local broken = fetch({ { fault = "short", body = "new" } }, path)
-      local between = support.read(path)
-      local whole = fetch({ { body = "new" } }, path)
-
-      assert.same({ "network", 3, 19 },
-        { broken.kind, broken.received, broken.total })
-      assert.equal("old", between)
-      assert.is_nil(whole.kind)
-      assert.equal("new", support.read(path))
-      assert.is_nil(support.read(path .. ".part"))
-    end)
-
-    for _, fault in ipairs { "close", "reset" } do
-      it("keeps what came before the connection broke: " .. fault, function()
-        local path = support.path()
-
-        local response = fetch(
-          { { at = "answer", fault = fault, body = "abcdef" } }, path)
-
-        assert.same({ "network", false, 3, 6 }, {
-          response.kind, response.lasting, response.received, response.total,
-        })
-        assert.equal("abc", support.read(path .. ".part"))
-        assert.is_nil(support.read(path))
-      end)
-    end
-
-    it("asks for the rest of the same file", function()
-      local path = support.path()
-      support.write(path .. ".part", "abc")
-
-      local response, server = fetch({ {
-        status = 206, body = "def",
-        headers = { ["Content-Range"] = "bytes 3-5/6" },
-      } }, path, 3, '"v1"')
-
-      local headers = server:log()[1].headers
-      assert.same({ "bytes=3-", '"v1"' },
-        { headers.range, headers["if-range"] })
-      assert.is_nil(response.kind)
-      assert.same({ 6, 6 }, { response.received, response.total })
-      assert.equal("abcdef", support.read(path))
-    end)
-
-    it("asks for the whole file without a validator", function()
-      local path = support.path()
-      support.write(path .. ".part", "abc")
-
-      local _, server = fetch({ { body = "new" } }, path, 3)
-
-      assert.is_nil(server:log()[1].headers.range)
-      assert.equal("new", support.read(path))
-    end)
-
-    it("starts over when the file is another by now", function()
-      local path = support.path()
-      support.write(path .. ".part", "abcdefgh")
-
-      local response = fetch({ { body = "new" } }, path, 8, '"v1"')
-
-      assert.equal(3, response.received)
-      assert.equal("new", support.read(path))
-    end)
-
-    it("does not join what does not belong together", function()
-      for _, range in ipairs { "bytes 2-4/6", "bytes */6", "3-5/6", "" } do
-        local path = support.path()
-        support.write(path .. ".part", "abc")
-
-        local response = fetch({ {
-          status = 206, body = "def", headers = { ["Content-Range"] = range },
-        } }, path, 3, '"v1"')
-
-        assert.same({
-          "protocol", false, "the server sent another part than asked for",
-        }, { response.kind, response.lasting, response.message })
-        assert.equal("abc", support.read(path .. ".part"))
-        assert.is_nil(support.read(path))
-      end
-    end)
-
-    it("does not join to a part that has shrunk", function()
-      local path = support.path()
-      support.write(path .. ".part", "ab")
-
-      local response = fetch({ {
-        status = 206, body = "def",
-        headers = { ["Content-Range"] = "bytes 3-5/6" },
-      } }, path, 3, '"v1"')
-
-      assert.same({ "protocol", 0 }, { response.kind, response.received })
-      assert.is_nil(support.read(path))
-    end)
-
-    it("does not take the first part for the whole", function()
-      local path = support.path()
-
-      local response = fetch({ {
-        status = 206, body = "abc",
-        headers = { ["Content-Range"] = "bytes 0-2/6" },
-      } }, path)
-
-      assert.same({
-        "network", "the download ended before the file was whole", 3, 6,
-      }, {
-        response.kind, response.message, response.received, response.total,
-      })
-      assert.is_nil(support.read(path))
-    end)
-
-    it("refuses an empty file", function()
-      local path = support.path()
-
-      local response = fetch({ { body = "" } }, path)
-
-      assert.same({ "protocol", "the server sent an empty file" },
-        { response.kind, response.message })
-      assert.is_nil(support.read(path))
-    end)
-
-    for _, status in ipairs { 204, 403, 404, 416, 500 } do
-      it("touches no file at status " .. status, function()
-        local path = support.path()
-        support.write(path, "old")
-
-        local response = fetch({ { status = status, body = "why" } }, path)
-
-        assert.is_nil(response.kind)
-        assert.equal(status, response.status)
-        assert.equal(status == 204 and "" or "why", response.body)
-        assert.equal("old", support.read(path))
-        assert.is_nil(support.read(path .. ".part"))
-      end)
-    end
-
-    it("follows redirects, without the key", function()
-      local path = support.path()
-      local other = support.serve { { body = "clip" } }
-
-      local response = fetch(
-        { { fault = "redirect", status = 302, location = other.url } }, path)
-
-      assert.equal(200, response.status)
-      assert.equal("HTTP/1.1 200 OK", response.head:match("^[^\r]+"))
-      assert.equal("clip", support.read(path))
-      assert.is_nil(other:log()[1].headers.authorization)
-    end)
-
-    it("follows no more than five redirects", function()
-      local path = support.path()
-
-      local response, server = fetch({ { fault = "redirect" } }, path)
-
-      assert.same({ "protocol", true, "more than five redirects" },
-        { response.kind, response.lasting, response.message })
-      assert.equal(6, server:count())
-      assert.is_nil(support.read(path))
-    end)
-
-    for _, location in ipairs { "file:///etc/hostname", "ftp://127.0.0.1/" } do
-      it("does not follow a redirect to " .. location, function()
-        local path = support.path()
-
-        local response = fetch(
-          { { fault = "redirect", location = location } }, path)
-
-        assert.same({ "protocol", true }, { response.kind, response.lasting })
-        assert.is_nil(support.read(path))
-      end)
-    end
-
-    it("stays with https where the base is https", function()
-      local plain = support.serve { { body = "x" } }
-      local secure = support.serve { tls = true, exchanges = {
-        { fault = "redirect", location = plain.url },
-      } }
-      local client = support.connect(secure)
-
-      for _, url in ipairs { plain.url, secure.url } do
-        local response = finish(client, support.fetch(client, {
-          url = url, file = support.path(),
-        }))
-
-        assert.same({
-          "protocol", true,
-          "the address, or one it redirects to, is not https",
-        }, { response.kind, response.lasting, response.message })
-      end
-      assert.equal(0, plain:connections())
-    end)
-
-    it("says why it cannot write", function()
-      local path = support.path() .. "/none/clip.mp4"
-
-      local response = fetch({ { body = "x" } }, path)
-
-      assert.same({
-        "io", true, "cannot write the file: No such file or directory", 0,
-      }, {
-        response.kind, response.lasting, response.message, response.received,
-      })
-    end)
-
-    it("refuses to take the place of a folder, before a byte is kept", function()
-      local path = support.path()
-      assert.is_true((os.execute("mkdir '" .. path .. "'") or 1) ~= 1)
-
-      local response = fetch({ { body = "clip" } }, path)
-
-      assert.same({ "io", "cannot write the file: Is a directory" },
-        { response.kind, response.message })
-      assert.is_nil(support.read(path .. ".part"))
-    end)
-
-    it("keeps two downloads to one name apart", function()
-      local path = support.path()
-      local server = support.serve {
-        { at = "answer", fault = "stall", body = "abcdef" }, { body = "x" },
-      }
-      local client = support.connect(server)
-      local first = support.fetch(client, {
-        url = server.url, file = path, progress = true,
-      })
-      support.pump(client, function(seen) return #seen.notes > 0 end)
-
-      local response = finish(client, support.fetch(client, {
-        url = server.url, file = path,
-      }))
-      client:cancel(first)
-      finish(client, first)
-
-      assert.same({ "io", "cannot write the file: Device or resource busy" },
-        { response.kind, response.message })
-      assert.is_nil(support.read(path))
-    end)
-
-    it("gives up when no byte comes", function()
-      local path = support.path()
-      local server = support.serve {
-        { at = "answer", fault = "stall", body = "abcdef" },
-      }
-      local client = support.connect(server)
-
-      local response = finish(client, support.fetch(client, {
-        url = server.url, file = path, stall = 0.2,
-      }))
-
-      assert.same({ "timeout", "yes", false, 3 }, {
-        response.kind, response.sent, response.lasting, response.received,
-      })
-      assert.equal("abc", support.read(path .. ".part"))
-    end)
-
-    it("removes the part when it is cancelled", function()
-      local path = support.path()
-      local server = support.serve {
-        { at = "answer", fault = "stall", body = "abcdef" },
-      }
-      local client = support.connect(server)
-      local id = support.fetch(client, {
-        url = server.url, file = path, progress = true,
-      })
-      support.pump(client, function(seen) return #seen.notes > 0 end)
-
-      client:cancel(id)
-      local response = finish(client, id)
-
-      assert.same({ "cancelled", true }, { response.kind, response.lasting })
-      assert.is_nil(support.read(path .. ".part"))
-    end)
   end)
 end)

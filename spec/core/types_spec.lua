@@ -37,4 +37,15 @@ describe("types/luma/core.lua", function()
     assert.same(sorted_names(getmetatable(client).__index, "function"), declared "^function Client:([%w_]+)%(")
     client:close()
   end)
+
+  it("declares the methods of a claim", function()
+    local claim = core.claim(os.tmpname())
+    local methods = {}
+    for _, name in ipairs(sorted_names(getmetatable(claim), "function")) do
+      if not name:find "^__" then methods[#methods + 1] = name end
+    end
+
+    assert.same(methods, declared "^function Claim:([%w_]+)%(")
+    claim:release()
+  end)
 end)

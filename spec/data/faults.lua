@@ -31,7 +31,8 @@ faults.bodies = {
   get = COMPLETED,
   get_many = "[" .. COMPLETED .. "]",
   wait = COMPLETED,
-  download = ("the bytes of a clip "):rep(4),
+  -- A clip to luma: boxes of which the last reaches to the end of the file.
+  download = "\0\0\0\16ftypisom\0\0\2\0\0\0\0\8moov\0\0\0\0mdat" .. ("bytes of a clip "):rep(3),
 }
 
 local MOVED = "it is elsewhere"

@@ -1,5 +1,7 @@
 --- Requests of a core's client whose ids nobody needs to think of: each of
 --- these gives one out, or takes what came of one.
+local core = require "luma.core"
+
 local asking = {}
 
 local last = setmetatable({}, { __mode = "k" }) -- the last id, by client
@@ -19,10 +21,11 @@ function asking.request(client, spec)
 end
 
 ---@param client luma.core.Client
----@param spec table without an id
+---@param spec table without an id; its `file` may be a path, to be claimed
 ---@return integer id
 function asking.fetch(client, spec)
   spec.id = next_id(client)
+  if type(spec.file) == "string" then spec.file = assert(core.claim(spec.file)) end
   client:fetch(spec)
   return spec.id
 end

@@ -72,6 +72,13 @@ function support.path()
   return name .. ".mp4"
 end
 
+--- A claim on a path, or on one of this spec's own.
+---@param path? string
+---@return luma.core.Claim
+function support.claim(path)
+  return assert(core.claim(path or support.path()))
+end
+
 ---@param path string
 ---@return string? bytes nil when there is no such file
 function support.read(path)

@@ -76,6 +76,8 @@ local STAGES = {
 local OF_CONNECTIONS = { accept = true, tls = true, secured = true }
 local H2_FAULTS = "refuse cancel goaway"
 
+-- What a service answers, and what there is to download.
+local CLIP = require("luma.sandbox.clip").mp4
 local PENDING =
   '{"id":"4665a07c-7641-4809-a133-10786201bb56","state":"pending"}'
 local GARBAGE = "\0\255\1 this is no HTTP \254\r\n\r\n"
@@ -300,12 +302,15 @@ local function has_body(x)
   return x.request.method ~= "HEAD" and status ~= 204 and status ~= 304
 end
 
+-- libcurl, asked for a file, takes anything and sends nothing.
+local function wants_file(x)
+  local headers = x.request.headers
+  return headers.accept == "*/*" and not headers["content-type"]
+end
+
 local function header_lines(x, length)
   local step, path = x.step, x.request.path
-  -- libcurl, asked for a file, takes anything and sends nothing.
-  local wanted = x.request.headers
-  local is_file = wanted.accept == "*/*" and not wanted["content-type"]
-  local fields = { ["Content-Type"] = is_file and "video/mp4" or "application/json" }
+  local fields = { ["Content-Type"] = wants_file(x) and "video/mp4" or "application/json" }
   if step.chunked then fields["Transfer-Encoding"] = "chunked" end
   if length then fields["Content-Length"] = ("%d"):format(length) end
   if not x.kept then
@@ -339,7 +344,7 @@ local function pieces(x)
   local status = step.status or step.fault == "redirect" and 307 or 200
   local line = ("HTTP/%s %d %s\r\n"):format(
     step.version or "1.1", status, status < 400 and "OK" or "Error")
-  local body = has_body(x) and (step.body or PENDING) or ""
+  local body = has_body(x) and (step.body or (wants_file(x) and CLIP or PENDING)) or ""
   local half = math.floor(#body / 2)
   local head, tail = body:sub(1, half), body:sub(half + 1)
   local length

@@ -1,5 +1,5 @@
 /* Preloaded into a program, renames the file TAKEN to TAKEN.gone just before
-   it is locked, as another program may that had it locked until then.
+   it is locked for the first time, as another program may that had it locked until then.
 
      cc -shared -fPIC -o taken.so taken.c -ldl
      LD_PRELOAD=./taken.so TAKEN=clip.mp4.part program */
@@ -12,9 +12,11 @@
 int flock(int fd, int operation) {
   int (*next)(int, int);
   const char *path = getenv("TAKEN");
+  static int over;
   char gone[512];
   *(void **)&next = dlsym(RTLD_NEXT, "flock");
-  if (path && (operation & LOCK_EX)) {
+  if (path && !over && (operation & LOCK_EX)) {
+    over = 1;
     snprintf(gone, sizeof gone, "%s.gone", path);
     rename(path, gone);
   }

@@ -114,12 +114,15 @@ function core.news() end
 ---@nodiscard
 function core.forks() end
 
---- Why no download can go to a file: it is a folder or a device, its folder is
---- missing, it cannot be written, another download goes there.
+--- Claims a path for one download until it is released, in this process and
+--- others: bytes go to a part beside it, which is locked. A path that ends with
+--- `.*` gets the ending of what comes.
 ---@param path string
----@return string? problem nil when one can
+---@return luma.core.Claim? claim
+---@return string? problem why none can go there: it is a folder or a device, its folder is missing, it
+--- cannot be written, another download goes there
 ---@nodiscard
-function core.check_file(path) end
+function core.claim(path) end
 
 --- The bytes of Base64, with or without the signs that fill it up.
 ---@param text string
@@ -215,17 +218,20 @@ function Client:request(spec) end
 ---@class luma.core.Fetch
 ---@field id integer
 ---@field url string
----@field file string
+---@field file luma.core.Claim that no other request is at
+---@field media? "video"|"image"|"any" what may go there, by its first bytes; default: anything
+---@field as_it_is? boolean nothing is unpacked; else what comes packed is, to a limit
 ---@field stall? number seconds without a byte until it is given up, give or take a few; default 0, never
 ---@field delay? number seconds before it may start; default 0
 ---@field progress? boolean tell of progress
----@field offset? integer bytes of FILE.part that are good if the validator holds; default 0
+---@field offset? integer bytes of the part that are good if the validator holds; default 0
 ---@field validator? string ETag or date of what they are a part of; without one it starts over
 
 --- Downloads a URL to a file, without the client's headers, following up to
 --- five redirects; to https alone unless the base is http. Bytes go to
---- FILE.part, which becomes FILE when it is whole. It stays if trying again
---- may help.
+--- the part of a claimed file, which gets its name when it is whole. A rest is
+--- joined only to what this claim began, when the answer says that it is all
+--- the rest of the same file.
 ---@param spec luma.core.Fetch
 function Client:fetch(spec) end
 
@@ -290,6 +296,19 @@ function Client:ack(id) end
 --- be called again. Also `__close`, for `local client <close>`.
 function Client:close() end
 
+---@class luma.core.Claim
+local Claim = {} -- luacheck: ignore 241
+
+--- Ends the claim, any number of times; a request that is at it keeps the path
+--- until it has ended. What is no whole file is removed. Also `__close` and
+--- `__gc`.
+function Claim:release() end
+
+--- The path as it was given, without its ending while what comes decides that.
+---@return string
+---@nodiscard
+function Claim:path() end
+
 --- Could the service have taken the request? `"no"`: not a byte of it was
 --- written. `"maybe"`: some of it was, and no answer began. `"yes"`: an answer
 --- began.
@@ -300,14 +319,17 @@ function Client:close() end
 ---@class luma.Response
 ---@field status? integer of the last answer; nil if none began, and of a timer
 ---@field head? string the status line and header lines of that answer, as they came
----@field body? string its body, or what came of it; empty if it went to the file; nil if it is the same as before
+---@field body? string its body, or what came of it; empty if it went to the file, of what is no medium the
+--- beginning; nil if it is the same as before
 ---@field fingerprint? number of the body of a good answer, where the request asked for it
 ---@field repeats? integer times that the request was sent again and answered the same, if any
 ---@field kind? luma.Kind why there is no whole answer: network, timeout, protocol, cancelled, io or invalid
 ---@field message? string a sentence, with `kind`
 ---@field sent? luma.Sent with `kind`; without it an answer came, so the service has it
 ---@field lasting? boolean with `kind`: trying again would fail the same way
----@field received? integer of a download: bytes in FILE.part, or in the file
+---@field received? integer of a download: good bytes in the part, or in the file
 ---@field total? integer of a download: bytes it has in all, where the server said so
+---@field file? string of a download that is whole: the path that was claimed, with its ending
+---@field medium? string of a download: the ending for what came, if that is a medium
 
 return core

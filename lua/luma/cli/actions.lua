@@ -86,9 +86,9 @@ end
 
 --- What keeps a file from being written there, as luma would say it.
 local function unwritable(path)
-  local problem = require("luma.core").check_file(path)
-  if not problem then return nil end
-  return { kind = "io", field = "path", sent = "no", message = ("cannot write %s: %s"):format(path, problem) }
+  local claim, err = require("luma.download").claim(path)
+  if claim then claim:release() end
+  return err
 end
 
 local function show_request(self, preview)

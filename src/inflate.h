@@ -1,0 +1,25 @@
+/* Unpacks answers that came packed though nobody asked for it. Pure. */
+#ifndef LUMA_INFLATE_H
+#define LUMA_INFLATE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+typedef enum Packing { PACKING_NONE, PACKING_GZIP, PACKING_ZLIB } Packing;
+
+/* How these bytes are packed, as far as their beginning tells. */
+Packing packing_of(const char *bytes, size_t n);
+
+/* What was unpacked: `size` bytes that the caller frees, NULL if there are
+   none. */
+typedef struct Unpacked {
+  char *bytes;
+  size_t size;
+  bool whole;     /* nothing is missing, and nothing was damaged */
+  bool too_large; /* there would be more than allowed */
+} Unpacked;
+
+/* Unpacks as far as it goes, to `max` bytes at most. */
+Unpacked unpack(Packing packing, const char *bytes, size_t n, size_t max);
+
+#endif

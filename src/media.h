@@ -1,0 +1,27 @@
+/* What a file is, by its bytes. Pure. */
+#ifndef LUMA_MEDIA_H
+#define LUMA_MEDIA_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#define MEDIA_LEAD 1024 /* bytes from which media_of can always tell */
+
+enum { MEDIA_VIDEO = 1, MEDIA_IMAGE = 2, MEDIA_OTHER = 4 };
+
+typedef struct Media {
+  const char *ending; /* of a file's name */
+  int families;       /* what it may stand for: a sum of the above */
+} Media;
+
+/* NULL: no medium, or not clear before more bytes are there. */
+const Media *media_of(const char *lead, size_t n);
+
+/* Reads bytes of a file, at most n; how many. */
+typedef size_t MediaRead(const void *file, long long place, char *to,
+                         size_t n);
+/* False if the file surely ends before it is over. */
+bool media_is_whole(const Media *media, MediaRead *read, const void *file,
+                    long long size);
+
+#endif
