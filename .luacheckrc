@@ -11,3 +11,4 @@ ignore = { "581" }
 
 files["spec"] = { std = "min+busted" }
 files["examples"] = { std = "max", read_globals = { "love" } }
+files["bin/luma"] = { globals = { "_" } } -- which holds what a shell reads
