@@ -203,6 +203,35 @@ describe("luma.cli, the real program", function()
     end)
   end)
 
+  describe("at a service whose ids are not enough", function()
+    local fal
+
+    setup(function() fal = support.sandbox { dialect = "fal", polls = 3 } end)
+    teardown(function() fal:stop() end)
+
+    before_each(function() fal:reset { polls = 3 } end)
+
+    it("prints a word that finds the clip again", function()
+      local submitted = command.run(fal, quick("submit", "a boat", "--dialect", "fal", "--model-name", "ray-2"))
+      local word = submitted.out:match "^(%S+)\n$"
+
+      local result = command.run(fal, quick("wait", word, "--dialect", "fal", "-o", path))
+
+      assert.matches("^[%x-]+@.", word)
+      assert.same({ 0, path .. "\n" }, { result.code, result.out })
+    end)
+
+    it("is what the line to paste has too", function()
+      local stopped = command.terminal(fal, "-n -u pending -k 15",
+        quick("generate", "a boat", "--model-name", "ray-2", "--dialect", "fal", "-o", path))
+
+      local result = command.paste(fal, command.resume_line(stopped.err))
+
+      assert.same({ 0, path .. "\n" }, { result.code, result.out })
+      assert.equal(1, support.count(fal, "POST", "ray%-2$"))
+    end)
+  end)
+
   describe("exit codes", function()
     local function code(prompt, ...) return run("generate", prompt, ...).code end
 

@@ -36,7 +36,9 @@ end
 
 local program -- the helper, once it is compiled
 
-local function terminal()
+--- The helper of `command.terminal`, compiled.
+---@return string path
+function command.program()
   if program then return program end
   program = os.tmpname()
   local code = os.execute("cc -o " .. program .. " spec/support/terminal.c")
@@ -58,7 +60,7 @@ end
 ---@param more? table<string, string> of the environment
 ---@return { code: integer, signal: integer, after: integer, out: string, err: string }
 function command.terminal(server, flags, words, more)
-  local result = command.run(server, words, more, terminal() .. " " .. flags)
+  local result = command.run(server, words, more, command.program() .. " " .. flags)
   local err, code, signal, after = result.err:match "^(.*)\nended (%-?%d+) (%d+) (%-?%d+)\n$"
   assert(err, result.err)
   return { out = result.out, err = err, code = tonumber(code), signal = tonumber(signal), after = tonumber(after) }

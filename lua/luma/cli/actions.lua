@@ -3,6 +3,7 @@
 local exit_codes = require "luma.cli.exit_codes"
 local inputs = require "luma.cli.inputs"
 local names = require "luma.cli.names"
+local reference = require "luma.cli.reference"
 local rows = require "luma.cli.rows"
 local session = require "luma.cli.session"
 local text = require "luma.cli.text"
@@ -124,14 +125,14 @@ end
 
 -- ---- while it is made ----
 
---- Callbacks that tell the progress of one clip. One whose id was not known
---- before is told of first.
+--- Callbacks that tell the progress of one clip. One that was not known before
+--- is told of first.
 ---@param self luma.cli.Session
 ---@param id? string
 ---@param label? string where there are several
 local function watchers(self, id, label)
   local function on_update(generation)
-    if not id then self.progress:id(generation.id) end
+    if not id then self.progress:id(reference.write(generation)) end
     id = generation.id
     self.progress:state(id, generation.state, generation.progress, label)
   end
@@ -141,14 +142,12 @@ local function watchers(self, id, label)
   return on_update, on_progress
 end
 
---- A job that fetches a clip.
-local function fetch(self, generation, path, on_progress)
-  return self.client:spawn(function()
-    local saved, err = self.client:download(generation, path, { on_progress = on_progress })
-    if not saved then return nil, err end
-    generation.path = saved
-    return generation
-  end)
+--- Fetches a clip, in a job.
+local function download(self, generation, path, on_progress)
+  local saved, err = self.client:download(generation, path, { on_progress = on_progress })
+  if not saved then return nil, err end
+  generation.path = saved
+  return generation
 end
 
 -- ---- the commands ----
@@ -171,14 +170,15 @@ local function generate(self, params, path, later)
     path = seen and paths_of(self, { { prompt = params.user_prompt, id = seen.id } })[1]
   end
   if generation and later then
-    job = fetch(self, generation, path, on_progress)
+    job = self.client:spawn(download, self, generation, path, on_progress)
     self:run { job }
     generation, err = job:result()
   end
   if not generation then
-    return self:fail(err or { kind = "cancelled", sent = "maybe", message = "" }, seen and seen.id, path)
+    err = err or { kind = "cancelled", sent = "maybe", message = "" }
+    return self:fail(err, seen and reference.write(seen), path)
   end
-  self.output:generation(generation, generation.path or generation.id)
+  self.output:generation(generation, generation.path or reference.write(generation))
   return exit_codes.DONE
 end
 
@@ -204,8 +204,8 @@ local function submit(self, fn)
   self:run({ job }, true)
   local generation, err = job:result()
   if not generation then return self:fail(err or { kind = "cancelled", sent = "maybe", message = "" }) end
-  self.progress:id(generation.id)
-  self.output:generation(generation, generation.id)
+  self.progress:id(reference.write(generation))
+  self.output:generation(generation, reference.write(generation))
   return exit_codes.DONE
 end
 
@@ -221,28 +221,30 @@ end
 function actions.extend(self)
   local params, err = collect(self)
   if not params then return self:fail(err) end
-  return submit(self, function() return self.client:extend(self.args.id, params) end)
+  local target = reference.read(self.args.id)
+  target.state = "completed" -- the service knows whether it is
+  return submit(self, function() return self.client:extend(target, params) end)
 end
 
---- Runs a job for each id, and tells of each as it ends.
+--- Runs a job for each word that names a clip, and tells of each as it ends.
 ---@param self luma.cli.Session
----@param make fun(id: string, path?: string, label?: string): luma.Job
+---@param make fun(ref: luma.Ref, path?: string, label?: string): luma.Job
 ---@param tell fun(generation: luma.Generation)
-local function for_each_id(self, make, tell)
-  local clips, ids = {}, self.args.id
-  for i, id in ipairs(ids) do clips[i] = { id = id } end
-  local paths, err = paths_of(self, clips)
+local function for_each(self, make, tell)
+  local words, refs = self.args.id, {}
+  for i, word in ipairs(words) do refs[i] = reference.read(word) end
+  local paths, err = paths_of(self, refs)
   if not paths then return self:fail(err) end
   local code, jobs, told = exit_codes.DONE, {}, {}
-  for i, id in ipairs(ids) do
+  for i, ref in ipairs(refs) do
     if is_there(self, paths[i]) then
-      code = exit_codes.graver(code, skipped(self, paths[i], id))
+      code = exit_codes.graver(code, skipped(self, paths[i], ref.id))
     else
-      jobs[#jobs + 1] = make(id, paths[i], ids[2] and id:sub(1, 8) or nil)
-      told[jobs[#jobs]] = { id = id, path = paths[i] }
+      jobs[#jobs + 1] = make(ref, paths[i], words[2] and ref.id:sub(1, 8) or nil)
+      told[jobs[#jobs]] = { word = words[i], path = paths[i] }
     end
   end
-  -- In the order of the ids: a line of output then belongs to a line of input.
+  -- In the order of the words: a line of output then belongs to one of input.
   for _, job in ipairs(jobs) do
     self:run { job }
     local generation, problem = job:result()
@@ -250,7 +252,7 @@ local function for_each_id(self, make, tell)
       tell(generation)
     else
       problem = problem or { kind = "cancelled", sent = "no", message = "" }
-      code = exit_codes.graver(code, self:fail(problem, told[job].id, told[job].path))
+      code = exit_codes.graver(code, self:fail(problem, told[job].word, told[job].path))
     end
   end
   return code
@@ -259,35 +261,27 @@ end
 function actions.wait(self)
   local opts, err = self:call_options "wait"
   if not opts then return self:fail(err) end
-  return for_each_id(self, function(id, path, label)
-    local on_update, on_progress = watchers(self, id, label)
+  return for_each(self, function(ref, path, label)
+    local on_update, on_progress = watchers(self, ref.id, label)
     local call = { timeout = opts.timeout, on_update = on_update }
     return self.client:spawn(function()
-      local generation, problem = self.client:wait(id, call)
+      local generation, problem = self.client:wait(ref, call)
       if not generation or not path then return generation, problem end
-      local saved
-      saved, problem = self.client:download(generation, path, { on_progress = on_progress })
-      if not saved then return nil, problem end
-      generation.path = saved
-      return generation
+      return download(self, generation, path, on_progress)
     end)
   end, function(generation)
-    self.output:generation(generation, generation.path or generation.id)
+    self.output:generation(generation, generation.path or reference.write(generation))
   end)
 end
 
 function actions.download(self)
   if not self.args.output then return self:fail(session.misuse "-o FILE is missing: where the clip is to go") end
-  return for_each_id(self, function(id, path, label)
-    local _, on_progress = watchers(self, id, label)
+  return for_each(self, function(ref, path, label)
+    local _, on_progress = watchers(self, ref.id, label)
     return self.client:spawn(function()
-      local generation, problem = self.client:get(id)
+      local generation, problem = self.client:get(ref)
       if not generation then return nil, problem end
-      local saved
-      saved, problem = self.client:download(generation, path, { on_progress = on_progress })
-      if not saved then return nil, problem end
-      generation.path = saved
-      return generation
+      return download(self, generation, path, on_progress)
     end)
   end, function(generation)
     self.output:generation(generation, generation.path)
@@ -295,10 +289,11 @@ function actions.download(self)
 end
 
 function actions.get(self)
-  return for_each_id(self, function(id)
-    return self.client:spawn(function() return self.client:get(id) end)
+  return for_each(self, function(ref)
+    return self.client:spawn(function() return self.client:get(ref) end)
   end, function(generation)
-    self.output:generation(generation, generation.id, generation.state, generation.video_url)
+    self.output:generation(generation, reference.write(generation), generation.state,
+      generation.video_url or generation.image_url)
   end)
 end
 

@@ -4,6 +4,7 @@ local dialects = require "luma.dialects"
 local exit_codes = require "luma.cli.exit_codes"
 local output = require "luma.cli.output"
 local progress = require "luma.cli.progress"
+local reference = require "luma.cli.reference"
 local rows = require "luma.cli.rows"
 local run = require "luma.cli.run"
 local settings = require "luma.cli.settings"
@@ -124,18 +125,18 @@ local function repeated_flags(self)
 end
 
 --- The line that goes on with a clip.
----@param id string
+---@param clip string as a word
 ---@param path? string
 ---@return string
-function Session:resume_line(id, path)
-  local is_flag = id:sub(1, 1) == "-" -- it would be taken for one
-  local words = { self.env.program, "wait", not is_flag and text.quote(id) or nil }
+function Session:resume_line(clip, path)
+  local is_flag = clip:sub(1, 1) == "-" -- it would be taken for one
+  local words = { self.env.program, "wait", not is_flag and text.quote(clip) or nil }
   for _, word in ipairs(repeated_flags(self)) do words[#words + 1] = word end
   if path then
     words[#words + 1] = "-o"
     words[#words + 1] = text.quote(path)
   end
-  return table.concat(words, " ") .. (is_flag and " -- " .. text.quote(id) or "")
+  return table.concat(words, " ") .. (is_flag and " -- " .. text.quote(clip) or "")
 end
 
 --- What a person needs who has to find out whether a clip was made.
@@ -155,13 +156,13 @@ end
 
 --- Ends a failure: says it, says what to do next, and returns the code.
 ---@param err luma.Error
----@param id? string of the clip, where it is known
+---@param clip? string as a word, where it is known
 ---@param path? string where it was to go
 ---@return integer code
-function Session:fail(err, id, path)
-  id = id or err.id
+function Session:fail(err, clip, path)
+  clip = clip or err.generation and reference.write(err.generation) or err.id
   local interrupted = self.env.system.caught() and err.kind == "cancelled"
-  local known = setmetatable({ id = id }, { __index = err })
+  local known = setmetatable({ id = err.id or clip and reference.read(clip).id }, { __index = err })
   local code = interrupted and exit_codes.INTERRUPTED or exit_codes.of(known)
   local doubtful = exit_codes.is_doubtful(known)
   -- After Ctrl-C somebody reads, and a loop in a shell is to end.
@@ -169,13 +170,13 @@ function Session:fail(err, id, path)
   local message = err.message
   if interrupted then
     message = doubtful and "interrupted, and in doubt: the submit went out and its answer is not there"
-      or id and "interrupted; the clip goes on at the service" or "interrupted: nothing was sent"
+      or clip and "interrupted; the clip goes on at the service" or "interrupted: nothing was sent"
   elseif doubtful then
     message = "in doubt: " .. message
   end
   local may_help = interrupted or code == exit_codes.LATER or code == exit_codes.PERSON
-  local may_go_on = id and may_help and self.args.command ~= "get"
-  local line = may_go_on and self:resume_line(id, path) or nil
+  local may_go_on = clip and may_help and self.args.command ~= "get"
+  local line = may_go_on and self:resume_line(clip, path) or nil
   known.message = message
   self.output:failure(known, code, line)
   if doubtful then
