@@ -43,7 +43,7 @@ end
 local function answered(status, body, headers)
   local is_text = type(body) == "string"
   return answer.new({ status = status, head = head(headers), body = is_text and body or core.encode(body) },
-    not is_text and body or nil)
+    not is_text and body or nil, "https://here.example/v1")
 end
 
 local function read(status, body, call)
@@ -169,12 +169,80 @@ describe("luma.dialects.fal", function()
       local job = example "10-submit.response"
       for url, expected in pairs {
         ["https://evil.example/a/b/requests/c/status"] = "/a/b/requests/c",
+        ["https://here.example/v1/a/b/requests/c"] = "/a/b/requests/c",
         ["https://queue.fal.run/a b"] = false, ["https://queue.fal.run"] = false, ["nothing"] = false,
       } do
         job.response_url = url
         job.status_url = nil
         assert.equal(expected or nil, read(200, job, { kind = "submit" }).handle)
       end
+    end)
+  end)
+
+  describe("upload()", function()
+    local TOOLS = { bytes = function(uri) return "bytes of " .. #uri, "image/png" end }
+    local LARGE = "data:image/png;base64," .. ("a"):rep(8 * 1024 * 1024)
+
+    it("lets a small picture go along with the order", function()
+      assert.is_nil(fal.upload({ image_url = "data:image/png;base64,aaaa", image_end_url = PNG }, TOOLS))
+    end)
+
+    it("brings a large one to storage, without the key", function()
+      local published = example("21-upload")[1]
+      local first = fal.upload({ image_end_url = LARGE }, TOOLS)
+
+      local done, put = fal.read_upload(answered(200, published.response), first)
+      local params = fal.read_upload(answered(200, ""), put)
+
+      assert.equal("storage", first.host)
+      assert.equal(published.call:match "fal%.ai(/.*)$", first.path)
+      assert.same({ content_type = "image/png", file_name = "image_end_url.png" }, first.body)
+      assert.is_nil(done)
+      assert.equal("PUT", put.method)
+      assert.equal(published.response.upload_url, put.url)
+      assert.equal("bytes of " .. #LARGE, put.bytes)
+      assert.equal("image/png", put.content_type)
+      assert.same({ image_end_url = published.response.file_url }, params)
+    end)
+
+    it("fails where storage does, or names no address", function()
+      local call = fal.upload({ image_url = LARGE }, TOOLS)
+      for _, found in ipairs { answered(500, {}), answered(200, {}),
+        answered(200, { upload_url = "x", file_url = "y" }),
+        answered(200, { upload_url = core.null, file_url = core.null }) } do
+        local done, further = fal.read_upload(found, call)
+
+        assert.is_nil(done)
+        assert.is_nil(further)
+      end
+    end)
+  end)
+
+  describe("find_lost()", function()
+    local request = { path = "/luma/agent/ray/v3.2/text-to-video?fal_webhook=x",
+      body = example("01-t2v.request").body }
+
+    it("asks for what was made of that model about then", function()
+      assert.equal("/v1/models/requests/by-endpoint?endpoint_id=luma%2Fagent%2Fray%2Fv3.2%2Ftext-to-video"
+        .. "&start=2026-11-29T11%3A58%3A00Z&end=2026-11-29T12%3A02%3A00Z&expand=payloads&limit=100",
+        fal.find_lost(request, 1795953600).path)
+    end)
+
+    it("finds the job with the same input, and no other", function()
+      local history = example("22-history.response").response
+      local other = example("22-history.response").response.items[1]
+      other.json_input.loop = true
+      table.insert(history.items, 1, other)
+
+      local found = fal.read_lost(answered(200, history), { lost = request })
+
+      assert.equal(1, #found)
+      assert.equal(ID, found[1].id)
+      assert.equal(HANDLE, found[1].handle)
+    end)
+
+    it("finds nothing in an error", function()
+      assert.is_nil(fal.read_lost(answered(403, { detail = "no" }), { lost = request }))
     end)
   end)
 
@@ -429,6 +497,29 @@ describe("luma.dialects.fal", function()
 
       assert.matches("^/fal%-ai/luma%-dream%-machine/requests/", generation.handle)
       assert.equal("completed", generation.state)
+    end)
+
+    it("brings a large picture there before it orders", function()
+      local uri = "data:image/png;base64," .. ("iVBORw0KGgoA"):rep(800000)
+
+      assert(connect():submit { user_prompt = "a boat", image_url = uri })
+
+      local seen = server:requests().requests
+      assert.equal("/storage/upload/initiate?storage_type=fal-cdn-v3", seen[1].path)
+      assert.equal("PUT", seen[2].method)
+      assert.matches("/uploads/", core.decode(seen[3].body).image_url)
+      assert_clean()
+    end)
+
+    it("orders nothing where that fails", function()
+      server:reset { polls = 2, upload_fault = "500" }
+      local uri = "data:image/png;base64," .. ("iVBORw0KGgoA"):rep(800000)
+
+      local generation, err = connect():submit({ user_prompt = "a boat", image_url = uri }, { retries = 0 })
+
+      assert.is_nil(generation)
+      assert.equal("server no", err.kind .. " " .. err.sent)
+      assert.equal(0, server:requests().submits)
     end)
 
     for directive, expected in pairs {

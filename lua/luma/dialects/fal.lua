@@ -1,13 +1,16 @@
 --- fal's queue. A model is a path; an order is a job that is looked at until it
 --- is called completed, and whose result then says whether it was. Pure:
 --- parameters to request, answer to generation.
-local type = type
+local common = require "luma.dialects.common"
+
+local text, object, field = common.text, common.object, common.field
 
 ---@type luma.Dialect
 local fal = {
   name = "fal",
   title = "fal",
   base_url = "https://queue.fal.run",
+  hosts = { storage = "https://rest.fal.ai", platform = "https://api.fal.ai" },
   key_variables = { "FAL_KEY" },
   headers = { "X-Fal-No-Retry: 1" }, -- else it runs a job up to ten times by itself
 }
@@ -90,19 +93,11 @@ fal.params = {
     doc = "Further fields, sent as they are." },
 }
 
---- What is wrong with a value that only some models take.
-local function among(name, value, values, model)
-  for _, known in ipairs(values) do
-    if value == known then return nil end
-  end
-  return ("%s is %s: %s takes %s"):format(name, value, model, table.concat(values, " or ")), name
-end
-
---- Pairs of things that do not go together: a condition each, by the rules of
---- Ray 3.2. The last is the one to blame.
+--- What Ray 3.2 does not do.
 local function clash(params)
   local ten, has_image = params.duration == "10s", params.image_url ~= nil
-  local rules = {
+  if params.exr_export and not params.hdr then return "exr_export needs hdr = true", "exr_export" end
+  return common.clash {
     { ten and params.loop, "a duration of 10s", "loop" },
     { ten and params.image_end_url, "a duration of 10s", "image_end_url" },
     { ten and params.hdr and not has_image, "a duration of 10s without a picture", "hdr" },
@@ -110,29 +105,20 @@ local function clash(params)
     { params.loop and params.hdr, "loop", "hdr" },
     { params.hdr and params.resolution == "540p", "a resolution of 540p", "hdr" },
   }
-  for _, rule in ipairs(rules) do
-    if rule[1] then return ("%s and %s do not go together"):format(rule[2], rule[3]), rule[3] end
-  end
-  if params.exr_export and not params.hdr then return "exr_export needs hdr = true", "exr_export" end
 end
 
---- What is for videos alone; a default of another row is what was not given.
 local VIDEO_ONLY = { duration = "5s", resolution = "720p", loop = false, image_end_url = false }
 
 local function picture_problem(params, name, model)
-  for field, default in pairs(VIDEO_ONLY) do
-    if (params[field] or false) ~= default then
-      return ("%s makes pictures: leave out %s"):format(name, field), field
-    end
-  end
   if params.image_url and not model.image then return name .. " takes no picture: leave out image_url", "image_url" end
+  return common.leave_out(params, VIDEO_ONLY, name .. " makes pictures")
 end
 
 --- A parameter of another model, or nil. False is what every model does.
 local function foreign(params, name, model)
   for _, only in ipairs { RAY_ONLY, UNI_ONLY } do
-    for field in pairs(only) do
-      if params[field] and not model.only[field] then return ("%s has no %s"):format(name, field), field end
+    for culprit in pairs(only) do
+      if params[culprit] and not model.only[culprit] then return ("%s has no %s"):format(name, culprit), culprit end
     end
   end
 end
@@ -148,13 +134,13 @@ function fal.check(params)
   if #params.user_prompt - continued > MOST_CHARACTERS then
     return ("user_prompt is longer than %d characters"):format(MOST_CHARACTERS), "user_prompt"
   end
-  local problem, field = foreign(params, name, model)
-  if problem then return problem, field end
-  problem, field = among("aspect_ratio", params.aspect_ratio, model.ratios, name)
-  if problem then return problem, field end
+  local problem, culprit = foreign(params, name, model)
+  if problem then return problem, culprit end
+  problem, culprit = common.among(params, "aspect_ratio", model.ratios)
+  if problem then return problem, culprit end
   if not model.durations then return picture_problem(params, name, model) end
-  problem, field = among("duration", params.duration, model.durations, name)
-  if problem then return problem, field end
+  problem, culprit = common.among(params, "duration", model.durations)
+  if problem then return problem, culprit end
   return clash(params)
 end
 
@@ -169,10 +155,6 @@ local NOT_OF_PICTURES = { duration = true, resolution = true, loop = true }
 --- Ten seconds from a picture are a single key frame at the beginning.
 local function anchor(body)
   body.keyframes, body.keyframe_indexes, body.image_url = { body.image_url }, { 0 }, nil
-end
-
-local function percent(text)
-  return (text:gsub("[^%w%-._~]", function(c) return ("%%%02X"):format(c:byte()) end))
 end
 
 ---@param params table
@@ -190,7 +172,7 @@ function fal.submit(params)
   if not model.durations and has_picture then body.aspect_ratio = nil end -- it is the picture's
   if params.duration == "10s" and params.image_url then anchor(body) end
   local path = "/" .. (has_picture and model.image or model.text)
-  if params.notify_hook then path = path .. "?fal_webhook=" .. percent(params.notify_hook) end
+  if params.notify_hook then path = path .. "?fal_webhook=" .. common.escape(params.notify_hook) end
   return { path = path, body = body }
 end
 
@@ -198,10 +180,28 @@ end
 --- the newest models.
 local NEWEST = "/luma/agent/requests/"
 
+local MOST_DATA = 8 * 1024 * 1024 -- bytes of a data: URI that go along with an order; fal names no number
+
+--- Brings a large picture to fal's storage first.
+---@param params table
+---@param tools luma.Tools
+---@return luma.Request?
+function fal.upload(params, tools)
+  for _, name in ipairs { "image_url", "image_end_url" } do
+    local uri = params[name]
+    if uri and uri:find("^data:") and #uri > MOST_DATA then
+      local bytes, media = tools.bytes(uri)
+      return { host = "storage", path = "/storage/upload/initiate?storage_type=fal-cdn-v3",
+        body = { content_type = media, file_name = ("%s.%s"):format(name, media:match "%w+$") },
+        param = name, file = bytes, media = media }
+    end
+  end
+end
+
 --- The path of a job. The addresses in an answer are used by their paths alone,
 --- so that the key goes to no other host.
 local function path_of(ref)
-  return ref.handle or NEWEST .. percent(ref.id)
+  return ref.handle or NEWEST .. common.escape(ref.id)
 end
 
 ---@param ref luma.Ref
@@ -217,18 +217,6 @@ function fal.cancel(ref)
 end
 
 -- ---- answers ----
-
-local function text(value)
-  if type(value) == "string" and value ~= "" then return value end
-end
-
-local function object(value)
-  if type(value) == "table" then return value end
-end
-
-local function field(value, name)
-  return type(value) == "table" and value[name] or nil
-end
 
 local STATES = { IN_QUEUE = "pending", IN_PROGRESS = "processing", COMPLETED = "completed",
   FAILED = "failed", ERROR = "failed", CANCELED = "failed", CANCELLED = "failed" }
@@ -272,9 +260,12 @@ local function failed(generation, complaint)
 end
 
 --- The path of a job in one of its addresses.
-local function handle_of(body)
+local function handle_of(body, base)
   local url = text(field(body, "response_url")) or text(field(body, "status_url"))
-  local path = url and url:match("^https?://[^/?#]+(/[%w%-._~/%%]+)$")
+  if not url then return nil end
+  local is_ours = base and url:sub(1, #base + 1) == base .. "/"
+  local rest = is_ours and url:sub(#base + 1) or url:match("^https?://[^/?#]+(/.+)$")
+  local path = rest and rest:match("^/[%w%-._~/%%]+$")
   return path and (path:gsub("/status$", "")) or nil
 end
 
@@ -324,8 +315,8 @@ function fal.read(answer, call)
   local body = object(answer.body)
   local id, word = text(field(body, "request_id")), text(field(body, "status"))
   if not id and not (word and call.id and answer.status < 300) then return nil end
-  local generation = { id = id or call.id, handle = handle_of(body), state = word and STATES[word] or "unknown",
-    raw_state = word, raw = body }
+  local generation = { id = id or call.id, handle = handle_of(body, answer.base), raw_state = word, raw = body,
+    state = word and STATES[word] or "unknown" }
   if not word then generation.state = "pending" end
   local complaint = complaint_of(body)
   if complaint.code or complaint.message or generation.state == "failed" then return failed(generation, complaint) end
@@ -334,6 +325,51 @@ function fal.read(answer, call)
   if call.kind ~= "query" then return generation end
   local path = path_of { id = id or call.id, handle = generation.handle or call.handle }
   return nil, { path = path, is_result = true }
+end
+
+--- Storage names the address for the bytes, which gets no key, and the one at
+--- which they are found then.
+---@param answer luma.Answer
+---@param call luma.Call
+---@return table<string, string>?, luma.Request?
+function fal.read_upload(answer, call)
+  if answer.status >= 300 then return nil end
+  if call.file_url then return { [call.param] = call.file_url } end
+  local place, file_url = text(field(answer.body, "upload_url")), text(field(answer.body, "file_url"))
+  if not (place and place:find("^https?://[^/ ][^ ]*$") and file_url) then return nil end
+  return nil, { method = "PUT", url = place, bytes = call.file, content_type = call.media, param = call.param,
+    file_url = file_url }
+end
+
+--- What was asked of that model about then.
+---@param request luma.Request
+---@param sent_at number seconds since 1970
+---@return luma.Request
+function fal.find_lost(request, sent_at)
+  local from, to = common.around(sent_at)
+  return { host = "platform", lost = request,
+    path = ("/v1/models/requests/by-endpoint?endpoint_id=%s&start=%s&end=%s&expand=payloads&limit=100"):format(
+      common.escape(request.path:match "^/([^?]+)"), from, to) }
+end
+
+--- The jobs that may be what was lost: those of the same model with the same
+--- input.
+---@param answer luma.Answer
+---@param call luma.Call
+---@return luma.Generation[]?
+function fal.read_lost(answer, call)
+  local items = object(field(answer.body, "items"))
+  if answer.status >= 300 or not items then return nil end
+  local app = call.lost.path:match("^/[^/]+/[^/?]+")
+  local found = {}
+  for _, item in ipairs(items) do
+    local id = text(field(item, "request_id"))
+    if id and common.is_same(call.lost.body, item.json_input) then
+      found[#found + 1] = { id = id, handle = ("%s/requests/%s"):format(app, common.escape(id)),
+        state = "unknown", created_at = text(item.sent_at), raw = item }
+    end
+  end
+  return found
 end
 
 -- ---- errors ----
