@@ -234,7 +234,7 @@ end
 local function answer_error(call, found, complaint, now)
   local status, paid = found.status, call.paid
   local kind = complaint.kind or complaint.absent and "invalid" or kind_of(status, found)
-  local retry_after = retry.after(found:header("retry-after"), now, found:header("date"))
+  local retry_after = retry.after(found:header("retry-after"), now, found:header("date")) or complaint.retry_after
   local sent = paid and (complaint.sent or core.sent_of(status, retry_after ~= nil)) or "no"
   local target = target_of(found)
   local message

@@ -121,6 +121,7 @@ function Answer:exact() end
 ---@field request_id? string default: the header X-Request-Id
 ---@field sent? luma.Sent whether a submit that was answered so may have been taken; default: what the HTTP status says
 ---@field retryable? boolean default: what the kind says
+---@field retry_after? number seconds to wait, where the service says so otherwise than by Retry-After
 ---@field hint? string what to do, in place of what the kind suggests
 ---@field absent? boolean there is no such generation
 
