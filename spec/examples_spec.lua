@@ -12,6 +12,7 @@ local EXAMPLES = {
   first = { submits = 1, files = { "boat.mp4" }, last = "^boat%.mp4$" },
   generate = { submits = 1, files = { "luma.mp4" }, last = "^luma%.mp4$" },
   many = { submits = 3, files = { "1.mp4", "2.mp4", "3.mp4" }, last = "^completed$" },
+  picture = { submits = 1, files = {}, last = "^pending$" },
   preview = { submits = 0, files = {}, last = "did you mean resolution%?$" },
   resume = { submits = 1, files = { "boat.mp4" }, last = "^boat%.mp4$" },
   saved = { submits = 1, files = { "boat.mp4" }, last = "^boat%.mp4$" },

@@ -445,6 +445,7 @@ int luaopen_luma_core(lua_State *L) {
       {"claim", l_claim},       {"base64_decode", l_base64_decode},
       {"fill", l_fill},         {"fields", l_fields},
       {"sent_of", l_sent_of},   {"fingerprint", l_fingerprint},
+      {"data_uri", l_data_uri}, {"is_base64", l_is_base64},
       {"merge", l_merge},       {NULL, NULL}};
   static const luaL_Reg with_json[] = {
       {"encode", l_encode}, {"decode", l_decode}, {NULL, NULL}};

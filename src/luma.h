@@ -42,6 +42,12 @@ const char *push_plain(lua_State *L, int given, int depth);
    among them even where nothing lists it. */
 int l_fields(lua_State *L);
 
+/* core.data_uri(path) or core.data_uri(nil, bytes)
+   -> text | nil, problem, kind */
+int l_data_uri(lua_State *L);
+/* core.is_base64(text, from) */
+int l_is_base64(lua_State *L);
+
 /* Upvalues of the functions that need JSON. */
 enum { JSON_ENCODE = 1, JSON_DECODE, JSON_NEW, JSON_ALIVE };
 

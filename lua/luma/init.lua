@@ -7,6 +7,7 @@ local client = require "luma.client"
 local errors = require "luma.errors"
 local host = require "luma.host"
 local loop = require "luma.loop"
+local picture = require "luma.picture"
 
 --- What a client can do and `luma` offers too, on a default client.
 local CALLS = { "submit", "extend", "get", "get_many", "wait", "download", "generate", "preview",
@@ -17,6 +18,7 @@ local luma = {
   VERSION = require "luma.version",
   --- What JSON's null is in `generation.raw`.
   null = core.null,
+  data_uri = picture.data_uri,
 }
 
 --- Once a frame: lets the jobs of all clients go on and calls callbacks.

@@ -43,7 +43,7 @@ local function data_uri_problem(value)
   if not mime or not mime:find("^image/[A-Za-z0-9.+-]+$") then
     return "is a data: URI of no image: must begin with data:image/<type>;base64,"
   end
-  if not value:find("^[A-Za-z0-9+/]+=?=?$", data) or (#value - data + 1) % 4 ~= 0 then
+  if not core.is_base64(value, data) then
     return "is a data: URI whose Base64 is damaged"
   end
 end
@@ -198,7 +198,7 @@ function types.image(value)
   if type(value) ~= "string" then return expected("a string", value) end
   if value:find("^data:") then return data_uri_problem(value) end
   local problem = url_problem(value)
-  if problem then return problem .. ", or a data:image/…;base64, URI" end
+  if problem then return problem .. ", or a data:image/…;base64, URI, such as luma.data_uri makes of a file" end
   return utf8_problem(value)
 end
 

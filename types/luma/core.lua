@@ -46,6 +46,22 @@ function core.client(options) end
 ---@return string? body what came of an answer
 function core.submit(params) end
 
+--- A picture as a data: URI, from a file or from bytes. The type is told by the
+--- first bytes.
+---@param path string?
+---@param bytes? string in place of a path that is nil
+---@return string? uri
+---@return string? problem the rest of a sentence that begins with its name
+---@return "io"|"invalid"|nil kind
+function core.data_uri(path, bytes) end
+
+--- Whether the rest of a text is Base64, with its padding.
+---@param text string
+---@param from? integer place where it begins; default 1
+---@return boolean
+---@nodiscard
+function core.is_base64(text, from) end
+
 --- Whether the service could have taken a submit that it answered with this
 --- status: the one place that says so.
 ---@param status integer
