@@ -215,6 +215,44 @@ describe("luma.schema", function()
       end)
     end)
 
+    describe("of lists and tables", function()
+      local rows = { { "frames", type = "list", of = "image" }, { "places", type = "list", of = "count" },
+        { "controls", type = "object" } }
+      local URL = "https://a.example/1.png"
+
+      local function made(fields)
+        local params, err = schema.params(rows, fields, false)
+        return params or err.message
+      end
+
+      it("takes what fits, as tables of its own", function()
+        local frames, controls = { URL, URL }, { face = { enabled = true } }
+        local params = made { frames = frames, places = { 0, 5 }, controls = controls }
+        frames[1], controls.face.enabled = "changed", false
+
+        assert.same({ frames = { URL, URL }, places = { 0, 5 }, controls = { face = { enabled = true } } }, params)
+      end)
+
+      it("sees what a list inherits", function()
+        assert.same({ URL }, made({ frames = setmetatable({}, { __index = { URL } }) }).frames)
+      end)
+
+      for expected, fields in pairs {
+        ["frames must be a list, got a string"] = { frames = URL },
+        ["frames is an empty list"] = { frames = {} },
+        ["frames has a field \"url\": must be a list"] = { frames = { url = URL } },
+        ["frames has an item 2 that is \"1.png\": must be an http:// or https:// URL"] = { frames = { URL, "1.png" } },
+        ["places has an item 1 that must be a whole number, got a string"] = { places = { "0" } },
+        ["controls must be a table, got a boolean"] = { controls = true },
+        ["controls must be a table of named fields, not a list"] = { controls = { 1 } },
+        ["controls cannot be sent: it.face is a function, which JSON cannot carry"] = { controls = { face = print } },
+      } do
+        it("says " .. expected, function()
+          contains(expected, made(fields))
+        end)
+      end
+    end)
+
     describe("of a value outside the list", function()
       local cases = {
         { "model_name", "ray-3", 'model_name is "ray-3": must be ray-v1 or ray-v2' },

@@ -12,6 +12,7 @@ local options = {}
 ---@field default? any
 ---@field required? boolean
 ---@field values? string[] of a choice or a duration
+---@field of? string type of the items of a list
 ---@field check? fun(value: table): string? what is wrong with a table, of a dialect
 ---@field env? string variable that gives it
 ---@field call? boolean a single call may override it

@@ -282,6 +282,26 @@ function types.duration(value, row)
   return ("is %s: must be %s"):format(show(value), table.concat(row.values, " or "))
 end
 
+--- A list of what the row says.
+function types.list(value, row)
+  if type(value) ~= "table" then return expected("a list", value) end
+  local list, key = schema.list(value)
+  if not list then return ("has a field %s: must be a list"):format(show(key)) end
+  if not list[1] then return "is an empty list" end
+  for i, item in ipairs(list) do
+    local problem = types[row.of](item, row)
+    if problem then return ("has an item %d that %s"):format(i, problem) end
+  end
+end
+
+--- An object of the service's own.
+function types.object(value)
+  if type(value) ~= "table" then return expected("a table", value) end
+  local made, problem = as_json(value, "it", {}, 1)
+  if made and made[1] == nil then return nil end
+  return problem and "cannot be sent: " .. problem or "must be a table of named fields, not a list"
+end
+
 --- What one service has and this one lacks. False is what it does anyway.
 function types.unsupported(value, row)
   if value ~= false then return "is not offered: " .. row.doc:gsub("^%u", string.lower):gsub("%.$", "") end
@@ -292,8 +312,14 @@ function types.dialect(value, row)
   return types.choice(value, row)
 end
 
---- How a value is sent, of the types that may be written in several ways.
-local normal = { duration = duration_of, unsupported = function() end }
+--- How a value is sent, of the types that may be written in several ways. What
+--- is the caller's own may change before it is sent.
+local normal = {
+  duration = duration_of,
+  unsupported = function() end,
+  list = function(value) return (schema.list(value)) end,
+  object = function(value) return (as_json(value, "it", {}, 1)) end,
+}
 
 function types.extra(value)
   if type(value) ~= "table" then return expected("a table", value) end

@@ -8,6 +8,7 @@ local support = require "spec.support.client"
 local ID = "c1d7a6de-5b0f-4f0b-8b5e-9f0f5a2e7c01"
 local HANDLE = "/luma/agent/requests/" .. ID
 local PNG = "https://media.example.com/a.png"
+local CLIP = "https://media.example.com/walk.mp4"
 
 local function example(name)
   return examples.read("fal", name)
@@ -90,6 +91,44 @@ describe("luma.dialects.fal", function()
       assert.is_nil(body.image_url)
     end)
 
+    for _, case in ipairs {
+      { "key frames", "03-i2v-keyframes-10s.request", { user_prompt = "Steam rises from the bread", duration = 10,
+        keyframes = { "https://media.example.com/bread.png", "https://media.example.com/bread2.png" },
+        keyframe_indexes = { 0, 240 } } },
+      { "an edit", "04-video-to-video.request", { user_prompt = "Restyle as watercolour", type = "video_edit",
+        video_url = CLIP, edit_strength = "flex_2" } },
+      { "a reframe", "05-reframe.request", { user_prompt = "Extend the room naturally", type = "video_reframe",
+        video_url = CLIP, aspect_ratio = "9:16",
+        source_position = { x_norm = 0, y_norm = 0.25, w_norm = 1, h_norm = 0.5 } } },
+    } do
+      it("is the published request of " .. case[1], function()
+        local published = example(case[2])
+        published.body.aspect_ratio = published.body.aspect_ratio or case[3].keyframes and "16:9" or nil
+
+        local request = submit(case[3])
+
+        assert.same(published.body, request.body)
+        assert.equal(published.endpoint:match "fal%.run(/.*)$", request.path)
+      end)
+    end
+
+    it("guides an edit by a picture", function()
+      local body = submit({ type = "video_edit", video_url = CLIP, image_url = PNG }).body
+
+      assert.equal(PNG, body.start_image_url)
+      assert.is_nil(body.image_url)
+    end)
+
+    it("has lists and tables of its own", function()
+      local frames, place = { PNG }, { x_norm = 0, y_norm = 0, w_norm = 1, h_norm = 1 }
+      local made = submit({ keyframes = frames, keyframe_indexes = { 0 } }).body
+      local moved = submit({ type = "video_reframe", video_url = CLIP, source_position = place }).body
+      frames[1], place.x_norm = "changed", 1
+
+      assert.same({ PNG }, made.keyframes)
+      assert.equal(0, moved.source_position.x_norm)
+    end)
+
     it("makes a picture, and changes one", function()
       local made = submit { model_name = "uni-1", style = "manga", aspect_ratio = "2:3" }
       local changed = submit { model_name = "uni-1-max", image_url = PNG }
@@ -131,13 +170,38 @@ describe("luma.dialects.fal", function()
       { "loop with an end", { loop = true, image_end_url = PNG }, "loop and image_end_url" },
       { "hdr at 540p", { hdr = true, resolution = "540p" }, "540p and hdr" },
       { "exr without hdr", { exr_export = true }, "exr_export needs hdr" },
-      { "hdr by ray-2", { model_name = "ray-2", hdr = true }, "ray%-2 has no hdr" },
-      { "a style of a clip", { style = "manga" }, "ray%-3%.2 has no style" },
-      { "the length of a picture", { model_name = "photon", duration = 9 }, "makes pictures: leave out duration" },
-      { "a picture that loops", { model_name = "uni-1", loop = true }, "leave out loop" },
-      { "a picture of a picture by photon", { model_name = "photon", image_url = PNG }, "leave out image_url" },
+      { "hdr by ray-2", { model_name = "ray-2", hdr = true }, "ray%-2 takes no hdr: leave it out" },
+      { "a style of a clip", { style = "manga" }, "ray%-3%.2 takes no style" },
+      { "the length of a picture", { model_name = "photon", duration = 9 }, "photon takes no duration" },
+      { "a picture that loops", { model_name = "uni-1", loop = true }, "uni%-1 takes no loop" },
+      { "a picture of a picture by photon", { model_name = "photon", image_url = PNG }, "photon takes no image_url" },
       { "a model of another service", { model_name = "ray-v2" }, "model_name is \"ray%-v2\": must be ray%-3%.2" },
       { "a richer prompt", { expand_prompt = true }, "expand_prompt is not offered" },
+      { "key frames without places", { keyframes = { PNG } }, "keyframes and keyframe_indexes are not as many" },
+      { "a key frame after the end", { keyframes = { PNG }, keyframe_indexes = { 121 } }, "go up to 120" },
+      { "two key frames at a place", { keyframes = { PNG, PNG }, keyframe_indexes = { 5, 5 } }, "has 5 twice" },
+      { "65 key frames", (function()
+        local many = { keyframes = {}, keyframe_indexes = {} }
+        for i = 1, 65 do many.keyframes[i], many.keyframe_indexes[i] = PNG, i end
+        return many
+      end)(), "more than 64" },
+      { "a key frame that is no picture", { keyframes = { PNG, "a.png" }, keyframe_indexes = { 0, 9 } },
+        "keyframes has an item 2 that is \"a.png\"" },
+      { "key frames with a first frame", { image_url = PNG, keyframes = { PNG }, keyframe_indexes = { 9 } },
+        "image_url and keyframes do not go together" },
+      { "an edit of nothing", { type = "video_edit" }, "video_edit needs video_url" },
+      { "an edit by another model", { type = "video_edit", model_name = "ray-2", video_url = CLIP },
+        "video_edit is done by ray%-3%.2 alone" },
+      { "an edit that loops", { type = "video_edit", video_url = CLIP, loop = true }, "video_edit takes no loop" },
+      { "an edit of two minds", { type = "video_edit", video_url = CLIP, auto_controls = true,
+        edit_strength = "flex_1" }, "auto_controls and edit_strength" },
+      { "a reframe of ten seconds", { type = "video_reframe", video_url = CLIP, duration = 10 },
+        "video_reframe takes no duration" },
+      { "a clip of a clip", { video_url = CLIP }, "ray%-3%.2 takes no video_url" },
+      { "controls that are a list", { type = "video_edit", video_url = CLIP, controls = { 1 } },
+        "controls must be a table of named fields" },
+      { "controls that no JSON holds", { type = "video_edit", video_url = CLIP, controls = { face = print } },
+        "controls cannot be sent: it.face is a function" },
       { "a long prompt", { user_prompt = ("é"):rep(6001) }, "longer than 6000 characters" },
     }
     for _, case in ipairs(cases) do
@@ -434,6 +498,10 @@ describe("luma.dialects.fal", function()
       assert.is_nil(price { hdr = true })
       assert.is_nil(price { image_url = PNG, duration = 10 })
       assert.is_nil(price { model_name = "uni-1-max" })
+      assert.equal(1.08, price { type = "video_edit", video_url = CLIP })
+      assert.equal(6.48, price { type = "video_edit", video_url = CLIP, duration = 10, hdr = true, exr_export = true })
+      assert.is_nil(price { type = "video_reframe", video_url = CLIP })
+      assert.is_nil(price { image_end_url = PNG })
     end)
 
     it("each have a day, a currency and a unit", function()

@@ -143,7 +143,7 @@ end
 
 local ARGUMENTS = { seconds = "SECONDS", deadline = "SECONDS", count = "N", positive = "N", integer = "N", number = "N",
   image = "FILE|URL", base_url = "URL", url = "URL", proxy = "URL", file = "FILE", path = "FILE", extra = "JSON",
-  headers = "JSON", plan = "PLAN", bytes = "BYTES", loopback = "ADDRESS" }
+  headers = "JSON", list = "JSON", object = "JSON", plan = "PLAN", bytes = "BYTES", loopback = "ADDRESS" }
 
 --- What stands for a row's value in the help.
 ---@param row luma.Row

@@ -66,18 +66,60 @@ function common.is_same(sent, seen, files_move)
   return true
 end
 
+-- ---- parameters ----
+
+--- What every order has, and what is no field of one.
+local ALWAYS = { user_prompt = true }
+local ELSEWHERE = { model_name = true, notify_hook = true, type = true }
+
+--- The fields of an order: what it takes, under the service's names, and what no
+--- row knows. A default of what it does not take is left out.
+---@param rows luma.Row[]
+---@param params table
+---@param takes? table<string, boolean> names; all if nil
+---@param names table<string, string> the service's, where they are others
+---@return table
+function common.body(rows, params, takes, names)
+  local body, is_row = {}, {}
+  for _, row in ipairs(rows) do is_row[row[1]] = true end
+  for name, value in pairs(params) do
+    local is_taken = not is_row[name] or not takes or takes[name] or ALWAYS[name]
+    if is_taken and not ELSEWHERE[name] then body[names[name] or name] = value end
+  end
+  return body
+end
+
 -- ---- rules between parameters: what is wrong, and with which ----
 
---- A value that only some models take.
+--- The first parameter that an order does not take. False is what it does
+--- anyway, and a default may be what was not given.
+---@param rows luma.Row[]
+---@param params table
+---@param takes table<string, boolean> names
+---@param order string as messages name it
+---@return string? problem, string? field
+function common.foreign(rows, params, takes, order)
+  for _, row in ipairs(rows) do
+    local name = row[1]
+    local value = params[name]
+    if value and value ~= row.default and not (takes[name] or ALWAYS[name] or ELSEWHERE[name]) then
+      return ("%s takes no %s: leave it out"):format(order, name), name
+    end
+  end
+end
+
+--- A value that only some orders take.
 ---@param params table
 ---@param name string
----@param values string[]
+---@param values? string[]
+---@param order string as messages name it
 ---@return string? problem, string? field
-function common.among(params, name, values)
-  for _, known in ipairs(values) do
+function common.among(params, name, values, order)
+  for _, known in ipairs(values or {}) do
     if params[name] == known then return nil end
   end
-  return ("%s is %s: %s takes %s"):format(name, params[name], params.model_name, table.concat(values, " or ")), name
+  if not values then return nil end
+  return ("%s is %s: %s takes %s"):format(name, params[name], order, table.concat(values, " or ")), name
 end
 
 --- The first pair of things that do not go together: whether both are there,
@@ -87,17 +129,6 @@ end
 function common.clash(rules)
   for _, rule in ipairs(rules) do
     if rule[1] then return ("%s and %s do not go together"):format(rule[2], rule[3]), rule[3] end
-  end
-end
-
---- What is not for a model. A default may be what was not given.
----@param params table
----@param defaults table<string, any> by name; false for none
----@param why string such as "photon makes pictures"
----@return string? problem, string? field
-function common.leave_out(params, defaults, why)
-  for name, default in pairs(defaults) do
-    if (params[name] or false) ~= default then return ("%s: leave out %s"):format(why, name), name end
   end
 end
 

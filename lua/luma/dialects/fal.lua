@@ -28,31 +28,52 @@ local RAY_2_RATIOS = { "16:9", "9:16", "4:3", "3:4", "21:9", "9:21" }
 local PHOTON_RATIOS = { "16:9", "9:16", "1:1", "4:3", "3:4", "21:9", "9:21" }
 local UNI_RATIOS = { "16:9", "9:16", "1:1", "3:2", "2:3", "2:1", "1:2", "3:1", "1:3" }
 
----@class luma.fal.Model
+--- What a kind of order takes besides the prompt and the hook.
+local function takes(names)
+  local set = {}
+  for name in names:gmatch "%S+" do set[name] = true end
+  return set
+end
+
+local RAY = takes "duration resolution aspect_ratio loop image_url image_end_url"
+local RAY_3 = takes("duration resolution aspect_ratio loop image_url image_end_url hdr exr_export keyframes"
+  .. " keyframe_indexes")
+local UNI = takes "aspect_ratio image_url style output_format enable_web_search reference_image_urls"
+local PHOTON = takes "aspect_ratio"
+
+---@class luma.fal.Order
 ---@field text string its path
 ---@field image? string its path where a picture is given
----@field ratios string[]
----@field durations? string[] of a video
----@field only? table<string, boolean> parameters that no other kind of model has
+---@field takes table<string, boolean>
+---@field ratios? string[]
+---@field durations? string[]
 
-local RAY_ONLY = { hdr = true, exr_export = true }
-local UNI_ONLY = { style = true, output_format = true, enable_web_search = true }
-
----@type table<string, luma.fal.Model>
+--- What can be ordered, by model.
+---@type table<string, luma.fal.Order>
 local MODELS = {
   ["ray-3.2"] = { text = "luma/agent/ray/v3.2/text-to-video", image = "luma/agent/ray/v3.2/image-to-video",
-    ratios = RAY_RATIOS, durations = { "5s", "10s" }, only = RAY_ONLY },
+    takes = RAY_3, ratios = RAY_RATIOS, durations = { "5s", "10s" } },
   ["ray-2"] = { text = "fal-ai/luma-dream-machine/ray-2", image = "fal-ai/luma-dream-machine/ray-2/image-to-video",
-    ratios = RAY_2_RATIOS, durations = { "5s", "9s" }, only = {} },
+    takes = RAY, ratios = RAY_2_RATIOS, durations = { "5s", "9s" } },
   ["ray-flash-2"] = { text = "fal-ai/luma-dream-machine/ray-2-flash",
     image = "fal-ai/luma-dream-machine/ray-2-flash/image-to-video",
-    ratios = RAY_2_RATIOS, durations = { "5s", "9s" }, only = {} },
+    takes = RAY, ratios = RAY_2_RATIOS, durations = { "5s", "9s" } },
   ["uni-1"] = { text = "luma/agent/uni-1/v1/text-to-image", image = "luma/agent/uni-1/v1/edit",
-    ratios = UNI_RATIOS, only = UNI_ONLY },
+    takes = UNI, ratios = UNI_RATIOS },
   ["uni-1-max"] = { text = "luma/agent/uni-1/v1/max", image = "luma/agent/uni-1/v1/max/edit",
-    ratios = UNI_RATIOS, only = UNI_ONLY },
-  ["photon"] = { text = "fal-ai/luma-photon", ratios = PHOTON_RATIOS, only = {} },
-  ["photon-flash"] = { text = "fal-ai/luma-photon/flash", ratios = PHOTON_RATIOS, only = {} },
+    takes = UNI, ratios = UNI_RATIOS },
+  ["photon"] = { text = "fal-ai/luma-photon", takes = PHOTON, ratios = PHOTON_RATIOS },
+  ["photon-flash"] = { text = "fal-ai/luma-photon/flash", takes = PHOTON, ratios = PHOTON_RATIOS },
+}
+
+--- What ray-3.2 makes of a clip, by type.
+---@type table<string, luma.fal.Order>
+local TYPES = {
+  video_edit = { text = "luma/agent/ray/v3.2/video-to-video", durations = { "5s", "10s" },
+    takes = takes("type duration resolution video_url image_url hdr exr_export keyframes keyframe_indexes"
+      .. " edit_strength auto_controls controls") },
+  video_reframe = { text = "luma/agent/ray/v3.2/reframe", ratios = RAY_RATIOS,
+    takes = takes "type aspect_ratio resolution video_url source_position" },
 }
 
 ---@type luma.Row[]
@@ -62,6 +83,8 @@ fal.params = {
   { "model_name", type = "choice", default = "ray-3.2",
     values = { "ray-3.2", "ray-2", "ray-flash-2", "uni-1", "uni-1-max", "photon", "photon-flash" },
     doc = "The model: ray makes clips, uni and photon make pictures." },
+  { "type", type = "choice", default = "video", values = { "video", "video_edit", "video_reframe" },
+    doc = "Whether ray-3.2 makes a clip, or another one of that at video_url." },
   { "duration", type = "duration", default = "5s", values = { "5s", "9s", "10s" },
     doc = "Length of the clip: 5s or 10s by ray-3.2, 5s or 9s by the others." },
   { "resolution", type = "choice", default = "720p", values = { "540p", "720p", "1080p" },
@@ -72,7 +95,7 @@ fal.params = {
   { "loop", type = "boolean",
     doc = "Join the end of the clip to its beginning." },
   { "image_url", type = "image",
-    doc = "First frame; for uni the picture to change." },
+    doc = "First frame; for uni the picture to change, for video_edit how the first frame is to look." },
   { "image_end_url", type = "image",
     doc = "Last frame." },
   { "notify_hook", type = "url",
@@ -81,46 +104,82 @@ fal.params = {
     doc = "High dynamic range, by ray-3.2 from 720p on." },
   { "exr_export", type = "boolean",
     doc = "The frames as OpenEXR besides, with hdr." },
+  { "keyframes", type = "list", of = "image",
+    doc = "Pictures that ray-3.2 passes, up to 64." },
+  { "keyframe_indexes", type = "list", of = "count",
+    doc = "The frame of each, 24 a second: up to 120, or 240 of ten seconds." },
+  { "video_url", type = "url",
+    doc = "The clip that video_edit and video_reframe begin with." },
+  { "edit_strength", type = "choice", values = { "adhere_1", "adhere_2", "adhere_3", "flex_1", "flex_2", "flex_3",
+    "reimagine_1", "reimagine_2", "reimagine_3" },
+    doc = "How far video_edit goes." },
+  { "auto_controls", type = "boolean",
+    doc = "Let video_edit find out what to keep." },
+  { "controls", type = "object",
+    doc = "What video_edit keeps: pose, depth, normals, trajectory, face." },
+  { "source_position", type = "object",
+    doc = "Where the clip is in that of video_reframe: x_norm, y_norm, w_norm, h_norm." },
   { "style", type = "choice", values = { "auto", "manga" },
     doc = "Style of a picture by uni." },
   { "output_format", type = "choice", values = { "png", "jpeg" },
     doc = "Type of a picture by uni." },
   { "enable_web_search", type = "boolean",
     doc = "Let uni look things up." },
+  { "reference_image_urls", type = "list", of = "image",
+    doc = "Pictures that uni is to follow." },
   { "expand_prompt", type = "unsupported",
     doc = "Fal takes a prompt as it is." },
   { "extra", type = "extra",
     doc = "Further fields, sent as they are." },
 }
 
---- What Ray 3.2 does not do.
+--- What is ordered, and its name in messages.
+---@return luma.fal.Order?, string
+local function order_of(params)
+  local kind = TYPES[params.type]
+  return kind or MODELS[params.model_name], kind and params.type or params.model_name
+end
+
+--- What ray-3.2 does not do.
 local function clash(params)
-  local ten, has_image = params.duration == "10s", params.image_url ~= nil
-  if params.exr_export and not params.hdr then return "exr_export needs hdr = true", "exr_export" end
+  local ten, frames = params.duration == "10s", params.keyframes
   return common.clash {
     { ten and params.loop, "a duration of 10s", "loop" },
     { ten and params.image_end_url, "a duration of 10s", "image_end_url" },
-    { ten and params.hdr and not has_image, "a duration of 10s without a picture", "hdr" },
+    { params.type == "video" and ten and params.hdr and not (params.image_url or frames),
+      "a duration of 10s without a picture", "hdr" },
     { params.loop and params.image_end_url, "loop", "image_end_url" },
     { params.loop and params.hdr, "loop", "hdr" },
+    { params.loop and frames, "loop", "keyframes" },
     { params.hdr and params.resolution == "540p", "a resolution of 540p", "hdr" },
+    { frames and params.image_url, "image_url", "keyframes" },
+    { frames and params.image_end_url, "image_end_url", "keyframes" },
+    { params.auto_controls and params.edit_strength, "auto_controls", "edit_strength" },
+    { params.auto_controls and params.controls, "auto_controls", "controls" },
   }
 end
 
-local VIDEO_ONLY = { duration = "5s", resolution = "720p", loop = false, image_end_url = false }
+local FRAMES_PER_SECOND, MOST_FRAMES = 24, 64
 
-local function picture_problem(params, name, model)
-  if params.image_url and not model.image then return name .. " takes no picture: leave out image_url", "image_url" end
-  return common.leave_out(params, VIDEO_ONLY, name .. " makes pictures")
+--- Key frames and their places in the clip.
+local function keyframe_problem(params)
+  local frames, indexes = params.keyframes or {}, params.keyframe_indexes or {}
+  if #frames ~= #indexes then return "keyframes and keyframe_indexes are not as many", "keyframe_indexes" end
+  if #frames > MOST_FRAMES then return ("keyframes are more than %d"):format(MOST_FRAMES), "keyframes" end
+  local last, seen = params.duration:match "%d+" * FRAMES_PER_SECOND, {}
+  for _, index in ipairs(indexes) do
+    if index > last then return ("keyframe_indexes go up to %d"):format(last), "keyframe_indexes" end
+    if seen[index] then return ("keyframe_indexes has %d twice"):format(index), "keyframe_indexes" end
+    seen[index] = true
+  end
 end
 
---- A parameter of another model, or nil. False is what every model does.
-local function foreign(params, name, model)
-  for _, only in ipairs { RAY_ONLY, UNI_ONLY } do
-    for culprit in pairs(only) do
-      if params[culprit] and not model.only[culprit] then return ("%s has no %s"):format(name, culprit), culprit end
-    end
-  end
+--- What one thing needs of another.
+local function lack(params)
+  if params.exr_export and not params.hdr then return "exr_export needs hdr = true", "exr_export" end
+  if params.type == "video" then return nil end
+  if params.model_name ~= "ray-3.2" then return params.type .. " is done by ray-3.2 alone", "model_name" end
+  if not params.video_url then return params.type .. " needs video_url", "video_url" end
 end
 
 local MOST_CHARACTERS = 6000
@@ -128,31 +187,25 @@ local MOST_CHARACTERS = 6000
 ---@param params table
 ---@return string? problem, string? field
 function fal.check(params)
-  local name = params.model_name
-  local model = MODELS[name]
+  local order, name = order_of(params)
   local _, continued = params.user_prompt:gsub("[\128-\191]", "")
   if #params.user_prompt - continued > MOST_CHARACTERS then
     return ("user_prompt is longer than %d characters"):format(MOST_CHARACTERS), "user_prompt"
   end
-  local problem, culprit = foreign(params, name, model)
-  if problem then return problem, culprit end
-  problem, culprit = common.among(params, "aspect_ratio", model.ratios)
-  if problem then return problem, culprit end
-  if not model.durations then return picture_problem(params, name, model) end
-  problem, culprit = common.among(params, "duration", model.durations)
-  if problem then return problem, culprit end
-  return clash(params)
+  local problem, culprit = lack(params)
+  if not problem then problem, culprit = common.foreign(fal.params, params, order.takes, name) end
+  if not problem then problem, culprit = common.among(params, "aspect_ratio", order.ratios, name) end
+  if not problem then problem, culprit = common.among(params, "duration", order.durations, name) end
+  if not problem then problem, culprit = clash(params) end
+  if not problem then problem, culprit = keyframe_problem(params) end
+  return problem, culprit
 end
 
 -- ---- requests ----
 
 local FIELDS = { user_prompt = "prompt", image_end_url = "end_image_url" }
 
---- What is no field of the body, or of no picture's.
-local ELSEWHERE = { model_name = true, notify_hook = true }
-local NOT_OF_PICTURES = { duration = true, resolution = true, loop = true }
-
---- Ten seconds from a picture are a single key frame at the beginning.
+--- Ten seconds of a picture are a single key frame at the beginning.
 local function anchor(body)
   body.keyframes, body.keyframe_indexes, body.image_url = { body.image_url }, { 0 }, nil
 end
@@ -160,18 +213,18 @@ end
 ---@param params table
 ---@return luma.Request
 function fal.submit(params)
+  local order = order_of(params)
+  local body = common.body(fal.params, params, order and order.takes, FIELDS)
+  local has_picture = params.image_url or params.image_end_url or params.keyframes
   -- A model that only `allow_unknown` let pass is a path of its own.
-  local model = MODELS[params.model_name] or { text = params.model_name, durations = {} }
-  local has_picture = params.image_url or params.image_end_url
-  local body = {}
-  for name, value in pairs(params) do
-    if not ELSEWHERE[name] and (model.durations or not NOT_OF_PICTURES[name]) then
-      body[FIELDS[name] or name] = value
-    end
+  local path = order and (has_picture and order.image or order.text) or params.model_name
+  if order and order.takes.style and has_picture then body.aspect_ratio = nil end -- it is the picture's
+  if params.type == "video_edit" then
+    body.start_image_url, body.image_url = body.image_url, nil
+  elseif params.duration == "10s" and params.image_url then
+    anchor(body)
   end
-  if not model.durations and has_picture then body.aspect_ratio = nil end -- it is the picture's
-  if params.duration == "10s" and params.image_url then anchor(body) end
-  local path = "/" .. (has_picture and model.image or model.text)
+  path = "/" .. path
   if params.notify_hook then path = path .. "?fal_webhook=" .. common.escape(params.notify_hook) end
   return { path = path, body = body }
 end
@@ -420,30 +473,41 @@ end
 
 -- ---- prices, in US dollars ----
 
---- Model, whether of a picture, length, and the price at 540p, 720p and 1080p.
---- What Ray 3.2 costs with hdr or ten seconds of a picture is not known.
+local SIZES = { "540p", "720p", "1080p" }
+
+--- What it is for, the day, and the price at each size. What ray-3.2 costs with
+--- hdr or ten seconds of a picture is not known.
 local CLIPS = {
-  { "ray-3.2", false, "5s", 0.50, 1.00, 2.00, date = "2026-09-25" },
-  { "ray-3.2", false, "10s", 1.00, 2.00, 4.00, date = "2026-09-25" },
-  { "ray-3.2", true, "5s", 0.15, 0.30, 1.20, date = "2026-09-25" },
-  { "ray-2", nil, "5s", 0.50, 1.00, 2.00, date = "2026-11-29" },
-  { "ray-2", nil, "9s", 1.00, 2.00, 4.00, date = "2026-11-29" },
-  { "ray-flash-2", nil, "5s", 0.20, 0.40, 0.80, date = "2026-11-29" },
-  { "ray-flash-2", nil, "9s", 0.40, 0.80, 1.60, date = "2026-11-29" },
+  { { model_name = "ray-3.2", image_url = false, image_end_url = false, keyframes = false, duration = "5s",
+    hdr = false, type = "video" }, "2026-09-25", { 0.50, 1.00, 2.00 } },
+  { { model_name = "ray-3.2", image_url = false, image_end_url = false, keyframes = false, duration = "10s",
+    hdr = false, type = "video" }, "2026-09-25", { 1.00, 2.00, 4.00 } },
+  { { model_name = "ray-3.2", image_url = true, keyframes = false, duration = "5s", hdr = false, type = "video" },
+    "2026-09-25", { 0.15, 0.30, 1.20 } },
+  { { type = "video_edit", duration = "5s", hdr = false }, "2026-11-29", { 0.72, 1.08, 2.16 } },
+  { { type = "video_edit", duration = "10s", hdr = false }, "2026-11-29", { 1.44, 2.16, 4.32 } },
+  { { type = "video_edit", duration = "5s", hdr = true, exr_export = false }, "2026-11-29", { nil, 2.16, 4.32 } },
+  { { type = "video_edit", duration = "10s", hdr = true, exr_export = false }, "2026-11-29", { nil, 4.32, 8.64 } },
+  { { type = "video_edit", duration = "5s", exr_export = true }, "2026-11-29", { nil, 3.24, 6.48 } },
+  { { type = "video_edit", duration = "10s", exr_export = true }, "2026-11-29", { nil, 6.48, 12.96 } },
+  { { model_name = "ray-2", duration = "5s" }, "2026-11-29", { 0.50, 1.00, 2.00 } },
+  { { model_name = "ray-2", duration = "9s" }, "2026-11-29", { 1.00, 2.00, 4.00 } },
+  { { model_name = "ray-flash-2", duration = "5s" }, "2026-11-29", { 0.20, 0.40, 0.80 } },
+  { { model_name = "ray-flash-2", duration = "9s" }, "2026-11-29", { 0.40, 0.80, 1.60 } },
 }
 
 ---@type luma.Price[]
 fal.prices = {
   { amount = 0.042, currency = "USD", unit = "image", date = "2026-11-29",
-    where = { model_name = "uni-1", image_url = false } },
+    where = { model_name = "uni-1", image_url = false, reference_image_urls = false } },
   { amount = 0.045, currency = "USD", unit = "image", date = "2026-11-29",
-    where = { model_name = "uni-1", image_url = true } },
+    where = { model_name = "uni-1", image_url = true, reference_image_urls = false } },
 }
 for _, row in ipairs(CLIPS) do
-  for i, resolution in ipairs { "540p", "720p", "1080p" } do
-    local where = { model_name = row[1], image_url = row[2], duration = row[3], resolution = resolution, hdr = false }
-    if row[2] == false then where.image_end_url = false end
-    fal.prices[#fal.prices + 1] = { amount = row[3 + i], currency = "USD", unit = "clip", date = row.date,
+  for i, resolution in ipairs(SIZES) do
+    local where = { resolution = resolution }
+    for name, value in pairs(row[1]) do where[name] = value end
+    fal.prices[#fal.prices + 1] = row[3][i] and { amount = row[3][i], currency = "USD", unit = "clip", date = row[2],
       where = where }
   end
 end

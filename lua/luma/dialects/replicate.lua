@@ -24,22 +24,34 @@ end
 local RATIOS = { "16:9", "9:16", "1:1", "4:3", "3:4", "21:9" }
 local RAY_2_RATIOS = { "16:9", "9:16", "1:1", "4:3", "3:4", "21:9", "9:21" }
 
+--- What a model takes besides the prompt and the hook.
+local function takes(names)
+  local set = {}
+  for name in names:gmatch "%S+" do set[name] = true end
+  return set
+end
+
+local RAY_3 = takes "duration resolution aspect_ratio loop image_url image_end_url hdr"
+local RAY_2 = takes "duration resolution aspect_ratio loop image_url image_end_url"
+local PHOTON = takes "aspect_ratio seed"
+
 ---@class luma.replicate.Model
 ---@field path table<string, string>|string its name in the path; by resolution where that is in the name
+---@field takes table<string, boolean>
 ---@field ratios string[]
----@field durations? string[] of a video
----@field resolutions? string[] of a video
+---@field durations? string[]
+---@field resolutions? string[]
 
 ---@type table<string, luma.replicate.Model>
 local MODELS = {
-  ["ray-3.2"] = { path = "ray-3.2", ratios = RATIOS, durations = { "5s", "10s" },
+  ["ray-3.2"] = { path = "ray-3.2", takes = RAY_3, ratios = RATIOS, durations = { "5s", "10s" },
     resolutions = { "540p", "720p", "1080p" } },
-  ["ray-2"] = { path = { ["540p"] = "ray-2-540p", ["720p"] = "ray-2-720p" }, ratios = RAY_2_RATIOS,
+  ["ray-2"] = { path = { ["540p"] = "ray-2-540p", ["720p"] = "ray-2-720p" }, takes = RAY_2, ratios = RAY_2_RATIOS,
     durations = { "5s", "9s" }, resolutions = { "540p", "720p" } },
-  ["ray-flash-2"] = { path = { ["540p"] = "ray-flash-2-540p", ["720p"] = "ray-flash-2-720p" }, ratios = RAY_2_RATIOS,
-    durations = { "5s", "9s" }, resolutions = { "540p", "720p" } },
-  ["photon"] = { path = "photon", ratios = RAY_2_RATIOS },
-  ["photon-flash"] = { path = "photon-flash", ratios = RAY_2_RATIOS },
+  ["ray-flash-2"] = { path = { ["540p"] = "ray-flash-2-540p", ["720p"] = "ray-flash-2-720p" }, takes = RAY_2,
+    ratios = RAY_2_RATIOS, durations = { "5s", "9s" }, resolutions = { "540p", "720p" } },
+  ["photon"] = { path = "photon", takes = PHOTON, ratios = RAY_2_RATIOS },
+  ["photon-flash"] = { path = "photon-flash", takes = PHOTON, ratios = RAY_2_RATIOS },
 }
 
 ---@type luma.Row[]
@@ -89,9 +101,6 @@ local function clash(params)
   }
 end
 
-local VIDEO_ONLY = { duration = "5s", resolution = "720p", loop = false, image_url = false, image_end_url = false,
-  hdr = false }
-
 local MOST_DATA = 256 * 1024 -- bytes of a data: URI; larger ones are uploaded
 local MOST_FILE = 100 * 1024 * 1024
 
@@ -112,44 +121,27 @@ end
 function replicate.check(params)
   local name = params.model_name
   local model = MODELS[name]
-  local problem, culprit = common.among(params, "aspect_ratio", model.ratios)
-  if problem then return problem, culprit end
-  if not model.durations then
-    return common.leave_out(params, VIDEO_ONLY, name .. " makes pictures")
-  end
-  problem, culprit = common.among(params, "duration", model.durations)
-  if problem then return problem, culprit end
-  problem, culprit = common.among(params, "resolution", model.resolutions)
-  if problem then return problem, culprit end
-  if name ~= "ray-3.2" and params.hdr then return name .. " has no hdr", "hdr" end
-  if params.seed then return name .. " has no seed", "seed" end
-  problem, culprit = clash(params)
-  if problem then return problem, culprit end
-  return file_problem(params)
+  local problem, culprit = common.foreign(replicate.params, params, model.takes, name)
+  if not problem then problem, culprit = common.among(params, "aspect_ratio", model.ratios, name) end
+  if not problem then problem, culprit = common.among(params, "duration", model.durations, name) end
+  if not problem then problem, culprit = common.among(params, "resolution", model.resolutions, name) end
+  if not problem then problem, culprit = clash(params) end
+  if not problem then problem, culprit = file_problem(params) end
+  return problem, culprit
 end
 
 -- ---- requests ----
 
 local FIELDS = { user_prompt = "prompt", image_url = "start_image", image_end_url = "end_image" }
 
---- What is no field of the input.
-local ELSEWHERE = { model_name = true, notify_hook = true }
-local NOT_OF_PICTURES = { duration = true, resolution = true, loop = true, hdr = true }
-
 ---@param params table
 ---@return luma.Request
 function replicate.submit(params)
   -- A model that only `allow_unknown` let pass is a path of its own.
-  local model = MODELS[params.model_name] or { path = params.model_name, durations = {} }
-  local input = {}
-  for name, value in pairs(params) do
-    if not ELSEWHERE[name] and (model.durations or not NOT_OF_PICTURES[name]) then
-      input[FIELDS[name] or name] = value
-    end
-  end
-  local path = model.path
+  local model = MODELS[params.model_name] or { path = params.model_name }
+  local input, path = common.body(replicate.params, params, model.takes, FIELDS), model.path
   if type(path) == "table" then path, input.resolution = path[params.resolution], nil end
-  if input.duration then input.duration = tonumber((input.duration:match("^%d+"))) end
+  if input.duration then input.duration = tonumber((input.duration:match "^%d+")) end
   local body = { input = input }
   if params.notify_hook then
     body.webhook, body.webhook_events_filter = params.notify_hook, { "completed" }
