@@ -28,7 +28,10 @@ describe("luma.cli, the real program", function()
     path = support.path()
     os.remove(path)
   end)
-  after_each(support.tidy)
+  after_each(function()
+    os.remove(path .. ".luma")
+    support.tidy()
+  end)
 
   local function run(...) return command.run(server, quick(...)) end
 
@@ -280,6 +283,7 @@ describe("luma.cli, the real program", function()
     it("5: in doubt, with what was sent, when, and what to look at", function()
       for _, fault in ipairs { "submit_fault=drop", "submit_fault=500", "submit_shape=no_id" } do
         local result = run("generate", "a boat sandbox:" .. fault, "-o", path)
+        os.remove(path .. ".luma")
 
         assert.equal(5, result.code)
         assert.matches("\n  sent: POST http://%S+/luma/generations at %d+%-%d+%-%d+ %d+:%d+:%d+ UTC\n", result.err)
@@ -479,7 +483,7 @@ describe("luma.cli, the real program", function()
         elseif id then
           local finished = command.paste(server, line .. " --poll-interval 0.05")
           assert.same({ 0, path .. "\n" }, { finished.code, finished.out })
-          assert.is_true(exists(path))
+          assert.same({ true, false }, { exists(path), exists(path .. ".luma") })
         else
           assert.equal(0, submits)
         end
@@ -488,6 +492,72 @@ describe("luma.cli, the real program", function()
         assert.is_true(result.after < 5000)
       end)
     end
+
+    it("is finished by the same command again, without a second submit", function()
+      command.terminal(server, "-n -u processing -k 15", quick("generate", "a boat", "-o", path))
+      local other = run("generate", "a kite", "-o", path)
+      local again = run("generate", "a boat", "-o", path)
+
+      assert.same({ 2, "" }, { other.code, other.out })
+      assert.is_string(command.resume_line(other.err))
+      assert.same({ 0, path .. "\n" }, { again.code, again.out })
+      assert.matches("^luma: going on with ", again.err)
+      assert.equal(1, support.submits(server))
+      assert.is_false(exists(path .. ".luma"))
+    end)
+
+    for moment = 0, 9 do
+      it(("is not paid for twice when it was killed after %d ms"):format(moment * 50), function()
+        local words = quick("generate", "a boat sandbox:submit_delay=0.15", "-o", path)
+        command.terminal(server, ("-n -d %d -k 9"):format(moment * 50), words)
+        local submits = support.submits(server)
+
+        local again = command.run(server, words)
+
+        if submits == 0 and again.code == 5 then return end -- killed just before it was sent: who can tell
+        assert.equal(math.max(submits, again.code == 0 and 1 or 0), support.submits(server))
+        assert.equal(exists(path) and 0 or 5, again.code)
+      end)
+    end
+
+    it("in doubt, it is not sent again until a person says so", function()
+      local words = quick("generate", "a boat sandbox:submit_fault=drop", "-o", path)
+      local first, second = command.run(server, words), command.run(server, words)
+
+      assert.same({ 5, 5 }, { first.code, second.code })
+      assert.matches("was sent before, and its answer never came", second.err)
+      assert.equal(1, support.submits(server))
+      assert.equal(0, command.paste(server, second.err:match "\n  to have it made anew all the same: ([^\n]*)").code)
+      command.run(server, words)
+      assert.equal(2, support.submits(server))
+    end)
+
+    it("leaves no note where nothing was sent, or nothing is left to wait for", function()
+      run("generate", "a boat", "-o", path, "--resolution", "4k")
+      run("generate", "a boat sandbox:submit_fault=401", "-o", path)
+      run("generate", "a boat sandbox:state=failed", "-o", path)
+
+      assert.is_false(exists(path .. ".luma"))
+    end)
+
+    it("ends the loop of a shell that it stands in, which goes on where it was", function()
+      local loop = ([[for p in a b c; do '%s' bin/luma generate "$p" -o '%s'-"$p" --poll-interval 0.05; done]]):format(
+        os.getenv "LUA" or arg[-1], path)
+      finally(function() os.execute(("rm -f '%s'-*"):format(path)) end)
+      local function run_loop(flags)
+        return support.shell(("bash -c %s"):format(support.quoted(loop)), command.environment(server),
+          command.program() .. flags)
+      end
+
+      local first = run_loop " -u pending -k 0"
+      local second = run_loop " -u processing -k 0"
+      run_loop ""
+
+      assert.matches("\nended %-1 2 ", first.err)
+      assert.matches("\nended %-1 2 ", second.err)
+      assert.equal(3, support.submits(server))
+      for _, name in ipairs { "a", "b", "c" } do assert.is_true(exists(path .. "-" .. name)) end
+    end)
 
     it("in doubt, it says so and what to look at", function()
       local result = command.terminal(server, "-n -d 400 -k 15",

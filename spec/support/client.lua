@@ -83,9 +83,13 @@ function support.submits(server)
   return support.count(server, "POST", "^/luma/generations")
 end
 
-local function quoted(text)
+--- A text as one word of a shell's.
+---@param text string
+---@return string
+function support.quoted(text)
   return "'" .. text:gsub("'", "'\\''") .. "'"
 end
+local quoted = support.quoted
 
 --- Runs what a shell can, in a process of its own.
 ---@param words string

@@ -4,10 +4,6 @@ local support = require "spec.support.client"
 
 local command = {}
 
-local function quoted(text)
-  return "'" .. text:gsub("'", "'\\''") .. "'"
-end
-
 --- What the command finds in its environment: a server, and no config file.
 ---@param server? { url: string }
 ---@param more? table<string, string>
@@ -71,7 +67,7 @@ end
 ---@param line string
 ---@return { code: integer, out: string, err: string }
 function command.paste(server, line)
-  return support.shell("sh -c " .. quoted(line), command.environment(server))
+  return support.shell("sh -c " .. support.quoted(line), command.environment(server))
 end
 
 --- The line that a command printed to go on with.

@@ -54,7 +54,7 @@ function record.session()
 
   server:stop()
   os.execute(("rm -r '%s'"):format(folder))
-  local text = table.concat(lines, "\n", 1, #lines - 2):gsub("\n+", "\n"):gsub("\n*$", "\n")
+  local text = table.concat(lines, "\n", 1, #lines - 2):gsub("\n+", "\n"):match "^(.-)\n*$" .. "\n"
   local function plain(words)
     words = words:gsub(id:gsub("%-", "%%-"), ID):gsub("127%.0%.0%.1:%d+", "127.0.0.1:8808")
     words = words:gsub("%d%d%d%d%-%d%d%-%d%dT[%d:.]+Z", "2026-11-29T10:20:30.405Z")

@@ -106,13 +106,16 @@ end
 ---@param command string
 ---@return string? key, string? problem
 function config.run_key_command(command)
-  local pipe = io.popen(command, "r")
-  local key = pipe and pipe:read "*l"
-  local ok = pipe and pipe:close()
-  key = key and key:match("^%s*(.-)%s*$")
-  -- Lua 5.1 does not say how the command ended.
-  if not ok then return nil, ("key_command failed: %s"):format(command) end
-  if not key or key == "" then return nil, ("key_command printed no key: %s"):format(command) end
+  -- The status comes as text: Lua 5.1 does not tell it.
+  local pipe = io.popen(("(%s\n)\necho \"luma-status $?\""):format(command), "r")
+  local printed, status = "", nil
+  if pipe then
+    printed, status = (pipe:read "*a" or ""):match("^(.*)luma%-status (%d+)%s*$")
+    pipe:close()
+  end
+  if status ~= "0" then return nil, ("key_command failed: %s"):format(command) end
+  local key = printed:match("^%s*([^\r\n]-)%s*[\r\n]") or printed:match("^%s*(.-)%s*$")
+  if key == "" then return nil, ("key_command printed no key: %s"):format(command) end
   return key
 end
 

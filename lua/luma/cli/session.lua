@@ -18,7 +18,7 @@ local session = {}
 ---@field env luma.cli.Environment
 ---@field settings luma.cli.Settings
 ---@field params? luma.Params of the clip that is to be made
----@field began? integer when a job was started first
+---@field sent_at? string when a job was started first
 ---@field output luma.cli.Output
 ---@field progress luma.cli.Progress
 local Session = { __name = "luma.cli.Session" }
@@ -101,7 +101,7 @@ end
 ---@param paid? boolean they pay for a clip
 ---@return boolean
 function Session:run(jobs, paid)
-  self.began = self.began or os.time()
+  self.sent_at = self.sent_at or os.date "!%Y-%m-%d %H:%M:%S UTC"
   local over = run.jobs(jobs, self.env.system, function() self.progress:tick() end)
   if not over then run.leave(jobs, paid) end
   self.progress:clear()
@@ -144,7 +144,7 @@ local function explain_doubt(self, err, path)
   local out = self.output
   local request = self.args.command ~= "extend" and self.client:preview(self.params)
   local url = request and request.url or self.client.base_url
-  out:hint(("sent: POST %s at %s"):format(url, os.date("!%Y-%m-%d %H:%M:%S UTC", self.began)))
+  out:hint(("sent: POST %s at %s"):format(url, self.sent_at))
   out:hint("prompt: " .. text.clamp(text.line(self.params.user_prompt), 60))
   if err.raw ~= nil then
     local raw = type(err.raw) == "string" and err.raw or self.env.encode(err.raw)

@@ -1,0 +1,148 @@
+--- `luma generate`: a clip from a prompt to a file, and never two for one file.
+--- What was sent stands in a note beside the file until that is there.
+local exit_codes = require "luma.cli.exit_codes"
+local json = require "luma.cli.json"
+local names = require "luma.cli.names"
+local note = require "luma.cli.note"
+local reference = require "luma.cli.reference"
+local session = require "luma.cli.session"
+local steps = require "luma.cli.steps"
+local text = require "luma.cli.text"
+
+---@class luma.cli.Clip what is being made
+---@field params luma.Params
+---@field path? string where it goes, as far as that is known
+---@field later boolean the id is part of its name
+---@field noted boolean there is a note beside it
+
+--- The note for a clip that is about to be sent.
+local function new_note(self, params)
+  return {
+    state = "sending",
+    since = os.date "!%Y-%m-%d %H:%M:%S UTC",
+    service = ("%s %s"):format(self.client.dialect.name, self.client.base_url),
+    request = json.encode(params),
+  }
+end
+
+--- Ends a clip, and its note where nothing is left to be looked after.
+local function finish(self, clip, generation, err, word)
+  if generation then
+    if clip.noted then note.remove(clip.path) end
+    self.output:generation(generation, generation.path or reference.write(generation))
+    return exit_codes.DONE
+  end
+  err = err or { kind = "cancelled", sent = "maybe", message = "" }
+  local code = self:fail(err, word, clip.path)
+  local is_over = not word and err.sent == "no" or code == exit_codes.FAILED
+  if clip.noted and is_over then note.remove(clip.path) end
+  return code
+end
+
+--- Makes the clip. With a name that the id is part of it is fetched once there
+--- is one.
+local function make(self, clip)
+  local opts, err = self:call_options "generate"
+  if not opts then return self:fail(err) end
+  local on_update, on_progress = steps.watchers(self)
+  local fields = clip.path and not clip.later and new_note(self, clip.params)
+  function opts.on_update(generation)
+    if fields and fields.state == "sending" then
+      fields.state, fields.clip = "accepted", reference.write(generation)
+      note.write(clip.path, fields)
+    end
+    on_update(generation)
+  end
+  opts.on_progress, opts.path = on_progress, not clip.later and clip.path or nil
+  if fields then
+    local ok, problem = note.write(clip.path, fields)
+    if not ok then
+      return self:fail { kind = "io", field = "path", sent = "no",
+        message = ("cannot write %s: %s"):format(note.path(clip.path), problem) }
+    end
+    clip.noted = true
+  end
+  local job
+  job, err = self.client:start(clip.params, opts)
+  if not job then return finish(self, clip, nil, err) end
+  self:run({ job }, true)
+  local generation
+  generation, err = job:result()
+  local seen = job.generation
+  if clip.later then
+    clip.path = seen and steps.paths_of(self, { { prompt = clip.params.user_prompt, id = seen.id } })[1]
+  end
+  if generation and clip.later then
+    job = self.client:spawn(steps.download, self, generation, clip.path, on_progress)
+    self:run { job }
+    generation, err = job:result()
+  end
+  return finish(self, clip, generation, err, seen and reference.write(seen))
+end
+
+--- Goes on with a clip that an earlier run has sent.
+local function go_on(self, clip, word)
+  local opts, err = self:call_options "generate"
+  if not opts then return self:fail(err) end
+  self.output:say(("going on with %s, which was sent before"):format(word))
+  local ref = reference.read(word)
+  local on_update, on_progress = steps.watchers(self, ref.id)
+  local job = self.client:spawn(function()
+    local generation, problem = self.client:wait(ref, { timeout = opts.timeout, on_update = on_update })
+    if not generation then return nil, problem end
+    return steps.download(self, generation, clip.path, on_progress)
+  end)
+  self:run { job }
+  local generation
+  generation, err = job:result()
+  return finish(self, clip, generation, err, word)
+end
+
+--- Ends a run that finds a submit in doubt.
+local function still_in_doubt(self, clip, found)
+  self.sent_at = found.since
+  self.params = found.request and self.env.decode(found.request) or self.params
+  local code = self:fail({
+    kind = "protocol", sent = "maybe", retryable = false,
+    message = ("a clip for %s was sent before, and its answer never came"):format(clip.path),
+  }, nil, clip.path)
+  self.output:hint("to have it made anew all the same: rm " .. text.quote(note.path(clip.path)))
+  return code
+end
+
+--- What an earlier run has left to do, or nil.
+local function earlier(self, clip)
+  local found = clip.path and not clip.later and not self.args.force and note.read(clip.path)
+  if not found then return nil end
+  clip.noted = true
+  if found.state ~= "accepted" or not found.clip then return still_in_doubt(self, clip, found) end
+  local asked = new_note(self, clip.params)
+  if found.request == asked.request and found.service == asked.service then
+    return go_on(self, clip, found.clip)
+  end
+  local code = self:fail(session.misuse(
+    ("%s says that another clip is being made for this file: --force makes this one"):format(note.path(clip.path))))
+  self.output:hint(self:resume_line(found.clip, clip.path))
+  return code
+end
+
+---@param self luma.cli.Session
+---@return integer code
+return function(self)
+  local params, err = steps.collect(self)
+  local paths = params
+  if params then paths, err = steps.paths_of(self, { { prompt = params.user_prompt } }) end
+  if not paths then return self:fail(err) end
+  local path = paths[1]
+  local clip = { params = params, path = path, later = path ~= nil and names.needs_id(self.args.output), noted = false }
+  if self.args.dry_run then return steps.dry_run(self, params, path) end
+  if not clip.later and steps.is_there(self, path) then return steps.skipped(self, path) end
+  err = path and steps.unwritable(path)
+  if err then return self:fail(err) end
+  if self.env.system.caught() then return self:cut_short() end
+  local code = earlier(self, clip)
+  if code then return code end
+  err = steps.over_cost(self, params)
+  if err then return self:fail(err) end
+  return make(self, clip)
+end

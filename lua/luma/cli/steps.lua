@@ -1,0 +1,156 @@
+--- What commands that speak to the service do before they send, and while a clip
+--- is made.
+local exit_codes = require "luma.cli.exit_codes"
+local inputs = require "luma.cli.inputs"
+local names = require "luma.cli.names"
+local note = require "luma.cli.note"
+local reference = require "luma.cli.reference"
+local rows = require "luma.cli.rows"
+local session = require "luma.cli.session"
+local text = require "luma.cli.text"
+
+local steps = {}
+
+local ENDING = "mp4" -- of a clip, where the name asks for it
+
+-- ---- before anything is sent ----
+
+function steps.collect(self)
+  local params, problem = inputs.collect(self.args, {
+    rows = rows.params(self.settings.dialect, self.args.command),
+    settings = self.settings,
+    stdin = self.env.stdin,
+    data_uri = require("luma").data_uri,
+  })
+  if not params then return nil, session.misuse(problem) end
+  self.params = params
+  return params
+end
+
+--- The names of the files, one for each id or prompt; an error when two would
+--- be one.
+---@param self luma.cli.Session
+---@param clips { id?: string, prompt?: string }[]
+---@return string[]? paths none without -o, luma.Error? err
+function steps.paths_of(self, clips)
+  local template = self.args.output
+  if not template then return {} end
+  local problem = names.problem(template)
+  if problem then return nil, session.misuse("-o: " .. problem) end
+  local paths = {}
+  for i, clip in ipairs(clips) do
+    paths[i] = names.expand(template, { n = i, slug = text.slug(clip.prompt), id = clip.id, ext = ENDING })
+  end
+  local twice = names.twice(paths)
+  if twice then
+    return nil, session.misuse(("-o: two of the clips would be %s: put {n} or {id8} into the name"):format(twice))
+  end
+  return paths
+end
+
+--- Whether there is a file already that is to be left alone. Says so.
+function steps.is_there(self, path)
+  if self.args.force or not path or self.env.system.file(path) ~= "file" then return false end
+  self.output:say(("%s is there already: nothing was sent (--force makes it anew)"):format(path))
+  return true
+end
+
+function steps.skipped(self, path, id)
+  if self.args.json then
+    self.output:object { id = id, path = path, skipped = true, exit = exit_codes.DONE }
+  else
+    self.output:line(path)
+  end
+  return exit_codes.DONE
+end
+
+--- What a clip costs and in what, or nothing and why that is not known.
+function steps.price_of(self, params)
+  if not self.client.price then return nil, { message = "this luma has no list of prices" } end
+  return self.client:price(params)
+end
+
+--- An error when the clip costs more than it may, or nobody knows what.
+function steps.over_cost(self, params)
+  local word = self.args.max_cost
+  if not word then return nil end
+  local limit = tonumber(word)
+  if not limit then return session.misuse("--max-cost must be a number") end
+  local amount, currency = steps.price_of(self, params)
+  if not amount then
+    return { kind = "quota", sent = "no", message = "max_cost: the price is unknown: " .. currency.message }
+  end
+  if amount > limit then
+    return { kind = "quota", sent = "no",
+      message = ("max_cost: the clip costs %g %s, which is above %g"):format(amount, currency, limit) }
+  end
+end
+
+--- What keeps a file from being written there, as luma would say it.
+function steps.unwritable(path)
+  local claim, err = require("luma.download").claim(path)
+  if claim then claim:release() end
+  return err
+end
+
+function steps.show_request(self, preview)
+  local out = self.output
+  out:line(("%s %s"):format(preview.method, preview.url))
+  local headers = {}
+  for name, value in pairs(preview.headers) do headers[#headers + 1] = name .. ": " .. value end
+  table.sort(headers)
+  for _, header in ipairs(headers) do out:line(header) end
+  out:line ""
+  out:line(preview.body)
+end
+
+--- The request, the price and the file's name, and nothing sent.
+function steps.dry_run(self, params, path)
+  local preview, err = self.client:preview(params)
+  if not preview then return self:fail(err) end
+  local amount, currency = steps.price_of(self, params)
+  if self.args.json then
+    self.output:object {
+      method = preview.method, url = preview.url, headers = preview.headers,
+      body = preview.body, price = amount, currency = amount and currency or nil, path = path,
+      exit = exit_codes.DONE,
+    }
+    return exit_codes.DONE
+  end
+  steps.show_request(self, preview)
+  self.output:line ""
+  self.output:line("price: " .. (amount and ("%g %s"):format(amount, currency) or "unknown: " .. currency.message))
+  if path then self.output:line("file: " .. path) end
+  return exit_codes.DONE
+end
+
+-- ---- while it is made ----
+
+--- Callbacks that tell the progress of one clip. One that was not known before
+--- is told of first.
+---@param self luma.cli.Session
+---@param id? string
+---@param label? string where there are several
+function steps.watchers(self, id, label)
+  local function on_update(generation)
+    if not id then self.progress:id(reference.write(generation)) end
+    id = generation.id
+    self.progress:state(id, generation.state, generation.progress, label)
+  end
+  local function on_progress(received, total)
+    self.progress:state(id, "downloading", total and total > 0 and received / total or nil, label)
+  end
+  return on_update, on_progress
+end
+
+--- Fetches a clip, in a job. A note beside the file has then done its work.
+function steps.download(self, generation, path, on_progress)
+  local saved, err = self.client:download(generation, path, { on_progress = on_progress })
+  if not saved then return nil, err end
+  generation.path = saved
+  local found = note.read(path)
+  if found and found.clip == reference.write(generation) then note.remove(path) end
+  return generation
+end
+
+return steps
