@@ -371,6 +371,7 @@ describe("luma.download", function()
       for name, case in pairs {
         ["a page"] = { "<!doctype html><title> Log\n in </title><p>words", "a web page: Log in" },
         ["a page without a title"] = { "<HTML><body><p>Link <b>expired</b>", "a web page: Link expired" },
+        ["a page without words"] = { "<html><img>", "a web page: <html><img>" },
         ["XML"] = { "<?xml version='1.0'?><Error><Code>NoSuchKey</Code></Error>", "XML: NoSuchKey" },
         ["JSON"] = { [[{"title":"expired"}]], [[JSON: {"title":"expired"}]] },
         ["words"] = { "link expired\n", "a text: link expired" },
@@ -418,6 +419,18 @@ describe("luma.download", function()
 
         assert_whole()
         assert.is_nil(support.read(stem .. ".part"))
+      end)
+
+      it("a page that comes packed is named by what it says", function()
+        local pipe = assert(io.popen "printf '<title>Log in</title>' | gzip -c")
+        local packed = pipe:read "*a"
+        pipe:close()
+        local host = support.serve { { body = packed, headers = { ["Content-Encoding"] = "gzip" } } }
+
+        local _, err = client:download(host.url .. "/clip.mp4", path)
+
+        assert.matches("leads to a web page: Log in, not to a clip", err.message)
+        assert.equal(1, host:count())
       end)
 
       it("it may be said to be packed, and be as it is", function()

@@ -119,7 +119,8 @@ local function what_came(response)
   local is_page = title or start:find "<!doctype html" or start:find "<html"
   local kind = is_page and "a web page" or start:find "^%s*[{%[]" and "JSON"
     or start:find "^[%s\239\187\191]*<" and "XML" or "a text"
-  return ("%s: %s"):format(kind, text.line(title or words, 120))
+  local shown = text.line(title or words, 120)
+  return ("%s: %s"):format(kind, shown ~= "" and shown or text.line(body, 120))
 end
 
 --- The error of an attempt, or nil when the file is there.
@@ -171,7 +172,8 @@ local function run(client, url, media, claim, opts, on_note)
     local reached = validator and err.status ~= 416 and response.received or 0
     attempt = reached - offset >= GAIN and 1 or attempt + 1
     offset = reached
-    if err.kind == "protocol" and not as_it_is and call.header(response.head, "content-encoding") then
+    local unreadable = err.kind == "protocol" and response.body == "" and not as_it_is
+    if unreadable and call.header(response.head, "content-encoding") then
       pause, as_it_is = 0, true -- it may only be said to be packed
     else
       pause = retry.is_safe(err, false) and retry.delay(opts.policy, attempt, err, client.random)
