@@ -58,18 +58,16 @@ static int l_claim_release(lua_State *L) {
   return 0;
 }
 
-/* claim:path() -> where the file goes; without its ending while that depends
-   on what comes */
+/* claim:path() -> where the file goes, or is; without its ending while that
+   depends on what comes */
 static int l_claim_path(lua_State *L) {
-  Claim *c = luaL_checkudata(L, 1, CLAIM_TYPE);
-  if (c->file == NULL) return luaL_error(L, "attempt to use a released claim");
-  lua_pushstring(L, c->file->name);
+  lua_pushstring(L, check_claim(L, 1)->name);
   return 1;
 }
 
 static int l_claim_tostring(lua_State *L) {
   Claim *c = luaL_checkudata(L, 1, CLAIM_TYPE);
-  lua_pushfstring(L, CLAIM_TYPE " (%s)", c->file ? c->file->name : "released");
+  lua_pushfstring(L, CLAIM_TYPE " (%s)", c->file ? "held" : "released");
   return 1;
 }
 

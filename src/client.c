@@ -389,7 +389,6 @@ static void push_response(lua_State *L, const Request *r) {
   if (r->failure) set_failure(L, r);
   if (r->is_download) set_whole(L, "received", r->received);
   if (r->is_download && r->total >= 0) set_whole(L, "total", r->total);
-  if (r->saved) set_string(L, "file", r->saved);
   if (r->medium) set_string(L, "medium", r->medium);
 }
 

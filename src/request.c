@@ -452,7 +452,6 @@ void request_free(Request *r) {
   free(r->method);
   free(r->type);
   if (r->file) file_release(r->file);
-  free(r->saved);
   free(r->url);
   free(r->body);
   free(r->validator);
@@ -649,7 +648,6 @@ static void end_file(Request *r) {
   if (r->failure == NULL && r->to_file) {
     r->os_error = file_commit(f);
     if (r->os_error) r->failure = &not_written;
-    else r->saved = copy(f->name, strlen(f->name));
   }
   if (r->failure == &not_a_clip) { /* so that it can be named */
     r->answer.len = 0;

@@ -130,7 +130,6 @@ typedef struct Request {
   bool writing;    /* bytes of it were written */
   /* Of a download. */
   long long received; /* good bytes in the part, or in the file */
-  char *saved;        /* the file's name, once it has it */
   const char *medium; /* the ending for what came, if it is a medium */
 } Request;
 

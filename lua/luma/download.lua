@@ -166,7 +166,7 @@ local function run(client, url, media, claim, opts, on_note)
     err = attempt_error(response, url, claim:path(), media)
     if not err then
       if on_note then on_note(response.received, response.received) end
-      return response.file
+      return claim:path()
     end
     validator = validator_of(response.head) or validator
     local reached = validator and err.status ~= 416 and response.received or 0

@@ -54,7 +54,7 @@ describe("luma.core, a download,", function()
 
     assert.same({
       status = 200, body = "",
-      received = #BYTES, total = #BYTES, head = response.head, file = path,
+      received = #BYTES, total = #BYTES, head = response.head,
     }, response)
     assert.is_true(BYTES == support.read(path))
     assert.is_nil(support.read(path .. ".part"))
@@ -390,7 +390,7 @@ describe("luma.core, a download,", function()
     it("says what it is", function()
       local response, path = fetch_medium { body = clip.mp4 }
 
-      assert.same({ path, "mp4" }, { response.file, response.medium })
+      assert.equal("mp4", response.medium)
       assert.is_true(clip.mp4 == support.read(path))
     end)
 
@@ -437,9 +437,11 @@ describe("luma.core, a download,", function()
       local path = support.path()
       local stem = path:gsub("%.mp4$", "")
 
-      local response = fetch_from({ { body = clip.mp4 } }, stem .. ".*", { media = "any" })
+      local claim = support.claim(stem .. ".*")
 
-      assert.equal(path, response.file)
+      fetch_from({ { body = clip.mp4 } }, claim, { media = "any" })
+
+      assert.equal(path, claim:path())
       assert.is_true(clip.mp4 == support.read(path))
       assert.is_nil(support.read(stem .. ".part"))
     end)

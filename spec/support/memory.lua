@@ -21,8 +21,14 @@ local function nothing() end
 
 local function zero() return 0 end
 
+--- A path of its own for each n: a job whose start raised may still have its.
+local function path_of(n)
+  return ("%s.%d"):format(path, n)
+end
+
 --- The whole way, on a client of its own. What fails on it is returned.
 local function go(n, keep)
+  local to = path_of(n)
   local made, err = client.new({
     base_url = base, api_key = "key", poll_interval = 0.001, poll_max = 0.002,
     request_timeout = 5, retries = 1,
@@ -37,12 +43,12 @@ local function go(n, keep)
     keep.id = generation.id
     generation, err = made:wait(generation, { timeout = 5 })
     if not generation then return nil, err end
-    return made:download(generation, path)
+    return made:download(generation, to)
   end
   local result
   if mover == "job" then
     local job
-    job, err = made:start(boat, { path = path })
+    job, err = made:start(boat, { path = to })
     if not job then return nil, err end
     result, err = job:await(10)
     keep.id = result and result.id
@@ -78,6 +84,8 @@ repeat
   else word, err = "done", keep.id end
   io.write(n, " ", word, " ", type(err) == "table" and err.sent or "-", " ", one_line(err), "\n")
   if keep.client then pcall(keep.client.close, keep.client) end
+  os.remove(path_of(n))
+  os.remove(path_of(n) .. ".part")
   keep = nil -- luacheck: ignore 311
   -- Nobody waits for a thread of the core's: on a busy machine it may outlive
   -- its client a little.
@@ -94,5 +102,5 @@ repeat
   end
 until made < n or n > MOST or failures > 20
 io.write(n, " end - ", "\n")
-os.remove(path)
+os.remove(path_of(0))
 os.exit(failures == 0)

@@ -321,6 +321,7 @@ local Claim = {} -- luacheck: ignore 241
 function Claim:release() end
 
 --- The path as it was given, without its ending while what comes decides that.
+--- Not while a request is at it.
 ---@return string
 ---@nodiscard
 function Claim:path() end
@@ -345,7 +346,6 @@ function Claim:path() end
 ---@field lasting? boolean with `kind`: trying again would fail the same way
 ---@field received? integer of a download: good bytes in the part, or in the file
 ---@field total? integer of a download: bytes it has in all, where the server said so
----@field file? string of a download that is whole: the path that was claimed, with its ending
 ---@field medium? string of a download: the ending for what came, if that is a medium
 
 return core
