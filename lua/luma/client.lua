@@ -12,6 +12,7 @@ local loop = require "luma.loop"
 local lower = require("luma.text").lower
 local options = require "luma.options"
 local poller = require "luma.poller"
+local price = require "luma.price"
 local retry = require "luma.retry"
 local schema = require "luma.schema"
 local token = require "luma.token"
@@ -442,6 +443,22 @@ function Client:preview(params, opts)
     headers = shown,
     body = core.encode(request.body),
   }
+end
+
+--- What the service's list says a submit with these parameters will cost. What
+--- is not known is an error, never 0. Sends nothing, needs no key.
+---@param params luma.Params
+---@param opts? luma.CallOptions
+---@return number? amount, string|luma.Error currency such as "USD"
+function Client:price(params, opts)
+  check_self(self, "price")
+  check_table("price", params)
+  opts = call_options(self, "price", opts)
+  local checked, err = check_params(self, "submit", params, opts)
+  if not checked then return nil, err end
+  local amount, currency = price.find(self.dialect, self.options.prices, "submit", checked)
+  if not amount then return nil, errors.new("invalid", currency) end
+  return amount, currency
 end
 
 -- ---- without waiting ----

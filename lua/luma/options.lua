@@ -46,6 +46,8 @@ options.client = {
     doc = "Submits it makes at most in its life; no limit by default." },
   { "max_inflight", type = "positive",
     doc = "Generations under way at a time, until they are seen to end; no limit by default." },
+  { "prices", type = "prices",
+    doc = "Prices that go before the service's own; see doc/prices.md." },
   { "log", type = "function",
     doc = "Called with a table for each exchange; see doc/log.md." },
   { "background", type = "boolean", default = true,
@@ -75,6 +77,7 @@ options.calls = {
   get = {},
   get_many = {},
   preview = {},
+  price = {},
   wait = {
     { "timeout", type = "deadline", default = 600,
       doc = "Seconds to wait in all; `math.huge` for no end." },

@@ -330,6 +330,29 @@ function types.extra(value)
   end
 end
 
+local PRICE = {
+  { "amount", type = "amount", required = true },
+  { "currency", type = "line", required = true },
+  { "unit", type = "choice", values = { "clip", "second", "image" } },
+  { "date", type = "line" },
+  { "where", type = "extra" },
+  { "extend", type = "boolean" },
+}
+
+function types.amount(value)
+  if type(value) ~= "number" then return expected("a number", value) end
+  if not (value >= 0 and is_finite(value)) then return ("is %s: must be a number from 0"):format(show(value)) end
+end
+
+function types.prices(value)
+  if type(value) ~= "table" then return expected("a list of prices", value) end
+  for key, row in next, value do
+    if type(key) ~= "number" then return "must be a list of tables" end
+    local problem = type(row) ~= "table" and expected("a table", row) or schema.problem(PRICE, row)
+    if problem then return ("row %d: %s"):format(key, problem) end
+  end
+end
+
 --- How far apart two names are: letters to insert, drop or replace.
 local function distance(a, b)
   local row = {}
@@ -368,8 +391,10 @@ local function suggestion(rows, name)
   return "known are " .. table.concat(names, ", ")
 end
 
---- Types of tables in which any name may stand.
-local OPEN = { headers = true, extra = true }
+--- Types of tables in which any name may stand, and of those that are JSON to
+--- their last value.
+local OPEN = { headers = true, extra = true, prices = true }
+local DEEP = { prices = true }
 
 ---@class luma.RowIndex
 ---@field by_name table<string, luma.Row>
@@ -429,6 +454,11 @@ function schema.read(rows, given)
       local fields, is_whole = fields_of(value)
       if not is_whole then return nil, name .. " " .. HIDDEN, name end
       values = core.merge(values, { [name] = fields })
+    end
+    if type(value) == "table" and DEEP[index.by_name[name].type] then
+      local made, problem = as_json(value, name, {}, 1)
+      if problem then return nil, problem, name end
+      values = core.merge(values, { [name] = made })
     end
   end
   return values

@@ -131,5 +131,6 @@ function Answer:exact() end
 ---@field currency string such as "USD"
 ---@field unit "clip"|"second"|"image"
 ---@field date string day on which it was read, such as "2026-08-01"
+---@field extend? boolean of an extension; else of a submit
 ---@field where table<string, any> values of parameters that it holds for; true stands for one that is given, false for
 --- one that is not, or is false
