@@ -1,13 +1,13 @@
 --- An answer's body to a generation or an error: lua-cjson, the dialect, and
 --- what the call makes of it. The first two bytes choose the call and the
 --- status. Reading never raises, and what it returns keeps its promises.
-local call = require "luma.call"
+local answer = require "luma.answer"
 local core = require "luma.core"
 local relay = require "luma.dialects.relay"
 local errors = require "luma.errors"
 local calls = {
-  relay.submit { user_prompt = "x" }, relay.extend("id", {}),
-  relay.query("id"), relay.query_many { "id", "other" },
+  { kind = "submit", paid = true }, { kind = "extend", paid = true },
+  { kind = "query", id = "id" }, { kind = "query_many" },
 }
 local statuses = { 200, 201, 400, 401, 403, 408, 429, 500, 503, 302 }
 local states = { pending = 1, processing = 1, completed = 1, failed = 1,
@@ -29,7 +29,7 @@ return function(input)
   local request = calls[a % #calls + 1]
   local response = { status = statuses[b % #statuses + 1], sent = "yes",
     head = "", body = input:sub(3) }
-  local result, err = call.read(relay, request, response, core.decode(response.body), "origin", os.time)
+  local result, err = answer.read(relay, request, response, core.decode(response.body), "origin", os.time)
   if result == nil then
     assert(errors.is(err) and tostring(err) ~= "")
     assert(not (a % #calls < 2) or err.sent)

@@ -2,11 +2,11 @@
 --- any shape; beside it the rest of a line is a prompt. What is accepted can be
 --- JSON again and says the same.
 local core = require "luma.core"
-local options = require "luma.options"
+local relay = require "luma.dialects.relay"
 local schema = require "luma.schema"
 local errors = require "luma.errors"
 local function try(params, lenient)
-  local checked, err = schema.params(options.params, params, lenient)
+  local checked, err = schema.params(relay.params, params, lenient)
   if not checked then
     assert(errors.is(err) and err.kind == "invalid" and err.sent == "no")
     return
