@@ -482,9 +482,11 @@ describe("luma.core, a download,", function()
         local response = fetch_from({ { raw = "HTTP/1.1 200 OK\r\n" .. head .. "\r\n\r\n" .. body } }, path,
           { media = "video" })
 
-        -- Newer libcurls leave a transfer encoding that nobody asked for.
+        -- Newer libcurls leave a transfer encoding that nobody asked for, the
+        -- newest with all that is behind it.
         if response.kind and name == "Transfer-Encoding" then
-          assert.same({ "protocol", packed:sub(1, 1024) }, { response.kind, response.body })
+          assert.equal("protocol", response.kind)
+          assert.is_true(response.body == packed:sub(1, 1024) or response.body == "")
         else
           assert.is_nil(response.kind, response.message)
           assert.is_true(clip.mp4 == support.read(path))
