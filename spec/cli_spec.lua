@@ -1,4 +1,5 @@
 local options = require "luma.sandbox.options"
+local http = require "spec.sandbox.client"
 local support = require "spec.support.client"
 
 local function luma(...)
@@ -115,7 +116,7 @@ describe("luma.cli", function()
         pipe:close()
       end)
       local lines = { pipe:read "*l", pipe:read "*l" }
-      return lines, use and use(lines[1]:match "http://%S+")
+      return lines, use and use(lines[1]:match "http://%S+", pipe)
     end
 
     after_each(support.tidy)
@@ -126,6 +127,23 @@ describe("luma.cli", function()
       local url = lines[1]:match "^luma sandbox at (http://127%.0%.0%.1:%d+)$"
       assert.is_string(url)
       assert.equal(("  export LUMA_BASE_URL=%s LUMA_API_KEY=sandbox"):format(url), lines[2])
+    end)
+
+    it("says which service it is", function()
+      local lines = serve "--port 0 --dialect fal"
+
+      assert.matches(" LUMA_DIALECT=fal$", lines[2])
+    end)
+
+    it("prints each request, what it did, and what none should do", function()
+      local _, printed = serve("--port=0 --polls 1", function(url, pipe)
+        assert(support.connect(url):get "nobody" == nil)
+        http.send(url, "GET", "/clips/x.mp4", { headers = { Authorization = "Bearer k" } })
+        return { pipe:read "*l", pipe:read "*l" }
+      end)
+
+      assert.equal("GET /luma/generations/nobody 400", printed[1])
+      assert.matches("^GET /clips/x%.mp4 404 %(the key was sent", printed[2])
     end)
 
     it("makes clips as it is told", function()

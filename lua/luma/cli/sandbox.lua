@@ -20,11 +20,14 @@ function sandbox.run(args, env, out)
   local values = values_of(args, server.options)
   function values.on_ready(url)
     out:line("luma sandbox at " .. url)
-    out:line(("  export LUMA_BASE_URL=%s LUMA_API_KEY=sandbox"):format(url))
+    local service = values.dialect and " LUMA_DIALECT=" .. values.dialect or ""
+    out:line(("  export LUMA_BASE_URL=%s LUMA_API_KEY=sandbox%s"):format(url, service))
   end
   if not args.quiet then
     function values.on_request(entry)
-      local words = { entry.method, entry.path, tostring(entry.status or "-"), entry.did }
+      local words = { entry.method, entry.path, tostring(entry.status or "-") }
+      words[#words + 1] = entry.did
+      words[#words + 1] = entry.problem and ("(%s)"):format(entry.problem)
       out:line(table.concat(words, " "))
     end
   end
