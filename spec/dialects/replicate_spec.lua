@@ -338,7 +338,7 @@ describe("luma.dialects.replicate", function()
     for _, row in ipairs(replicate.prices) do
       assert.matches("^20%d%d%-%d%d%-%d%d$", row.date)
       local where = row.where
-      amounts[("%s %s %s"):format(where.model_name, where.resolution, where.duration)] = row.amount
+      amounts[("%s %s %s"):format(where.model_name, tostring(where.resolution), tostring(where.duration))] = row.amount
     end
 
     assert.equal(0.15, amounts["ray-3.2 540p 5s"])
