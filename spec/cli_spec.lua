@@ -162,6 +162,39 @@ describe("luma.cli", function()
       assert.equal("auth", err.kind)
     end)
 
+    describe("until Ctrl-C", function()
+      local command = require "spec.support.command"
+
+      teardown(command.tidy)
+
+      --- What it prints while a clip is made of it.
+      local function requests(...)
+        local path = support.path()
+        local pipe = io.popen(("LUA='%s' sh spec/support/sandbox_session.sh '%s' %s"):format(
+          os.getenv "LUA" or arg[-1], path, table.concat({ ... }, " ")))
+        local text = pipe:read "*a"
+        pipe:close()
+        return text
+      end
+
+      it("prints each request: what came, what was answered, what it did", function()
+        local text = requests "--polls 1"
+
+        assert.matches("\nPOST /luma/generations 200 made [%x-]+\n", text)
+        assert.matches("\nGET /luma/generations/[%x-]+ 200[^\n]*\n", text)
+      end)
+
+      it("prints none of them when it is told to be quiet", function()
+        assert.is_nil(requests("--quiet"):find "POST")
+      end)
+
+      it("ends as a program does that nobody catches Ctrl-C in", function()
+        local result = command.terminal(nil, "-1 -u export -k 0", { "sandbox" })
+
+        assert.same({ 2, 2 }, { result.signal, select(2, result.err:gsub("\n", "")) })
+      end)
+    end)
+
     it("lists its options", function()
       local result = luma("sandbox", "--help")
 

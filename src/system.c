@@ -7,6 +7,8 @@
 
 #if defined(_WIN32)
 #include <io.h>
+#include <winsock2.h> /* before windows.h, which would have the older one */
+
 #include <windows.h>
 #else
 #include <fcntl.h>

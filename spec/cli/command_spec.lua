@@ -61,6 +61,20 @@ describe("luma.cli, the real program", function()
       assert.same({ "of the words", "1080p", false, 7 }, { body.user_prompt, body.resolution, body.loop, body.seed })
     end)
 
+    it("sends a picture on disk as data", function()
+      local file = support.path()
+      support.write(file, "\137PNG\r\n\26\n" .. ("x"):rep(40))
+
+      local result = run("submit", "a boat", "--image-url", file, "--image-end-url", "https://example.com/x.png")
+      local missing = run("submit", "a boat", "--image-url", "no-such.png")
+
+      local body = core.decode(support.log(server)[1].body)
+      assert.equal(0, result.code, result.err)
+      assert.matches("^data:image/png;base64,iVBORw0K", body.image_url)
+      assert.equal("https://example.com/x.png", body.image_end_url)
+      assert.same({ 2, 1 }, { missing.code, support.submits(server) })
+    end)
+
     it("takes the prompt from a file and from stdin, without the last line end", function()
       local file = support.path()
       support.write(file, "two\nlines 纸 🚤\n")
@@ -89,6 +103,16 @@ describe("luma.cli, the real program", function()
       assert.same({ 0, path .. "\n" }, { result.code, result.out })
       assert.matches("is there already", result.err)
       assert.same({ "mine", 0 }, { support.read(path), #support.log(server) })
+    end)
+
+    it("skips one whose ending the clip would tell", function()
+      local there = path .. ".webm"
+      support.write(there, "mine")
+      finally(function() os.remove(there) end)
+
+      local result = run("generate", "a paper boat", "-o", path .. ".{ext}")
+
+      assert.same({ 0, there .. "\n", 0 }, { result.code, result.out, #support.log(server) })
     end)
 
     it("replaces it with --force", function()

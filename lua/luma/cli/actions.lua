@@ -47,8 +47,9 @@ local function for_each(self, make, tell)
   if not paths then return self:fail(err) end
   local code, jobs, told = exit_codes.DONE, {}, {}
   for i, ref in ipairs(refs) do
-    if steps.is_there(self, paths[i]) then
-      code = exit_codes.graver(code, steps.skipped(self, paths[i], ref.id))
+    local there = steps.found(self, paths[i])
+    if there then
+      code = exit_codes.graver(code, steps.skipped(self, there, ref.id))
     else
       jobs[#jobs + 1] = make(ref, paths[i], words[2] and ref.id:sub(1, 8) or nil)
       told[jobs[#jobs]] = { word = words[i], path = paths[i] }

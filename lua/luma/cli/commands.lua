@@ -23,7 +23,7 @@ commands.list = {
     name = "generate",
     summary = "Make a clip, wait for it and save it.",
     about = "Prints the name of the file, or without -o the id. The id is on stderr as soon as there is one;"
-      .. " Ctrl-C stops waiting and prints the command that goes on; so does the same command again."
+      .. " Ctrl-C stops waiting and prints the command that goes on, which the same command again does as well."
       .. " A file that is there already is not made again.",
     arguments = { PROMPT },
     own = { "output", "force", "params", "dry_run", "max_cost", "progress", "json", "profile" },

@@ -136,7 +136,8 @@ return function(self)
   local path = paths[1]
   local clip = { params = params, path = path, later = path ~= nil and names.needs_id(self.args.output), noted = false }
   if self.args.dry_run then return steps.dry_run(self, params, path) end
-  if not clip.later and steps.is_there(self, path) then return steps.skipped(self, path) end
+  local there = not clip.later and steps.found(self, path)
+  if there then return steps.skipped(self, there) end
   err = path and steps.unwritable(path)
   if err then return self:fail(err) end
   if self.env.system.caught() then return self:cut_short() end

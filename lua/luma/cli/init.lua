@@ -117,7 +117,8 @@ local function program_of(words, getenv)
   end
   local quote = require("luma.cli.text").quote
   local lua = not words[-2] and words[-1]
-  return (lua and lua ~= "lua" and quote(lua) .. " " or "") .. quote(path)
+  local finds_lua = lua == "lua" and path:find("/", 1, true)
+  return (lua and not finds_lua and quote(lua) .. " " or "") .. quote(path)
 end
 
 local function trace(raised)

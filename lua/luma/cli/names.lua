@@ -37,20 +37,35 @@ function names.problem(template)
   end
 end
 
+--- The name, but for the ending, which only the clip tells: for that stands `*`,
+--- as luma takes it, at the end of a name, and else that of a video.
 ---@param template string without a problem
----@param values { n: integer, slug: string, id?: string, ext: string }
+---@param values { n: integer, slug: string, id?: string }
 ---@return string
 function names.expand(template, values)
   local all = {
     slug = part(values.slug),
     id = part(values.id or "00000000"),
     id8 = part((values.id or "00000000"):sub(1, 8)),
-    ext = part(values.ext),
+    ext = template:find("%.{ext}$") and "*" or "mp4",
   }
   return (template:gsub("{(%a%w*):?0?(%d?)}", function(name, digits)
     if name == "n" then return ("%0" .. (digits == "" and "1" or digits) .. "d"):format(values.n) end
     return all[name]
   end))
+end
+
+local ENDINGS = { "mp4", "webm", "mov", "gif", "png", "jpg", "webp", "avif", "exr" }
+
+--- The names that a file may have whose ending the clip tells.
+---@param path string
+---@return string[]
+function names.candidates(path)
+  local stem = path:match("^(.*%.)%*$")
+  if not stem then return { path } end
+  local paths = {}
+  for i, ending in ipairs(ENDINGS) do paths[i] = stem .. ending end
+  return paths
 end
 
 --- The first name that two of the files would have, or nil.

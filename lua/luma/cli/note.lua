@@ -15,7 +15,7 @@ local note = {}
 ---@param path string of the file
 ---@return string
 function note.path(path)
-  return path .. ".luma"
+  return path:gsub("%.%*$", "") .. ".luma"
 end
 
 ---@param path string

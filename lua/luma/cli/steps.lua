@@ -11,8 +11,6 @@ local text = require "luma.cli.text"
 
 local steps = {}
 
-local ENDING = "mp4" -- of a clip, where the name asks for it
-
 -- ---- before anything is sent ----
 
 function steps.collect(self)
@@ -39,7 +37,7 @@ function steps.paths_of(self, clips)
   if problem then return nil, session.misuse("-o: " .. problem) end
   local paths = {}
   for i, clip in ipairs(clips) do
-    paths[i] = names.expand(template, { n = i, slug = text.slug(clip.prompt), id = clip.id, ext = ENDING })
+    paths[i] = names.expand(template, { n = i, slug = text.slug(clip.prompt), id = clip.id })
   end
   local twice = names.twice(paths)
   if twice then
@@ -48,11 +46,18 @@ function steps.paths_of(self, clips)
   return paths
 end
 
---- Whether there is a file already that is to be left alone. Says so.
-function steps.is_there(self, path)
-  if self.args.force or not path or self.env.system.file(path) ~= "file" then return false end
-  self.output:say(("%s is there already: nothing was sent (--force makes it anew)"):format(path))
-  return true
+--- The file that is there already and to be left alone, or nil. Says so.
+---@param self luma.cli.Session
+---@param path? string
+---@return string?
+function steps.found(self, path)
+  if self.args.force or not path then return nil end
+  for _, name in ipairs(names.candidates(path)) do
+    if self.env.system.file(name) == "file" then
+      self.output:say(("%s is there already: nothing was sent (--force makes it anew)"):format(name))
+      return name
+    end
+  end
 end
 
 function steps.skipped(self, path, id)
