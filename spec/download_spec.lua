@@ -282,6 +282,15 @@ describe("luma.download", function()
         assert.is_nil(other:log()[1].headers.authorization)
       end)
 
+      it("follows one that is nearly right", function()
+        local host = support.serve { { fault = "redirect", location = "/my clip\195\164.mp4" }, {} }
+
+        assert(client:download(host.url .. "/a", path))
+
+        assert.equal("/my%20clip%c3%a4.mp4", host:log()[2].path:lower())
+        assert_whole()
+      end)
+
       it("does not follow one to a file", function()
         local server_of_files = support.serve { { fault = "redirect", location = "file:///etc/hostname" } }
 
@@ -766,6 +775,36 @@ describe("luma.download", function()
 
         assert(download.claim(path)):release()
       end)
+
+      if support.is_linux() then -- it makes a child of fork
+        it("even when a child of fork lets go of its copy", function()
+          local library = os.tmpname()
+          os.remove(library)
+          os.execute("mkdir " .. library)
+          finally(function() os.execute("rm -r " .. library) end)
+          support.compile("fork.c", library .. "/fork.so", "-Wl,-z,nodelete")
+
+          local ran = support.run({ "-e", [[
+            package.cpath = os.getenv "LIBRARY" .. "/?.so;" .. package.cpath
+            local fork, wait = require "fork", require "fork.wait"
+            local core = require "luma.core"
+            local path = os.getenv "FILE"
+            local claim = core.claim(path)
+            local child = fork()
+            if child == 0 then
+              local _, problem = core.claim(path)
+              claim:release()
+              os.exit(problem == "another download goes there" and not core.claim(path) and 0 or 1, true)
+            end
+            print(wait(child), select(2, core.claim(path)), io.open(path .. ".part") and "there")
+            claim:release()
+            print(core.claim(path), io.open(path .. ".other"))
+          ]] }, { LIBRARY = library, FILE = path })
+
+          assert.same({ "", 0 }, { ran.err, ran.code })
+          assert.matches("^0%.?0?\tanother download goes there\tthere\nluma.claim %(held%)", ran.out)
+        end)
+      end
 
       it("while it is resumed", function()
         server:reset { polls = 2 }

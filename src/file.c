@@ -315,9 +315,9 @@ bool is_ca_folder(const char *path) {
 static Lock claims_lock = LOCK_INIT;
 static File *claims;
 
-/* Nobody forks while the list is changed: the child would find it locked. */
-static void lock_claims(void) { lock_take(&claims_lock); }
-static void unlock_claims(void) { lock_give(&claims_lock); }
+/* Another thread may have had the lock when the process forked: it is not in
+   the child. Each change of the list is one store, so that it is whole. */
+static void free_claims_lock(void) { lock_init(&claims_lock); }
 
 /* Adds a claim, unless there is one on the same part already, which holds no
    lock for want of descriptors. */
@@ -335,7 +335,7 @@ static bool enlist(File *f) {
     claims = f;
   }
   lock_give(&claims_lock);
-  if (first) on_fork(lock_claims, unlock_claims, unlock_claims);
+  if (first) on_fork(NULL, NULL, free_claims_lock);
   return other == NULL;
 }
 

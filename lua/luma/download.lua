@@ -194,6 +194,8 @@ function download.source(target, path)
   end
   if target.video_url then return target.video_url, "video" end
   if target.image_url then return target.image_url, "image" end
+  local output = target.outputs and target.outputs[1]
+  if output then return type(output) == "table" and output.url or output, "any" end
   return nil, errors.new("invalid", ("generation %s is %s and has no clip: wait for it first"):format(
     tostring(target.id), tostring(target.state)), { field = "video_url", id = target.id, generation = target })
 end

@@ -44,7 +44,8 @@
 --            client and the port it asked for, on this machine
 -- The answer: `status` (200), `headers` (a value of false drops a default
 -- one), `body`, `keepalive` (true), `wait` (seconds before it), `chunked`,
--- `version` ("1.1"); or `raw`, all of its bytes.
+-- `trailers` (lines behind the chunks), `version` ("1.1"); or `raw`, all of its
+-- bytes.
 --
 -- With the option `h2` it speaks HTTP/2 over TLS. There is no stage `body` and
 -- no `line` then, and there are faults of a stream and of a connection:
@@ -63,7 +64,7 @@ local H2 = "spec.support.h2_fault"
 local fault = {}
 
 local FIELDS = "at body bytes chunked fault headers keepalive location pause"
-  .. " raw status version wait"
+  .. " raw status trailers version wait"
 local ANYWHERE = "request accept tls headers body line status answer idle"
 -- The stages at which a fault may happen, the one it has by default first.
 local STAGES = {
@@ -353,7 +354,7 @@ local function pieces(x)
   end
   if step.fault == "long" then tail = tail .. SURPLUS end
   if step.chunked then
-    head, tail = chunk(head), chunk(tail) .. "0\r\n\r\n"
+    head, tail = chunk(head), chunk(tail) .. "0\r\n" .. (step.trailers or "") .. "\r\n"
   end
   return {
     { "line", line:sub(1, 10) },
