@@ -183,7 +183,7 @@ local WRONG_URL_HINT = " (check LUMA_BASE_URL or the option base_url)"
 
 local KIND_HINTS = {
   auth = " (check LUMA_API_KEY or the option api_key)",
-  quota = " (the account or the key has nothing left for this)",
+  quota = " (the account or the key has nothing left for this, or may not do it)",
 }
 
 local MAYBE_SENT_HINT = "; the service may have taken it all the same: look there before sending it again"

@@ -143,7 +143,8 @@ end
 
 --- The error of a generation that failed, or of which the file is gone.
 local function failure(generation)
-  local reason = generation.failure_reason or "the service gave no reason"
+  local reason = generation.failure_reason
+    or ("the service says %q and gives no reason"):format(generation.raw_state or generation.state)
   local refund = generation.refunded and " (the service gives the money back)" or ""
   return about(generation, generation.id, generation.failure_kind or "failed",
     ("generation %s %s: %s%s"):format(generation.id, generation.state, reason, refund),

@@ -59,6 +59,7 @@ relay.generations = {
   ["constructed/submit.response.envelope.json"] = {
     id = "4665a07c-7641-4809-a133-10786201bb56",
     state = "pending",
+    created_at = "2024-12-22T13:38:40Z",
     raw_state = "submitted",
   },
   ["extend.response.pending.json"] = {
@@ -122,7 +123,7 @@ relay.generations = {
     state = "failed",
     raw_state = "failed",
     failure_reason = "Advanced prompt moderation failed",
-    failure_kind = "moderation",
+    failure_kind = "moderation", failure_code = "content_moderated",
     created_at = "2024-12-22T13:38:40.139Z",
     prompt = "cat dance",
   },
@@ -176,7 +177,8 @@ relay.batches = {
       state = "failed",
       raw_state = "FAILURE",
       failure_reason = "Advanced prompt moderation failed",
-      failure_kind = "moderation",
+      created_at = "2024-12-22T13:38:40Z",
+      failure_kind = "moderation", failure_code = "content_moderated",
       progress = 1,
     },
   },
@@ -237,7 +239,7 @@ relay.errors = {
   ["constructed/error.503.openai-style.json"] = {
     status = 503,
     kind = "server",
-    sent = "maybe",
+    sent = "no",
     code = "new_api_error",
     request_id = "20241222133840139409000abcdefgh",
     message = "当前分组 default 下对于模型 luma 无可用渠道 (request id: 20241222133840139409000abcdefgh)",

@@ -320,7 +320,7 @@ describe("luma.dialects.relay", function()
 
       it("is nothing when no place has one", function()
         assert.is_nil(read_flat(body_from(8, "")).video_url)
-        assert.is_nil(read_flat({ video = "https://x/", video_raw = 5, artifact = true }).video_url)
+        assert.is_nil(read_flat({ video = "x", video_raw = 5, artifact = true }).video_url)
       end)
     end)
 
@@ -413,13 +413,188 @@ describe("luma.dialects.relay", function()
       end)
     end)
 
+    describe("of what other gateways write", function()
+      local function submitted(text, status, head)
+        local found = answer.new({ status = status or 200, head = head or "", body = text }, core.decode(text))
+        return relay.read(found, { kind = "submit" })
+      end
+
+      for _, text in ipairs {
+        '{"code":200,"message":"success","data":{"id":"gen-1"}}',
+        '{"code":"200","data":{"id":"gen-1"}}',
+        '{"code":200,"message":"success","id":"gen-1"}',
+        '{"code":"SUCCESS","data":{"id":"gen-1"}}',
+        '{"code":"0","msg":"ok","data":{"id":"gen-1"}}',
+        '{"code":1,"description":"submit success","result":"gen-1"}',
+        '{"id":"gen-1","error":{}}',
+        '{"id":"gen-1","error":"","errors":[]}',
+        '{"code":"success","message":"","data":"gen-1"}',
+        '{"code":200,"msg":"success","data":{"taskId":"gen-1"}}',
+        '{"code":200,"data":{"generation_id":"gen-1","request_id":"r-1"}}',
+        '{"code":0,"data":{"task":{"id":"gen-1","status":"queued"}}}',
+        '{"result":{"generation":{"id":"gen-1"}}}',
+        '{"data":[{"id":"gen-1","state":"pending"}]}',
+        '{"gen_api_response":{"id":"gen-1","state":"pending"},"gen_api_status":201,"status":"FAILED"}',
+        '{"code":"success","data":"{\\"id\\":\\"gen-1\\",\\"state\\":\\"pending\\"}"}',
+        '{"code":"fail_to_fetch_task","data":null,'
+          .. '"message":"{\\"id\\":\\"gen-1\\",\\"state\\":\\"pending\\"}"}',
+        '{"ok":true,"creation":{"id":"gen-1","state":"dreaming"}}',
+        '{"status":"success","data":{"id":"gen-1"}}',
+        '{"id":"gen-1","status":"queued","data":{"note":1}}',
+        '{"id":7,"user_id":"u-1","task_id":"gen-1"}',
+      } do
+        it("finds the id in " .. text, function()
+          local generation = submitted(text)
+
+          assert.equal("gen-1", generation.id)
+          assert.is_true(generation.state == "pending" or generation.state == "processing", generation.state)
+        end)
+      end
+
+      it("finds the id in the address of what was made", function()
+        assert.equal("gen-1", submitted("", 201, "HTTP/1.1 201\r\nLocation: /luma/generations/gen-1\r\n\r\n").id)
+        assert.equal("a b", submitted("", 201, "HTTP/1.1 201\r\nLocation: https://r/luma/tasks/a%20b/\r\n\r\n").id)
+      end)
+
+      it("keeps the digits of an id that no number holds", function()
+        for _, text in ipairs { '{"id":1734874720139409123,"state":"pending"}',
+          '{"data":{"task_id":1734874720139409123}}',
+          '{"id":5,"task_id":1734874720139409123,"status":"QUEUED"}' } do
+          assert.equal("1734874720139409123", submitted(text).id)
+        end
+      end)
+
+      for _, text in ipairs {
+        '{"request_id":"r-1","code":200,"data":{}}',
+        '{"requestId":"r-1","trace_id":"t-1","data":{"user_id":"u-1"}}',
+        '{"user":{"id":"u-1","state":"pending"}}',
+        '{"code":200,"data":{"user":{"id":"u-1","status":"created"},"channel":{"id":3}}}',
+        '{"code":"success","data":"ok"}', '{"code":"success","data":"submitted"}', '{"data":"2024-12-22T13:38:40Z"}',
+        '{"code":"success","data":"https://relay.example/tasks/1"}', '{"data":"1.0.2"}',
+        '{"code":"bad_response","data":"gen-1"}', '{"error":{"message":"no","id":"req-1"}}',
+        '{"message":"{\\"id\\":\\"req-1\\"}","code":"fail"}', '{"object":"error","id":"req-1","error":"no"}',
+      } do
+        it("takes the name of nothing else in " .. text, function()
+          assert.is_nil(submitted(text))
+        end)
+      end
+
+      it("takes no address that is not a generation's", function()
+        for _, place in ipairs { "https://www.relay.example/luma/generations", "/login?next=/luma/generations/x",
+          "/" } do
+          assert.is_nil(submitted("", 201, ("HTTP/1.1 201\r\nLocation: %s\r\n\r\n"):format(place)))
+        end
+        assert.is_nil(submitted("", 308, "HTTP/1.1 308\r\nLocation: /luma/generations/gen-1\r\n\r\n"))
+      end)
+
+      for word, state in pairs { succeeded = "completed", done = "completed", TASK_STATE_SUCCEEDED = "completed",
+        ["Timed Out"] = "failed", canceled = "failed", cancelled = "failed", expired = "failed", error = "failed",
+        rejected = "failed", task_failed = "failed", running = "processing", ["in progress"] = "processing",
+        created = "pending", ["已完成"] = "completed", ["失败"] = "failed" } do
+        it(("takes %s as %s"):format(word, state), function()
+          assert.equal(state, read({ id = "a", state = word }).state)
+          assert.equal(state, read({ code = "success", data = { task_id = "a", status = word } }).state)
+        end)
+      end
+
+      local V = "https://c.example/a.mp4?x=1"
+      for name, body in pairs {
+        ["result_url"] = { code = "success",
+          data = { task_id = "a", status = "SUCCESS", result_url = V, data = null } },
+        ["fail_reason"] = { code = "success",
+          data = { task_id = "a", status = "SUCCESS", fail_reason = V, data = {} } },
+        ["data that is JSON in a text"] = { code = "success", data = { task_id = "a", status = "SUCCESS",
+          data = core.encode { id = "u", state = "completed", video = { url = V } } } },
+        ["data that is the link"] = { code = "success", data = { task_id = "a", status = "SUCCESS", data = V } },
+        ["a bare video"] = { id = "a", state = "completed", video = V },
+        ["video_url"] = { id = "a", state = "completed", video_url = V },
+        ["a list of outputs"] = { id = "a", state = "completed", output = { { type = "video", url = V } } },
+        ["a list of texts"] = { id = "a", state = "succeeded", outputs = { V } },
+        ["a place nobody knows"] = { id = "a", state = "completed", works = { { resource = { link = V } } },
+          input = { video = "https://c.example/input.mp4" } },
+        ["a rendition without a watermark"] = { id = "a", state = "completed",
+          files = { a_watermarked = "https://c.example/marked.mp4", b = V } },
+        ["an answer without a state"] = { id = "a", video = { url = V } },
+        ["an answer with a state nobody knows"] = { id = "a", state = "archived", video = { url = V } },
+      } do
+        it(("sees the clip in %s"):format(name), function()
+          local generation = read(body, "a")
+
+          assert.equal("completed", generation.state)
+          assert.equal(V, generation.video_url)
+          assert.is_nil(generation.failure_reason)
+        end)
+      end
+
+      it("does not take what is not there yet for a clip", function()
+        local generation = read { id = "a", state = "processing", preview = V, request = { video = V } }
+
+        assert.equal("processing", generation.state)
+        assert.is_nil(generation.video_url)
+      end)
+
+      it("sees that it failed where no word says so", function()
+        local generation = read({ id = "a", error = { message = "the GPU fell over", code = "gpu" } }, "a")
+
+        assert.is_nil(generation) -- beside an error a plain id may be the request's
+        generation = read({ task_id = "a", error = { message = "the GPU fell over", code = "gpu" } }, "a")
+        assert.equal("failed", generation.state)
+        assert.same({ "the GPU fell over", "gpu" }, { generation.failure_reason, generation.failure_code })
+      end)
+
+      for name, fields in pairs {
+        ["an object"] = { failure_reason = { message = "too dark", code = "dark" } },
+        ["a list"] = { failure_reason = { "too dark" } },
+        ["a list of objects"] = { error = { { msg = "too dark" } } },
+        ["JSON in a text"] = { fail_reason = '{"error":{"message":"too dark"}}' },
+        ["an error's message"] = { error = { message = "too dark" } },
+        ["another name"] = { error_message = "too dark" },
+      } do
+        it(("reads a reason that is %s"):format(name), function()
+          fields.id, fields.state = "a", "failed"
+
+          assert.equal("too dark", read(fields).failure_reason)
+        end)
+      end
+
+      for name, fields in pairs {
+        ["its words"] = { failure_reason = "Advanced moderation failed" },
+        ["the error's code"] = { error = { code = "content_moderated", message = "Blocked" } },
+        ["words of another language"] = { failure_reason = "内容审核未通过" },
+      } do
+        it(("knows moderation by %s"):format(name), function()
+          fields.id, fields.state = "a", "failed"
+
+          local generation = read(fields)
+
+          assert.same({ "moderation", "content_moderated" }, { generation.failure_kind, generation.failure_code })
+        end)
+      end
+    end)
+
     describe("of dates", function()
       it("drops the zero time", function()
         assert.is_nil(read_flat({ created_at = "0001-01-01T00:00:00Z" }).created_at)
       end)
 
-      it("leaves a number to raw", function()
-        assert.is_nil(read_flat({ created_at = 1734874720139 }).created_at)
+      it("reads a number in seconds, or in a thousandth or millionth of one", function()
+        for _, value in ipairs { 1734874720, 1734874720.9, 1734874720139, 1734874720139409, "1734874720" } do
+          assert.equal("2024-12-22T13:38:40Z", read_flat({ created_at = value }).created_at)
+        end
+      end)
+
+      it("knows the calendar", function()
+        for moment, seconds in pairs { ["2024-02-29T23:59:59Z"] = 1709251199, ["2100-03-01T00:00:00Z"] = 4107542400,
+          ["2001-09-09T01:46:40Z"] = 1000000000, ["2023-12-31T00:00:00Z"] = 1703980800 } do
+          assert.equal(moment, read_flat({ created_at = seconds }).created_at)
+        end
+      end)
+
+      it("takes none from a number that is no moment", function()
+        for _, value in ipairs { 0, -1, 17, 1 / 0, 0 / 0, "soon" } do
+          local made = read_flat({ created_at = value }).created_at
+          assert.is_true(made == nil or made == "soon")
+        end
       end)
 
       it("prefers the task's to the item's", function()
@@ -437,13 +612,19 @@ describe("luma.dialects.relay", function()
 
     describe("of progress", function()
       for text, value in pairs { ["0%"] = 0, ["50%"] = 0.5, ["100%"] = 1, [" 7 %"] = 0.07, ["12.5%"] = 0.125,
-        ["250%"] = 1 } do
+        ["250%"] = 1, ["50"] = 0.5, ["0.5"] = 0.5, ["100"] = 1 } do
         it(("reads %q"):format(text), function()
           assert.equal(value, read_flat({ progress = text }).progress)
         end)
       end
 
-      for _, value in ipairs { "", "50", "half", "-5%", 50, 0.5, null } do
+      it("reads numbers", function()
+        for given, value in pairs { [50] = 0.5, [0.5] = 0.5, [100] = 1, [0] = 0, [7] = 0.07 } do
+          assert.equal(value, read_flat({ progress = given }).progress)
+        end
+      end)
+
+      for _, value in ipairs { "", "half", "-5%", -5, null } do
         it(("takes nothing from %s"):format(tostring(value):gsub("userdata.*", "null")), function()
           assert.is_nil(read_flat({ progress = value }).progress)
         end)
@@ -712,6 +893,45 @@ describe("luma.dialects.relay", function()
         for _, text in ipairs { '{"a":1}', "{broken", "{}", "{ (request id: r1)" } do
           assert.equal(text, complain({ message = text }).message)
         end
+      end)
+    end)
+
+    describe("of what it is about", function()
+      local cases = {
+        { 400, { error = { code = "sensitive_words_detected", message = "sensitive words" } }, "moderation" },
+        { 400, { error = { code = "content_policy_violation", message = "rejected" } }, "moderation" },
+        { 400, { detail = "contents moderated" }, "moderation" },
+        { 400, { error = { message = "余额不足，请充值" } }, "quota" },
+        { 403, { error = { message = "insufficient balance" } }, "quota" },
+        { 429, { error = { message = "insufficient credits" } }, "quota" },
+        { 403, { error = { code = "unsupported_country_region_territory", message = "Country, region, or territory not "
+          .. "supported" } }, "auth" },
+        { 403, { error = { message = "Invalid token" } }, "auth" },
+        { 429, { error = { message = "too many requests" } }, nil },
+        { 400, { error = { message = "resolution must be 720p" } }, nil },
+        { 500, { error = { message = "quota service is down" } }, nil },
+      }
+      for _, case in ipairs(cases) do
+        it(("takes %s as %s"):format(core.encode(case[2]), tostring(case[3])), function()
+          assert.equal(case[3], relay.read_error(answered(case[1], case[2]), { kind = "submit" }).kind)
+        end)
+      end
+
+      it("knows that a gateway which names its refusal has handed nothing on", function()
+        for status, body in pairs {
+          [503] = { error = { code = "model_not_found", message = "No available channel for model ray-v2" } },
+          [500] = { code = "get_channel_failed", message = "no channel" },
+          [502] = { error = { message = "当前分组 default 下对于模型 luma 无可用渠道" } },
+        } do
+          assert.equal("no", relay.read_error(answered(status, body), { kind = "submit" }).sent)
+        end
+        assert.is_nil(relay.read_error(answered(500, { error = { message = "busy" } }), { kind = "submit" }).sent)
+      end)
+
+      it("knows that a generation is not known", function()
+        local body = { code = "task_not_exist", message = "task_not_exist" }
+
+        assert.is_true(relay.read_error(answered(400, body), { kind = "query", id = "a" }).absent)
       end)
     end)
 

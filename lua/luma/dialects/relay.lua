@@ -1,7 +1,8 @@
---- The relay API: AnyAPI and the many that sell the same four endpoints. The
---- shapes and words read here were all seen in relays' pages or in the gateways'
---- source. Pure: parameters to request, answer to generation.
-local fill = require("luma.core").fill
+--- The relay API: AnyAPI and the many that sell the same four endpoints, each in
+--- shapes of its own. What is sent is exact; what comes back is read wherever
+--- relays and gateways are known to put it, but nothing is taken for an id that
+--- may be the name of something else. Pure: parameters to request, answer to
+--- generation.
 local lower = require("luma.text").lower
 local type = type -- asked for every field
 
@@ -116,58 +117,370 @@ local function whole(value)
   return math.tointeger and math.tointeger(value) or value
 end
 
+local function number(value)
+  local kind = value and type(value)
+  return (kind == "number" or kind == "string") and tonumber(value) or nil
+end
+
 --- A field of what should be an object.
 local function field(value, name)
   return value and type(value) == "table" and value[name] or nil
 end
 
---- The vocabularies of all relays; no word means two things.
-local STATES = {
-  pending = "pending", queued = "pending", submitted = "pending", not_start = "pending",
-  processing = "processing", dreaming = "processing", in_progress = "processing",
-  completed = "completed", success = "completed", succeed = "completed",
-  failed = "failed", failure = "failed",
-}
+--- What stands at a place: a name, or a list of names, one within the other.
+local function at(value, place)
+  if type(place) == "string" then return field(value, place) end
+  for i = 1, #place do value = field(value, place[i]) end
+  return value
+end
+
+--- The first text at one of the places.
+local function first_text(value, places)
+  for i = 1, #places do
+    local found = text(at(value, places[i]))
+    if found then return found end
+  end
+end
+
+local function is_url(value)
+  return text(value) and value:find("^%s*[hH][tT][tT][pP][sS]?://[^%s]") ~= nil
+end
+
+--- The value itself, or what JSON in a text is.
+local function opened(value, answer)
+  if value and type(value) == "string" and value:find("^%s*[%[{]") then return answer:decode(value) end
+  return value
+end
+
+--- Names of an object in the same order each time.
+local function sorted_names(value)
+  local names = {}
+  for name in pairs(value) do
+    if type(name) == "string" then names[#names + 1] = name end
+  end
+  table.sort(names)
+  return names
+end
+
+-- ---- words ----
+
+--- The vocabularies of all relays, and what other services of the kind say; no
+--- word means two things.
+local STATES = {}
+for state, words in pairs {
+  pending = "pending queued queueing queuing submitted not_start not_started waiting created accepted in_queue "
+    .. "scheduled initializing 排队中 等待中 已提交",
+  processing = "processing dreaming in_progress running generating rendering started working executing 处理中 生成中 进行中",
+  completed = "completed complete success successful succeed succeeded finished finish done ready 成功 已完成 生成成功",
+  failed = "failed failure fail canceled cancelled cancel expired error errored rejected timeout timed_out time_out "
+    .. "aborted terminated moderated blocked banned stopped invalid 失败 已失败 生成失败 已取消 超时",
+} do
+  for word in words:gmatch "%S+" do STATES[word] = state end
+end
+
+--- What some write in front of each.
+local PREFIX = "^%a+_?%a*_state_"
+local PREFIXES = { "^task_", "^status_", "^state_", "^job_", "^generation_", "^video_" }
 
 local function state_of(word)
-  return word and (STATES[word] or STATES[lower(word)] or "unknown")
+  if not word then return nil end
+  if STATES[word] then return STATES[word] end
+  local plain = lower(word):gsub("^%s+", ""):gsub("%s+$", ""):gsub("[%s-]+", "_")
+  if STATES[plain] then return STATES[plain] end
+  plain = plain:gsub(PREFIX, "")
+  for _, prefix in ipairs(PREFIXES) do
+    local rest, n = plain:gsub(prefix, "")
+    if n > 0 and STATES[rest] then return STATES[rest] end
+  end
+  return STATES[plain] or "unknown"
 end
 
--- Rows of text: a field of the generation, and the places in a task where it
--- may be, the best first.
-
-local TEXTS = {
-  { "created_at", "created_at" },
-  { "prompt", "prompt", { "request", "prompt" } },
-  { "model", "model", "model_name" },
+--- What it is about, by the service's codes and, where these say too little, by
+--- its words. The first that fits.
+local KINDS = {
+  { "moderation",
+    codes = "content_filter content_moderated content_policy_violation sensitive_words_detected moderation_blocked "
+      .. "content_policy moderation sensitive prompt_blocked",
+    words = { "moderat", "sensitive word", "content polic", "content_polic", "safety system", "safety polic", "nsfw",
+      "flagged", "inappropriate", "prohibited content", "violates our", "敏感", "审核", "违规" } },
+  { "quota",
+    codes = "quota_not_enough insufficient_quota insufficient_user_quota insufficient_balance "
+      .. "billing_hard_limit_reached insufficient_credits pre_consume_token_quota_failed",
+    words = { "insufficient", "quota", "balance", "credit", "billing", "recharge", "top up", "余额", "额度", "充值", "欠费" } },
+  { "auth",
+    codes = "invalid_api_key invalid_token token_expired access_denied account_deactivated "
+      .. "unsupported_country_region_territory",
+    words = { "api key", "api_key", "apikey", "invalid token", "token expired", "unauthorized", "令牌" } },
 }
+for _, row in ipairs(KINDS) do
+  local codes = {}
+  for code in row.codes:gmatch "%S+" do codes[code] = true end
+  row.codes = codes
+end
+
+local function kind_by_code(code)
+  local word = code and lower(code)
+  for _, row in ipairs(KINDS) do
+    if word and row.codes[word] then return row[1] end
+  end
+end
+
+local function speaks_of(kind, words)
+  words = lower(words)
+  for _, row in ipairs(KINDS) do
+    if row[1] == kind then
+      for _, word in ipairs(row.words) do
+        if words:find(word, 1, true) then return true end
+      end
+    end
+  end
+  return false
+end
+
+-- ---- whether an answer is an error ----
+
+local FINE_CODES = { success = true, succeed = true, succeeded = true, ok = true, ["true"] = true }
+local FINE_WORDS = { "success", "成功" }
+
+local function is_fine_code(code)
+  local value = number(code)
+  if value then return value == 0 or value >= 200 and value < 300 end
+  return type(code) ~= "string" or code == "" or FINE_CODES[lower(code)] or false
+end
+
+--- Whether the words beside a code say that all went well.
+local function says_fine(body)
+  local words = text(body.message) or text(body.msg) or text(body.description)
+  for _, word in ipairs(words and FINE_WORDS or {}) do
+    if lower(words):find(word, 1, true) then return true end
+  end
+  return words ~= nil and lower(words) == "ok"
+end
+
+--- What says that something is wrong: a text, or an object in which something is.
+local function is_complaint(value)
+  return value and (text(value) ~= nil and lower(value) ~= "null" or object(value) ~= nil and next(value) ~= nil)
+end
+
+--- Whether a decoded body is an error, whatever its status says.
+local function is_error(body)
+  if not object(body) then return false end
+  if is_complaint(body.error) or is_complaint(body.detail) or is_complaint(body.errors) then return true end
+  if body.success == false then return true end
+  if is_fine_code(body.code) or says_fine(body) then return false end
+  return type(body.code) == "string" or identifier(field(body.data, "task_id")) == nil
+end
+
+-- ---- ids ----
+
+--- Names that an id of a generation has and nothing else does.
+local TASK_IDS = { "task_id", "taskId", "taskID", "TaskId", "taskid", "generation_id", "generationId", "job_id",
+  "jobId" }
+local PLAIN_IDS = { "id", "Id", "ID" }
+
+---@class luma.relay.Reading what is known as an answer is read
+---@field answer luma.Answer
+---@field body table the outermost, or what is around the item
+---@field strict boolean a plain id is a generation's only beside a state
+---@field inexact? boolean there was an id that a number cannot hold
+
+local function id_under(names, task, reading)
+  for i = 1, #names do
+    local value = task[names[i]]
+    local id = value and identifier(value)
+    if id then return id end
+    if value and type(value) == "number" and value % 1 == 0 and value < math.huge then reading.inexact = true end
+  end
+end
+
+--- A text that is the whole answer to a submit, and can be nothing but an id.
+local function bare_id(value)
+  if type(value) == "number" then return identifier(value) end
+  if not text(value) or #value > 128 or not value:find("^[%w][%w%-_.:~]*$") then return nil end
+  if not value:find("%d") or value:find("^%d+%.[%d.]*$") or value:find("^%d%d%d%d%-%d%d%-%d%d") then return nil end
+  return value
+end
+
+-- ---- fields of a generation ----
+
+local PROMPTS = { "prompt", { "request", "prompt" } }
+local MODELS = { "model", "model_name" }
+local DATES = { "created_at", "createdAt", "create_time", "created", "submit_time" }
 
 --- Of a link the clean rendition first; `video.url` may carry a watermark.
-local OUTCOME = {
-  { "failure_reason", "failure_reason", "fail_reason" },
-  { "video_url", { "video", "download_url" }, { "artifact", "video", "download_url" },
-    { "video_raw", "url" }, { "artifact", "video_raw", "url" },
-    { "video", "url" }, { "artifact", "video", "url" }, { "assets", "video" } },
-  { "thumbnail_url", { "thumbnail", "url" }, { "artifact", "thumbnail", "url" }, { "video", "thumbnail" } },
-  { "last_frame_url", { "last_frame", "url" }, { "artifact", "last_frame", "url" } },
-}
+local LINKS = { { "video", "download_url" }, { "artifact", "video", "download_url" },
+  { "video_raw", "url" }, { "artifact", "video_raw", "url" },
+  { "video", "url" }, { "artifact", "video", "url" }, { "assets", "video" } }
+--- Places of which the value must look like a link: those named after a clip, and
+--- those that may lead elsewhere, for when no link ends like one to a clip.
+local CLIP_LINKS = { "video_url", "videoUrl", "result_url", "resultUrl", "video", "mp4", { "output", "video_url" },
+  { "result", "video_url" }, "data" }
+local OTHER_LINKS = { "fail_reason", "download_url", "output", "result", { "output", "url" }, { "result", "url" },
+  "url" } -- fail_reason: where older gateways put it
+local THUMBNAILS = { { "thumbnail", "url" }, { "artifact", "thumbnail", "url" }, { "video", "thumbnail" },
+  "thumbnail_url", "cover_url" }
+local LAST_FRAMES = { { "last_frame", "url" }, { "artifact", "last_frame", "url" }, "last_frame_url" }
 
---- In what is around a task: what goes before the task's own, and what after.
-local GATEWAY_FIRST = { { "failure_reason", "fail_reason" } }
-local GATEWAY_LAST = { { "created_at", "created_at" } }
+--- What a clip is made of, or shown by: no clip is looked for there.
+local NO_CLIPS = { request = true, input = true, inputs = true, params = true, parameters = true, image = true,
+  image_url = true, image_end_url = true, start_image = true, end_image = true, last_frame = true, thumbnail = true,
+  cover = true, poster = true, notify_hook = true, webhook = true, callback_url = true, prompt = true,
+  user_prompt = true, user = true, keyframes = true }
 
---- Why it failed, where no field for that says it; of other states these texts
---- say something else.
-local MESSAGES = { { "failure_reason", { "error", "message" }, "message" } }
+local CLIP = "%.[mMwWaA][pPoOeEkKvV4][4vVbBiI]?[mM4vVbB]?"
+local CLIP_ENDINGS = { mp4 = true, webm = true, mov = true, m4v = true, mkv = true, avi = true }
 
---- The zero time stands for none, and sorts before this.
-local FIRST_DAY = "0001-01-02"
-
-local function progress_of(value)
-  if not text(value) then return nil end
-  local whole_part, fraction = value:match("^%s*(%d+)%.?(%d*)%s*%%") -- tonumber may want a comma
-  return whole_part and math.min((tonumber(whole_part) + tonumber("0" .. fraction) / 10 ^ #fraction) / 100, 1) or nil
+local function is_clip(value)
+  if not is_url(value) or not value:find(CLIP) then return false end
+  local ending = value:gsub("[?#].*", ""):match("%.(%w+)%s*$")
+  return ending ~= nil and CLIP_ENDINGS[lower(ending)] or false
 end
+
+--- The link to a clip somewhere in a value; one with a watermark is the last.
+local function find_clip(value, depth)
+  if is_clip(value) then return value end
+  if not object(value) or depth > 6 then return nil end
+  local marked
+  for i = 1, #value do
+    local found = find_clip(value[i], depth + 1)
+    if found then return found end
+  end
+  for _, name in ipairs(sorted_names(value)) do
+    local found = not NO_CLIPS[name] and find_clip(value[name], depth + 1)
+    if found and not lower(name):find("watermark", 1, true) then return found end
+    marked = marked or found or nil
+  end
+  return marked
+end
+
+local function first_link(task, item, places)
+  for _, holder in ipairs { task, item } do
+    for i = 1, #places do
+      local value = at(holder, places[i])
+      if is_url(value) then return value end
+    end
+  end
+end
+
+--- The link of what is completed.
+local function link_of(task, item)
+  return first_text(task, LINKS) or first_link(task, item, CLIP_LINKS) or find_clip(task, 1)
+    or item ~= task and find_clip(item, 1) or first_link(task, item, OTHER_LINKS)
+end
+
+local ZERO_DAY = "0001-01-02" -- the zero time stands for none, and sorts before this
+local EARLY, LATE, NEVER = 1e9, 1e11, 1e17 -- seconds since 1970; what is beyond LATE is a finer unit
+
+--- A day as its date, by the count of days since 1970.
+local function date_of(days)
+  local z = days + 719468
+  local era = math.floor(z / 146097)
+  local day = z - era * 146097
+  local year = math.floor((day - math.floor(day / 1460) + math.floor(day / 36524) - math.floor(day / 146096)) / 365)
+  local rest = day - (365 * year + math.floor(year / 4) - math.floor(year / 100))
+  local month = math.floor((5 * rest + 2) / 153)
+  local date = rest - math.floor((153 * month + 2) / 5) + 1
+  month = month < 10 and month + 3 or month - 9
+  return year + era * 400 + (month <= 2 and 1 or 0), month, date
+end
+
+--- A moment as text; a number in seconds, or in a thousandth or millionth of one.
+local function moment_of(value)
+  if text(value) and not value:find("^%d+$") then return value >= ZERO_DAY and value or nil end
+  local seconds = number(value)
+  if not seconds or not (seconds >= EARLY and seconds < NEVER) then return nil end
+  while seconds >= LATE do seconds = seconds / 1000 end
+  local days, rest = math.floor(seconds / 86400), math.floor(seconds % 86400)
+  local year, month, date = date_of(days)
+  return ("%04d-%02d-%02dT%02d:%02d:%02dZ"):format(year, month, date, math.floor(rest / 3600),
+    math.floor(rest / 60) % 60, rest % 60)
+end
+
+local function first_moment(task, item)
+  for _, holder in ipairs { task, item } do
+    for _, name in ipairs(DATES) do
+      local value = holder[name]
+      local moment = value and moment_of(value)
+      if moment then return moment end
+    end
+  end
+end
+
+--- Hundredths with a sign, or of a number above 1; else parts of one.
+local function progress_of(value)
+  local words = text(value)
+  local digits, sign
+  if words then digits, sign = words:match("^%s*(%d+%.?%d*)%s*(%%?)%s*$") end
+  local amount = tonumber(digits) or type(value) == "number" and value >= 0 and value or nil
+  if not amount then return nil end
+  if sign == "%" or amount > 1 then amount = amount / 100 end
+  return math.min(amount, 1)
+end
+
+local REASONS = { "failure_reason", "fail_reason", "failed_reason", "error_message", "errorMessage", "error_msg",
+  "error", "message", "msg", "reason", "detail", "description", "task_status_msg" }
+
+--- Why something failed, in words: of a text, an object in which one is, a list.
+local function words_of(value, answer, depth)
+  value = opened(value, answer)
+  if text(value) then return not is_url(value) and value or nil end
+  if not object(value) or depth > 4 then return nil end
+  local parts = {}
+  for i = 1, #value do parts[#parts + 1] = words_of(value[i], answer, depth + 1) end
+  if parts[1] then return table.concat(parts, "; ") end
+  for i = 1, #REASONS do
+    local found = value[REASONS[i]] and words_of(value[REASONS[i]], answer, depth + 1)
+    if found then return found end
+  end
+end
+
+--- The gateway's own reason, else the task's, else what is said in general.
+local function reason_of(task, item, reading)
+  local answer = reading.answer
+  local own = item ~= task and item.fail_reason and words_of(item.fail_reason, answer, 1)
+  if own then return own end
+  for _, holder in ipairs { task, item } do
+    for _, name in ipairs { "failure_reason", "fail_reason", "failed_reason" } do
+      local found = holder[name] and words_of(holder[name], answer, 1)
+      if found then return found end
+    end
+  end
+  local found = words_of(task, answer, 1)
+  return found or reading.body ~= item and words_of(reading.body, answer, 1) or nil
+end
+
+local CODES = { "failure_code", "fail_code", "error_code", { "error", "code" }, { "failure_reason", "code" },
+  { "fail_reason", "code" }, { "error", "type" } }
+
+local function failure_code_of(task, item)
+  for _, holder in ipairs { task, item } do
+    for _, place in ipairs(CODES) do
+      local code = identifier(at(holder, place))
+      if code then return code end
+    end
+  end
+end
+
+local function read_failure(generation, task, item, reading)
+  local reason = reason_of(task, item, reading)
+  local code = failure_code_of(task, item)
+  generation.failure_reason, generation.failure_code = reason, code
+  if kind_by_code(code) == "moderation" or reason and speaks_of("moderation", reason) then
+    generation.failure_kind = "moderation"
+    generation.failure_code = code or "content_moderated"
+  end
+end
+
+local function read_picture(generation, task)
+  local video, video_raw = object(task.video), object(task.video_raw)
+  generation.thumbnail_url = first_text(task, THUMBNAILS)
+  generation.last_frame_url = first_text(task, LAST_FRAMES)
+  generation.width = whole(field(video, "width")) or whole(field(video_raw, "width"))
+  generation.height = whole(field(video, "height")) or whole(field(video_raw, "height"))
+  generation.duration = number(field(video_raw, "duration"))
+end
+
+-- ---- a generation ----
 
 --- The gateway's own word on an item, and the upstream's on its task: the one
 --- that ends it counts, since the gateway gives up on tasks by itself.
@@ -178,71 +491,65 @@ local function pick_word(item, inner)
   return inner or outer or text(item.state)
 end
 
+local function word_in(task)
+  return text(task.state) or text(task.status) or text(task.task_status) or text(task.taskStatus)
+end
+
 local function is_flat(item)
   return identifier(item.id) and text(item.state) and not identifier(item.task_id)
 end
 
---- Numbers, and what is known of the picture.
-local function read_rest(generation, item, task)
-  local video, video_raw = object(task.video), object(task.video_raw)
-  generation.width = whole(field(video, "width")) or whole(field(video_raw, "width"))
-  generation.height = whole(field(video, "height")) or whole(field(video_raw, "height"))
-  generation.duration = tonumber(field(video_raw, "duration"))
-  generation.progress = progress_of(item.progress) or progress_of(task.progress)
-end
-
 --- The task in an item, unless that is one itself.
-local function task_in(item)
-  local inner = object(item.data)
+local function task_in(item, answer)
+  local inner = object(opened(item.data, answer))
   return inner and not inner[1] and not is_flat(item) and inner
 end
 
---- Whether a decoded answer is an error, whatever its status says.
-local function is_error(body)
-  if not object(body) then return false end
-  return object(body.error) ~= nil or text(body.error) ~= nil
-    or object(body.detail) ~= nil or text(body.detail) ~= nil
-    or body.success == false
-    or (text(body.code) ~= nil and body.code ~= "success")
-    or (type(body.code) == "number" and body.code ~= 0 and not identifier(field(body.data, "task_id")))
+--- What the state is where no word says it, or one that is not known: what a
+--- person would see. A submit that is called a success has only been accepted.
+local function judge(generation, word, task, reading)
+  local state = word and state_of(word) or "pending"
+  local known = word and state ~= "unknown"
+  if known and (state ~= "completed" or not reading.is_submit) then return state end
+  local link = link_of(task, generation.raw)
+  if known then return link and state or "pending" end
+  if link and not reading.is_submit then return "completed" end
+  local complaint = is_complaint(task.error) or is_complaint(task.failure_reason) or is_complaint(task.fail_reason)
+  if not word and complaint and not reading.is_submit then return "failed" end
+  return state
 end
 
 --- One item of any shape. `id` in an item of the batch envelope is a row
---- number; the task's own id is beside it. Beside an error and without a state
---- it is not a task's either. `envelope` is what is around the item, or itself.
-local function read_task(item, envelope)
-  local task = item.data and task_in(item) or item
-  local word = task.state and text(task.state)
-  if task ~= item or item.status or item.task_status then word = pick_word(item, word) end
-  local id = item.task_id and identifier(item.task_id) or task.task_id and identifier(task.task_id)
-  if not id and (word or not is_error(envelope)) then id = identifier(task.id) end
-  if not id then return nil end
-  local generation = {
-    id = id, state = state_of(word) or "pending", raw_state = word, raw = item,
-    created_at = nil, -- and more, for which there is room then
-  }
-  if item ~= task then fill(generation, item, GATEWAY_FIRST) end
-  fill(generation, task, TEXTS)
-  local date, estimate = generation.created_at, task.estimate_wait_seconds
-  if date and date < FIRST_DAY then generation.created_at = nil end
-  if item ~= task then fill(generation, item, GATEWAY_LAST) end
-  if estimate then generation.estimate = tonumber(estimate) end
-  if generation.state == "pending" and word then return generation end -- there is no more to it
-  fill(generation, task, OUTCOME)
-  read_rest(generation, item, task)
-  if generation.state == "failed" then
-    fill(generation, task, MESSAGES)
-    fill(generation, envelope, MESSAGES)
-    local reason = generation.failure_reason
-    if reason and lower(reason):find("moderat", 1, true) then generation.failure_kind = "moderation" end
+--- number; the task's own id is beside it.
+local function read_task(item, reading)
+  local task = item.data and task_in(item, reading.answer) or item
+  local word = task ~= item and pick_word(item, word_in(task)) or word_in(task)
+  local id = id_under(TASK_IDS, item, reading) or task ~= item and id_under(TASK_IDS, task, reading)
+  if not id and reading.inexact then return nil end
+  if not id and (word or not reading.strict) then id = id_under(PLAIN_IDS, task, reading) end
+  if not id and task ~= item and word then
+    id, task = id_under(PLAIN_IDS, item, reading), item
   end
+  if not id or reading.inexact then return nil end
+  local generation = { id = id, raw = item, raw_state = word }
+  generation.state = judge(generation, word, task, reading)
+  generation.created_at = first_moment(task, item)
+  generation.prompt = first_text(task, PROMPTS)
+  generation.model = first_text(task, MODELS)
+  generation.estimate = number(task.estimate_wait_seconds)
+  generation.progress = progress_of(item.progress) or progress_of(task.progress)
+  if generation.state == "pending" then return generation end -- there is no more to it
+  generation.video_url = generation.state == "completed" and link_of(task, item) or first_text(task, LINKS)
+  read_picture(generation, task)
+  if generation.state == "failed" then read_failure(generation, task, item, reading) end
   return generation
 end
 
-local function read_list(list)
+local function read_list(list, reading)
   local found = {}
   for _, item in ipairs(list) do
-    local generation = object(item) and read_task(item, item)
+    item = object(opened(item, reading.answer))
+    local generation = item and read_task(item, { answer = reading.answer, body = item, strict = is_error(item) })
     if generation then found[#found + 1] = generation end
   end
   return found
@@ -262,27 +569,100 @@ local function merge(list, id)
   return whole_job
 end
 
+--- Names under which a gateway puts what the upstream answered, the usual first.
+local WRAPPERS = { "data", "result", "task", "generation", "response", "output", "payload", "body", "results", "tasks",
+  "generations", "items", "list", "job" }
+
+--- What has an id and a state of its own and is no generation.
+local FOREIGN = { user = true, account = true, owner = true, channel = true, token = true, group = true, request = true,
+  client = true, model = true, organization = true, project = true, team = true, subscription = true, plan = true,
+  error = true, input = true, parent = true }
+
+--- Names that may hold a generation which no wrapper of the usual names holds.
+local function further_names(body)
+  local names = {}
+  for _, name in ipairs(sorted_names(body)) do
+    if not FOREIGN[lower(name)] then names[#names + 1] = name end
+  end
+  return names
+end
+
+local read_any
+
+--- A generation inside an envelope. Under a name that is not usual, or in a text
+--- that is JSON, it shows by an id and a word that is known.
+local function read_inside(body, reading, call, depth)
+  for _, name in ipairs(WRAPPERS) do
+    local made = body[name] and read_any(opened(body[name], reading.answer), reading, call, depth + 1)
+    if made then return made end
+  end
+  local careful = { answer = reading.answer, body = body, strict = true, is_submit = reading.is_submit }
+  for _, name in ipairs(further_names(body)) do
+    local inner = opened(body[name], reading.answer)
+    local made = object(inner) and read_any(inner, careful, call, depth + 1)
+    if made and made.state ~= "unknown" then return made end
+  end
+  reading.inexact = reading.inexact or careful.inexact
+end
+
+function read_any(body, reading, call, depth)
+  if not object(body) or depth > 5 then return nil end
+  local data = opened(body.data, reading.answer)
+  local list = body[1] and body or object(data) and data[1] and data
+  if list and not is_flat(body) then
+    local generations = read_list(list, reading)
+    return generations[1] and merge(generations, call.id) or nil
+  end
+  -- An envelope has no id of its own; what is in it does.
+  local is_envelope = object(data) and not (id_under(TASK_IDS, body, reading) or identifier(body.id))
+  local made = read_task(is_envelope and data or body, reading)
+  return made or read_inside(body, reading, call, depth)
+end
+
+--- The answer to a submit in which the id stands by itself: as the whole of what
+--- a gateway wraps, or in the address of what was made.
+local function read_bare(body, answer)
+  local id
+  for _, name in ipairs { "data", "result", "task", "generation" } do
+    id = id or object(body) and not is_error(body) and bare_id(body[name]) or nil
+  end
+  local place = (answer.status < 300 and answer:header("location") or ""):gsub("[?#].*", "")
+  local step = place:match("/generations/([^/?#%s]+)/?$") or place:match("/tasks/([^/?#%s]+)/?$")
+  id = id or step and step:gsub("%%(%x%x)", function(hex) return string.char(tonumber(hex, 16)) end)
+  return id and { id = id, state = "pending" } or nil
+end
+
 --- The generation in an answer, or nil if there is none.
 ---@param answer luma.Answer
 ---@param call luma.Call
 ---@return luma.Generation?
 function relay.read(answer, call)
-  local body = answer.body
-  if type(body) ~= "table" then return nil end
-  local data = body.data and object(body.data)
-  local list = body[1] and body or data and data[1] and data
-  if list and not is_flat(body) then
-    local generations = read_list(list)
-    if not generations[1] then return nil end
-    local generation = merge(generations, call.id)
-    generation.raw = body
-    return generation
+  local is_submit = call.kind == "submit" or call.kind == "extend"
+  local body, made, reading = answer.body, nil, nil
+  for _, exact in ipairs { false, true } do
+    if exact then body = answer:exact() end
+    local strict = is_error(body) or answer.loose and answer.status >= 300 or false
+    reading = { answer = answer, body = body, strict = strict, is_submit = is_submit }
+    made = read_any(body, reading, call, 1)
+    if made or not reading.inexact then break end
   end
-  -- An envelope has no id of its own; what is in it does.
-  local is_envelope = data and not (identifier(body.task_id) or identifier(body.id))
-  local generation = read_task(is_envelope and data or body, body)
-  if generation then generation.raw = body end
-  return generation
+  if not made and is_submit and not reading.inexact then made = read_bare(body, answer) end
+  if made then made.raw = answer.body == nil and answer.text or answer.body end
+  return made or nil
+end
+
+--- The list in an answer to several, wherever it is; or the tasks by their ids.
+local function list_in(body, answer, depth)
+  if body[1] ~= nil or depth > 3 then return body end
+  for _, name in ipairs(WRAPPERS) do
+    local inner = object(opened(body[name], answer))
+    if inner then return list_in(inner, answer, depth + 1) end
+  end
+  local list = {}
+  for _, name in ipairs(sorted_names(body)) do
+    if object(body[name]) then list[#list + 1] = body[name] end
+  end
+  return list[1] and list or body
 end
 
 --- The generations in the answer to look_many, or nil if it is none.
@@ -291,9 +671,9 @@ end
 function relay.read_many(answer)
   local body = answer.body
   if not object(body) or is_error(body) then return nil end
-  if body.code == "success" and not object(body.data) then return {} end
-  local list = object(body.data) or body
-  local found = read_list(list)
+  if body.code and is_fine_code(body.code) and not object(opened(body.data, answer)) then return {} end
+  local list = list_in(body, answer, 1)
+  local found = read_list(list, { answer = answer })
   if not found[1] and next(list) ~= nil then return nil end
   return found
 end
@@ -304,41 +684,69 @@ local TAIL = 200 -- bytes there may be behind the items of a list
 --- the place after it; false at the end, nil where it is not that simple. What
 --- is cut at a wrong place is no JSON, and shows.
 ---@param list string
----@param at integer 1 to begin with
----@return integer|false|nil from, integer? to, integer? next
-function relay.split(list, at)
-  if at > #list then return false end
-  if at == 1 then at = (list:find("[", 1, true) or #list) + 1 end
-  local from, after, mark, behind = list:match("^%s*()%b{}()%s*([,%]])()", at)
-  if not from then return nil end
-  if mark == "," then return from, after - 1, behind end
+---@param from integer 1 to begin with
+---@return integer|false|nil first, integer? last, integer? next
+function relay.split(list, from)
+  if from > #list then return false end
+  if from == 1 then from = (list:find("[", 1, true) or #list) + 1 end
+  local first, after, mark, behind = list:match("^%s*()%b{}()%s*([,%]])()", from)
+  if not first then return nil end
+  if mark == "," then return first, after - 1, behind end
   if #list - behind > TAIL or list:find("[%[%]]", behind) then return nil end
-  return from, after - 1, #list + 1
+  return first, after - 1, #list + 1
 end
 
 -- ---- errors ----
 
---- Words of the service that say more than the status does.
-local CODE_KINDS = {
-  quota_not_enough = "quota",
-  insufficient_quota = "quota",
-  invalid_api_key = "auth",
-  content_filter = "moderation",
-  content_moderated = "moderation",
-}
+--- What a gateway says when it has not handed a submit on: nobody was there to
+--- take it.
+local NOT_TAKEN_CODES = { model_not_found = true, get_channel_failed = true, no_available_channel = true,
+  channel_not_found = true, prompt_blocked = true, sensitive_words_detected = true, model_price_error = true }
+local NOT_TAKEN_WORDS = { "no available channel", "no channel", "无可用渠道", "没有可用渠道", "no available provider" }
 
---- What a body says is wrong, in any of five shapes. A gateway puts the
+--- Of a place that the service does not serve.
+local REGION_WORDS = { "country, region", "unsupported_country", "not available in your", "not supported in your",
+  "region is not supported", "地区" }
+
+local function has_word(words, list)
+  words = words and lower(words)
+  for _, word in ipairs(words and list or {}) do
+    if words:find(word, 1, true) then return true end
+  end
+  return false
+end
+
+--- What a body says is wrong, in any of its shapes. A gateway puts the
 --- upstream's whole body into its message.
-local function complaint_of(body, decode)
-  local message = text(field(body.error, "message")) or text(body.error) or text(body.message)
-    or text(body.detail) or text(field(body.detail, "reason"))
-  local inner = message and message:find("^%s*{") and object(decode(message))
-  message = inner and complaint_of(inner, decode).message or message
+local function complaint_of(body, answer)
+  local message = text(field(body.error, "message")) or text(body.error) or text(body.message) or text(body.msg)
+    or text(body.detail) or text(field(body.detail, "reason")) or text(field(body.detail, "message"))
+    or words_of(body.error, answer, 1) or words_of(body.errors, answer, 1) or words_of(body.detail, answer, 1)
+    or text(body.description)
+  local inner = message and message:find("^%s*{") and object(answer:decode(message))
+  inner = inner and complaint_of(inner, answer)
+  message = inner and inner.message or message
   return {
     message = message,
-    code = identifier(field(body.error, "code")) or text(body.code) or text(field(body.error, "type")),
+    code = identifier(field(body.error, "code")) or text(body.code) or inner and inner.code
+      or text(field(body.error, "type")),
+    field = text(field(body.error, "param")),
     request_id = text(body.request_id) or (message and message:match("request id:%s*([%w_-]+)")),
   }
+end
+
+--- The kind of an error whose status says too little, or nothing that is so.
+local function kind_of(complaint, status)
+  local code, message = complaint.code, complaint.message
+  local kind = kind_by_code(code)
+  if kind or not message then return kind end
+  local may_be_any = status < 500 and status ~= 401 and status ~= 429
+  if may_be_any and has_word(message, REGION_WORDS) then return "auth" end
+  for _, known in ipairs { "moderation", "quota" } do
+    if may_be_any and speaks_of(known, message) then return known end
+  end
+  if status == 429 and has_word(message, { "insufficient", "余额", "充值" }) then return "quota" end
+  if (status < 400 or status == 403) and speaks_of("auth", message) then return "auth" end
 end
 
 --- What is wrong, by an answer in which no generation is; nil if nothing is.
@@ -346,16 +754,26 @@ end
 ---@param call luma.Call
 ---@return luma.Complaint?
 function relay.read_error(answer, call)
-  local body = answer.body
+  local body, status = answer.body, answer.status
   -- `[]` is left out: it may have been `{}`, which makes no sense.
-  if call.kind == "query" and answer.status < 300 and object(body) and next(body) ~= nil then
+  if call.kind == "query" and status < 300 and object(body) and next(body) ~= nil then
     local list = relay.read_many(answer)
-    if list and not list[1] then return { kind = "invalid", absent = true } end
+    if list and not list[1] then return { absent = true } end
   end
-  if answer.status < 300 and not is_error(body) then return nil end
-  local complaint = object(body) and complaint_of(body, function(json) return answer:decode(json) end) or {}
-  complaint.kind = CODE_KINDS[complaint.code]
-  if complaint.code == "fail_to_fetch_task" and answer.status < 400 then complaint.kind = "server" end
+  if not object(body) then return status >= 300 and {} or nil end
+  local complaint = complaint_of(body, answer)
+  local code = complaint.code
+  complaint.kind = kind_of(complaint, status)
+  if status < 300 and not is_error(body) and not complaint.kind then return nil end
+  if NOT_TAKEN_CODES[code] or status >= 400 and has_word(complaint.message, NOT_TAKEN_WORDS) then
+    complaint.sent = "no"
+    complaint.hint = status >= 500 and "the relay has nobody just now who makes this" or nil
+  end
+  if has_word(complaint.message, REGION_WORDS) or code == "unsupported_country_region_territory" then
+    complaint.hint = "the service does not serve this country or network"
+  end
+  if code == "fail_to_fetch_task" and status < 400 and not complaint.kind then complaint.kind = "server" end
+  if code == "task_not_exist" and call.id and status >= 400 then complaint.absent = true end
   return complaint
 end
 
