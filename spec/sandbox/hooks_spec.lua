@@ -1,6 +1,7 @@
 local client = require "spec.sandbox.client"
 local cqueues = require "cqueues"
 local cjson = require "cjson"
+local fault_server = require "spec.support.fault"
 local hooks = require "luma.sandbox.hooks"
 local sandbox = require "luma.sandbox"
 
@@ -96,6 +97,41 @@ describe("luma.sandbox.hooks", function()
       assert.is_string(hook.message or hook.status and "answered")
     end
     assert.equal("completed", query(submit().id).state)
+  end)
+
+  for fault, plan in pairs {
+    ["garbage"] = { at = "request", fault = "garbage" },
+    ["an answer that breaks off"] = { at = "line", fault = "close" },
+    ["a connection that is lost"] = { at = "headers", fault = "close" },
+    ["headers without an end"] = { at = "status", fault = "flood", bytes = 1e6 },
+    ["a line without an end"] = { at = "line", fault = "flood", bytes = 1e6 },
+    ["a redirect to itself"] = { fault = "redirect" },
+    ["a body without an end"] = { at = "answer", fault = "flood", bytes = 1e6 },
+  } do
+    it("that answer with " .. fault .. " are no trouble", function()
+      local bad = fault_server.start { plan }
+      query(submit(bad.url .. "/hook").id)
+
+      local hook = called(1)[1]
+      local state = query(submit().id).state
+      local count = bad:count("POST")
+      bad:stop()
+
+      assert.is_truthy(hook.status or hook.message)
+      assert.equal("completed", state)
+      assert.equal(1, count)
+    end)
+  end
+
+  it("that are silent keep nobody waiting", function()
+    local bad = fault_server.start { { at = "request", fault = "stall" } }
+    for _ = 1, 20 do query(submit(bad.url .. "/hook").id) end
+
+    local state = query(submit().id).state
+    server:reset { polls = 1 }
+    bad:stop()
+
+    assert.equal("completed", state)
   end)
 
   it("that are no text are left alone", function()

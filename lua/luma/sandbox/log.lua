@@ -4,7 +4,7 @@ local json = require "luma.sandbox.json"
 
 local log = {}
 
---- This many entries are kept.
+--- This many entries are kept, and as many calls at hooks.
 log.max = 10000
 
 ---@class luma.sandbox.Log
@@ -61,6 +61,7 @@ end
 function Log:add_hook(call, status, message)
   table.insert(self.hooks, { url = call.url, id = call.id, body = call.body,
     status = status, message = message })
+  if #self.hooks > log.max then table.remove(self.hooks, 1) end
 end
 
 --- What is kept, oldest first. `hooks` is there once one was called.
