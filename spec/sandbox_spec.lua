@@ -158,6 +158,17 @@ describe("luma.sandbox", function()
     end)
   end)
 
+  it("sees what a table of options inherits", function()
+    local other = assert(sandbox.start(setmetatable({}, { __index = { clip_size = 5000, polls = 1 } })))
+    finally(function() other:stop() end)
+
+    other:reset(setmetatable({}, { __index = function(_, name) return name == "polls" and 2 or nil end }))
+    local ok, message = pcall(sandbox.start, setmetatable({}, { __index = { no_such = 1 } }))
+
+    assert.is_false(ok)
+    assert.matches("unknown option no_such", message)
+  end)
+
   describe("misbehaves on the wire:", function()
     it("drops the connection after the whole request", function()
       local answer = client.send(server.url, "POST", "/luma/generations",

@@ -108,7 +108,8 @@ bool push_fields(lua_State *L, int given) {
   bool is_listed = false, is_whole = true;
   lua_pushvalue(L, given);
   for (int step = 0;; step++) {
-    if (step > MAX_CHAIN) luaL_error(L, "the tables inherit in a circle");
+    if (step > MAX_CHAIN)
+      luaL_error(L, "the tables inherit in a circle, or too deeply");
     if (luaL_getmetafield(L, from, "__pairs")) {
       add_pairs(L, from, to, given);
       is_listed = true;

@@ -238,7 +238,7 @@ local function misuse(name, what, value)
 end
 
 local function check_table(name, params)
-  if type(params) ~= "table" or params.retryable ~= nil and errors.is(params) then
+  if type(params) ~= "table" or errors.is(params) then
     misuse(name, "a table of parameters", params)
   end
 end

@@ -25,6 +25,16 @@ local function complain()
   end
 end
 
+local ROWS = { { "on_ready" }, { "on_request" } }
+for _, row in ipairs(options.rows) do ROWS[#ROWS + 1] = row end
+
+--- What a table shows to who indexes it. One without a metatable is itself, so
+--- that the sandbox runs without the rest of luma.
+local function plain(given)
+  if type(given) ~= "table" or getmetatable(given) == nil then return given end
+  return (require("luma.schema").read(ROWS, given))
+end
+
 local function check(name, given, kind, dialect)
   if given ~= nil and type(given) ~= "table" then
     error(("%s: options must be a table, not a %s"):format(name,
@@ -50,6 +60,7 @@ end
 ---@return true? stopped
 ---@return string? message why it cannot serve
 function sandbox.run(given)
+  given = plain(given)
   local callbacks = type(given) == "table" and given or {}
   local checked = check("sandbox.run",
     given == callbacks and without_callbacks(given) or given)
@@ -112,7 +123,7 @@ end
 ---@return luma.SandboxServer? server
 ---@return string? message why it cannot serve
 function sandbox.start(given)
-  local checked = check("sandbox.start", given)
+  local checked = check("sandbox.start", plain(given))
   local message = complain()
   if message then return nil, message end
 
@@ -152,7 +163,7 @@ end
 --- Forgets all requests and generations and replaces the behaviour.
 ---@param given table<string, any>? options, but not those of the server
 function Server:reset(given)
-  local checked = check("sandbox.reset", given, "behaviour", self.dialect)
+  local checked = check("sandbox.reset", plain(given), "behaviour", self.dialect)
   ask_running(self, { method = "POST", path = "/sandbox/reset",
     body = json.encode(checked) })
 end
