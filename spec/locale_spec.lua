@@ -65,6 +65,19 @@ describe("the host's locale", function()
     end)
   end
 
+  it("is not seen in numbers that are texts", function()
+    local out = run([[
+      assert(os.setlocale "de_DE.UTF-8")
+      local number, relay = require("luma.text").number, require "luma.dialects.relay"
+      local body = { id = "x", state = "processing", progress = "45.5%", video_raw = { duration = "5.25" } }
+      local generation = relay.read({ status = 200, body = body, text = "" }, { kind = "query" })
+      print(number "5.04" == 504 / 100, number "-1.5e-2" == -15 / 1000, number "0.1" == 1 / 10, number "1,5" == nil,
+        generation.progress == 455 / 1000, generation.duration == 525 / 100)
+    ]])
+
+    assert.equal(("true\t"):rep(5) .. "true\n", out)
+  end)
+
   it("stays as it is, and so does the program's lua-cjson", function()
     local out = run([[
       assert(os.setlocale "de_DE.UTF-8")

@@ -96,8 +96,8 @@ static const Failure failures[] = {
 /* What a proxy that was asked for a connection refuses it with. */
 static const Failure proxy_login = {
     0, true, "network",
-    "it wants a name and a password, in the URL of the option proxy or of "
-    "the variable https_proxy"};
+    "it wants a name and a password that it knows, in the URL of the option "
+    "proxy or of the variable https_proxy"};
 static const Failure proxy_forbids = {0, true, "network",
                                       "it gives no connection to the host"};
 static const Failure proxy_fails = {0, false, "network",

@@ -115,7 +115,7 @@ local function what_came(response)
       or ("bytes of no known kind%s"):format(kind and ", sent as " .. text.line(kind, 60) or "")
   end
   local words, title = text.words(body)
-  local start = body:sub(1, 512):lower()
+  local start = text.lower(body:sub(1, 512))
   local is_page = title or start:find "<!doctype html" or start:find "<html"
   local kind = is_page and "a web page" or start:find "^%s*[{%[]" and "JSON"
     or start:find "^[%s\239\187\191]*<" and "XML" or "a text"
@@ -188,7 +188,8 @@ end
 ---@return string? link, string|luma.Error media or the error
 function download.source(target, path)
   if type(target) == "string" then
-    if tidy(target):lower():find("^https?:/") then return target, PROMISED[path:lower():match("%.(%w+)$")] or "any" end
+    local ending = text.lower(path):match("%.(%w+)$")
+    if text.lower(tidy(target)):find("^https?:/") then return target, PROMISED[ending] or "any" end
     return nil, errors.new("invalid",
       ("%q is no URL: for an id, download(luma.get(id), path)"):format(target:sub(1, 80)), { field = "url" })
   end

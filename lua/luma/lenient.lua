@@ -2,6 +2,8 @@
 --- mark, a line of a log, a guard against scripts, one comma too many, an end
 --- that did not come. Long whole numbers are kept as text, with all their
 --- digits. For what is paid for and has no name otherwise. Pure.
+local number = require("luma.text").number
+
 local lenient = {}
 
 local MAX_DEPTH, MAX_VALUES = 100, 20
@@ -73,7 +75,7 @@ local function read_word(s, at, null)
   if WORDS[word] ~= nil then return WORDS[word], after end
   if NOTHING[word] then return null, after end
   if word:find("^%-?%d+$") and #word > EXACT_DIGITS then return word, after end
-  return tonumber(word) or word, after
+  return number(word) or word, after
 end
 
 local read_value

@@ -52,6 +52,20 @@ function text.lower(value)
   return (value:gsub("[A-Z]", LOWER))
 end
 
+--- The number that a text is, as JSON writes it; nil if it is none. tonumber may
+--- want the comma of the locale in place of the point.
+---@param value string
+---@return number?
+function text.number(value)
+  local sign, whole, fraction, exponent = value:match("^(%-?)(%d+)%.?(%d*)(.*)$")
+  if not whole or fraction == "" and exponent == "" then return tonumber(value) end
+  exponent = exponent == "" and "0" or exponent:match("^[eE]([+-]?%d+)$")
+  if not exponent then return nil end
+  local number, power = tonumber(whole .. fraction), tonumber(exponent) - #fraction
+  number = power < 0 and number / 10 ^ -power or number * 10 ^ power
+  return sign == "-" and -number or number
+end
+
 --- A pattern for a word of small letters.
 local function any_case(word)
   return (word:gsub("[a-z]", function(c) return ("[%s%s]"):format(c, string.char(c:byte() - 32)) end))

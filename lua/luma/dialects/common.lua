@@ -33,7 +33,7 @@ end
 ---@param text string
 ---@return string
 function common.escape(text)
-  local special = text:find("^%.+$") and "%." or "[^%w%-._~]"
+  local special = text:find("^%.+$") and "%." or "[^A-Za-z0-9%-._~]"
   return (text:gsub(special, function(c) return ("%%%02X"):format(c:byte()) end))
 end
 

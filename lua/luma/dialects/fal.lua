@@ -2,6 +2,7 @@
 --- is called completed, and whose result then says whether it was. Pure:
 --- parameters to request, answer to generation.
 local common = require "luma.dialects.common"
+local lower = require("luma.text").lower
 
 local text, object, field = common.text, common.object, common.field
 
@@ -318,7 +319,7 @@ local function handle_of(body, base)
   if not url then return nil end
   local is_ours = base and url:sub(1, #base + 1) == base .. "/"
   local rest = is_ours and url:sub(#base + 1) or url:match("^https?://[^/?#]+(/.+)$")
-  local path = rest and rest:match("^/[%w%-._~/%%]+$")
+  local path = rest and rest:match("^/[A-Za-z0-9%-._~/%%]+$")
   return path and (path:gsub("/status$", "")) or nil
 end
 
@@ -431,7 +432,7 @@ end
 local PARAMS = { prompt = "user_prompt", end_image_url = "image_end_url" }
 
 local function is_about_money(message)
-  message = (message or ""):lower()
+  message = lower(message or "")
   return message:find("exhausted balance", 1, true) or message:find("user is locked", 1, true)
 end
 

@@ -3,7 +3,7 @@
 --- relays and gateways are known to put it, but nothing is taken for an id that
 --- may be the name of something else. Pure: parameters to request, answer to
 --- generation.
-local lower = require("luma.text").lower
+local lower, number_of = require("luma.text").lower, require("luma.text").number
 local type = type -- asked for every field
 
 ---@type luma.Dialect
@@ -119,7 +119,7 @@ end
 
 local function number(value)
   local kind = value and type(value)
-  return (kind == "number" or kind == "string") and tonumber(value) or nil
+  return kind == "number" and value or kind == "string" and number_of(value) or nil
 end
 
 --- A field of what should be an object.
@@ -411,7 +411,7 @@ local function progress_of(value)
   local words = text(value)
   local digits, sign
   if words then digits, sign = words:match("^%s*(%d+%.?%d*)%s*(%%?)%s*$") end
-  local amount = tonumber(digits) or type(value) == "number" and value >= 0 and value or nil
+  local amount = digits and number_of(digits) or type(value) == "number" and value >= 0 and value or nil
   if not amount then return nil end
   if sign == "%" or amount > 1 then amount = amount / 100 end
   return math.min(amount, 1)

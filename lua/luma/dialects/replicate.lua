@@ -1,6 +1,7 @@
 --- Replicate: predictions by model, whose output is gone for good an hour after
 --- it came. Pure: parameters to request, answer to generation.
 local common = require "luma.dialects.common"
+local lower = require("luma.text").lower
 
 local text, object, field = common.text, common.object, common.field
 
@@ -211,7 +212,7 @@ local KINDS = {
 }
 
 local function kind_of(reason)
-  reason = reason:lower()
+  reason = lower(reason)
   for _, row in ipairs(KINDS) do
     if reason:find(row[1], 1, true) then return row[2] end
   end
@@ -230,7 +231,7 @@ local ENDINGS = { png = true, jpg = true, jpeg = true, webp = true, gif = true }
 --- A picture is told by its name, or by the model that made it.
 local function is_picture(url, model)
   local ending = url:match("^[^?#]*%.(%w+)$") or url:match("^[^?#]*%.(%w+)[?#]")
-  if ending then return ENDINGS[ending:lower()] or false end
+  if ending then return ENDINGS[lower(ending)] or false end
   return model ~= nil and model:find("photon", 1, true) ~= nil
 end
 
