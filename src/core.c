@@ -250,54 +250,6 @@ static int l_submit(lua_State *L) {
 
 #define DEPTH lua_upvalueindex(1) /* of call and depth: a count */
 
-/* At the top is a name, or a list of names, one within the other: replaces it
-   by what the object at `i` has there. */
-static void follow(lua_State *L, int i) {
-  if (!lua_istable(L, -1)) {
-    lua_rawget(L, i);
-    return;
-  }
-  int path = lua_gettop(L), steps = (int)lua_rawlen(L, path);
-  lua_pushvalue(L, i);
-  for (int step = 1; step <= steps; step++) {
-    if (lua_istable(L, -1)) {
-      lua_rawgeti(L, path, step);
-      lua_rawget(L, -2);
-    } else {
-      lua_pushnil(L);
-    }
-    lua_remove(L, -2);
-  }
-  lua_remove(L, path);
-}
-
-/* core.fill(target, object, rows): sets the fields that rows begin with, where
-   they lack, each to the first text at one of the places the row names */
-static int l_fill(lua_State *L) {
-  for (int i = 1; i <= 3; i++) luaL_checktype(L, i, LUA_TTABLE);
-  lua_settop(L, 3);
-  int rows = (int)lua_rawlen(L, 3);
-  for (int row = 1; row <= rows; row++) {
-    lua_rawgeti(L, 3, row);
-    if (!lua_istable(L, 4)) return luaL_error(L, "a row is no table");
-    int places = (int)lua_rawlen(L, 4);
-    lua_rawgeti(L, 4, 1);
-    lua_pushvalue(L, 5);
-    lua_rawget(L, 1);
-    bool lacks = lua_isnil(L, 6);
-    for (int place = 2; lacks && place <= places; place++) {
-      lua_settop(L, 5);
-      lua_rawgeti(L, 4, place);
-      follow(L, 2);
-      if (lua_type(L, 6) != LUA_TSTRING || lua_rawlen(L, 6) == 0) continue;
-      lua_rawset(L, 1);
-      lacks = false;
-    }
-    lua_settop(L, 3);
-  }
-  return 0;
-}
-
 /* core.fingerprint(text, from, to) */
 static int l_fingerprint(lua_State *L) {
   size_t n;
@@ -398,37 +350,6 @@ static int l_invalid_utf8(lua_State *L) {
   return 1;
 }
 
-/* What a character of Base64 stands for, or -1. */
-static int base64_value(int c) {
-  if (c >= 'A' && c <= 'Z') return c - 'A';
-  if (c >= 'a' && c <= 'z') return c - 'a' + 26;
-  if (c >= '0' && c <= '9') return c - '0' + 52;
-  return c == '+' ? 62 : c == '/' ? 63 : -1;
-}
-
-/* core.base64_decode(text, from) -> bytes, or nil when it is damaged */
-static int l_base64_decode(lua_State *L) {
-  size_t n, bits = 0;
-  const char *s = luaL_checklstring(L, 1, &n);
-  lua_Integer from = luaL_optinteger(L, 2, 1);
-  uint32_t held = 0;
-  luaL_Buffer b;
-  luaL_argcheck(L, from >= 1 && from <= (lua_Integer)n + 1, 2, "out of range");
-  while (n >= (size_t)from && s[n - 1] == '=') n--;
-  luaL_buffinit(L, &b);
-  for (size_t i = (size_t)from - 1; i < n; i++) {
-    int value = base64_value((unsigned char)s[i]);
-    if (value < 0) return 0;
-    held = held << 6 | (uint32_t)value;
-    bits += 6;
-    if (bits < 8) continue;
-    bits -= 8;
-    luaL_addchar(&b, (char)(held >> bits & 0xFF));
-  }
-  luaL_pushresult(&b);
-  return 1;
-}
-
 #if defined(_WIN32)
 #define EXPORT __declspec(dllexport)
 #else
@@ -438,15 +359,21 @@ static int l_base64_decode(lua_State *L) {
 EXPORT int luaopen_luma_core(lua_State *L);
 
 int luaopen_luma_core(lua_State *L) {
-  static const luaL_Reg functions[] = {
-      {"client", l_client_new}, {"now", l_now},
-      {"live", l_live},         {"forks", l_forks},
-      {"news", l_news},         {"invalid_utf8", l_invalid_utf8},
-      {"claim", l_claim},       {"base64_decode", l_base64_decode},
-      {"fill", l_fill},         {"fields", l_fields},
-      {"sent_of", l_sent_of},   {"fingerprint", l_fingerprint},
-      {"data_uri", l_data_uri}, {"is_base64", l_is_base64},
-      {"merge", l_merge},       {NULL, NULL}};
+  static const luaL_Reg functions[] = {{"client", l_client_new},
+                                       {"now", l_now},
+                                       {"live", l_live},
+                                       {"forks", l_forks},
+                                       {"news", l_news},
+                                       {"invalid_utf8", l_invalid_utf8},
+                                       {"claim", l_claim},
+                                       {"base64_decode", l_base64_decode},
+                                       {"fields", l_fields},
+                                       {"sent_of", l_sent_of},
+                                       {"fingerprint", l_fingerprint},
+                                       {"data_uri", l_data_uri},
+                                       {"is_base64", l_is_base64},
+                                       {"merge", l_merge},
+                                       {NULL, NULL}};
   static const luaL_Reg with_json[] = {
       {"encode", l_encode}, {"decode", l_decode}, {NULL, NULL}};
   static const luaL_Reg with_client[] = {{"submit", l_submit}, {NULL, NULL}};

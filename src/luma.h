@@ -45,6 +45,8 @@ int l_fields(lua_State *L);
 /* core.data_uri(path) or core.data_uri(nil, bytes)
    -> text | nil, problem, kind */
 int l_data_uri(lua_State *L);
+/* core.base64_decode(text, from) -> bytes, or nil when it is damaged */
+int l_base64_decode(lua_State *L);
 /* core.is_base64(text, from) */
 int l_is_base64(lua_State *L);
 

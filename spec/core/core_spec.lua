@@ -246,50 +246,6 @@ describe("luma.core", function()
     end)
   end)
 
-  describe("fill()", function()
-    local function fill(object, ...)
-      local target = { kept = "k" }
-      core.fill(target, object, { ... })
-      return target
-    end
-
-    it("takes the first text of the places that a row names", function()
-      local object = { a = "x", b = "y", c = { d = { e = "z" } } }
-
-      assert.same({ kept = "k", new = "y" }, fill(object, { "new", "no", "b", "a" }))
-      assert.same({ kept = "k", new = "z" }, fill(object, { "new", "no", { "c", "d", "e" }, "a" }))
-      assert.same({ kept = "k", new = "x", more = "y" }, fill(object, { "new", "a" }, { "more", "b" }))
-    end)
-
-    it("leaves what is there", function()
-      assert.same({ kept = "k" }, fill({ a = "x" }, { "kept", "a" }))
-    end)
-
-    it("takes nothing for text that is none", function()
-      for _, value in ipairs { core.null, "", 5, true, {}, { "x" } } do
-        assert.same({ kept = "k" }, fill({ a = value }, { "new", "a" }))
-        assert.same({ kept = "k" }, fill({ a = { b = value } }, { "new", { "a", "b" } }))
-      end
-    end)
-
-    it("takes nothing from beneath what is no object", function()
-      for _, value in ipairs { core.null, "text", 5, true } do
-        assert.same({ kept = "k" }, fill({ a = value }, { "new", { "a", "b" }, { "a", "b", "c" }, { "n", "b" } }))
-      end
-    end)
-
-    it("takes nothing from a row without a place", function()
-      assert.same({ kept = "k" }, fill({ new = "x" }, { "new" }, { "new", {} }))
-    end)
-
-    it("raises for what is no table", function()
-      assert.has_error(function() core.fill(nil, {}, {}) end)
-      assert.has_error(function() core.fill({}, "text", {}) end)
-      assert.has_error(function() core.fill({}, {}, nil) end)
-      assert.has_error(function() core.fill({}, {}, { "row" }) end)
-    end)
-  end)
-
   describe("encode()", function()
     it("gives the JSON of a value", function()
       local value = { prompt = "a \"boat\"\n\0", list = { 1, 2.5, false } }

@@ -179,15 +179,6 @@ function core.merge(first, second) end
 ---@return boolean is_whole false when there may be more that nothing lists
 function core.fields(given, names) end
 
---- Sets fields of `target` that lack, to texts of a decoded object. A row is the
---- name of a field and the places in the object where it may be, the best
---- first; a place is a name, or a list of names, one within the other. What is
---- no text, or empty, counts as not there.
----@param target table
----@param object table
----@param rows table[]
-function core.fill(target, object, rows) end
-
 --- JSON of a value, by an instance of lua-cjson of luma's own.
 ---@param value any
 ---@return string? text
