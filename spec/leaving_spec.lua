@@ -39,6 +39,15 @@ describe("leaving", function()
           end
         end
       end
+
+      -- To clean up after one it would wait for it.
+      for _, way in ipairs(leaving.WAYS) do
+        if leaving.is_possible({}, way, mover) then
+          it("by " .. way .. " waits for no name lookup of an older libcurl", function()
+            assert_soon(stage:run("lookup", way, mover, true))
+          end)
+        end
+      end
     end)
   end
 

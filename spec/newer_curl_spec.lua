@@ -39,16 +39,4 @@ describe("with a newer libcurl", function()
 
     assert.same({ out = "network no", err = "", code = 0 }, ran)
   end)
-
-  it("the thread goes on with a download that it has paused", function()
-    local server = support.sandbox { polls = 1, clip_size = 2000000 }
-    finally(function() server:stop() end)
-
-    local ran = run(server, [[
-      local job = client:start({ user_prompt = "a paper boat" }, { path = os.getenv "FILE" })
-      io.write(assert(job:await(30)).state)
-    ]])
-
-    assert.same({ out = "completed", err = "paused\n", code = 0 }, ran)
-  end)
 end)

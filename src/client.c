@@ -27,16 +27,10 @@ static Client *check_client(lua_State *L, int i) {
   return c;
 }
 
-/* In a child of fork the parent's engine is left alone, and lost to it. */
-static void replace_engine(lua_State *L, Client *c) {
-  Engine *own = engine_again(c->engine);
-  if (own == NULL) luaL_error(L, "cannot start libcurl");
-  c->engine = own;
-}
-
 Engine *client_engine(lua_State *L, Client *c) {
   if (c->closed) luaL_error(L, "attempt to use a closed client");
-  if (engine_is_foreign(c->engine)) replace_engine(L, c);
+  if (engine_is_foreign(c->engine) && !engine_adopt(c->engine))
+    luaL_error(L, "cannot start libcurl");
   return c->engine;
 }
 
@@ -189,8 +183,9 @@ int l_client_new(lua_State *L) {
   Client *c = lua_newuserdatauv(L, sizeof *c, 0);
   memset(c, 0, sizeof *c);
   luaL_setmetatable(L, CLIENT_TYPE);
-  c->engine = engine_open(&o);
-  if (c->engine == NULL) return luaL_error(L, "cannot start libcurl");
+  const char *why;
+  c->engine = engine_open(&o, &why);
+  if (c->engine == NULL) return luaL_error(L, "%s", why);
   return 1;
 }
 

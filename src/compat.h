@@ -71,10 +71,27 @@ static inline void compat_setfuncs(lua_State *L, const luaL_Reg *l, int nup) {
 #define CURLOPT_QUICK_EXIT ((CURLoption)322)
 #endif
 
+#if LIBCURL_VERSION_NUM < 0x081400
+#define CURLMOPT_QUICK_EXIT ((CURLMoption)21)
+#endif
+
+/* Why this libcurl is not fit to send what is paid for, or NULL. */
+static inline const char *compat_unfit(void) {
+  if (curl_version_info(CURLVERSION_NOW)->version_num >= 0x074400) return NULL;
+  return "luma needs libcurl 7.68 or newer, and found an older one";
+}
+
+static inline int compat_has_tls(void) {
+  return (curl_version_info(CURLVERSION_NOW)->features & CURL_VERSION_SSL) !=
+         0;
+}
+
 /* Lets a transfer, and its redirects, use https alone, or http as well.
    Fails rather than leave a scheme open. */
 static inline CURLcode compat_set_protocols(CURL *easy, int http) {
-  const char *names = http ? "http,https" : "https";
+  /* A scheme that it does not know would be an error. */
+  int https = compat_has_tls();
+  const char *names = !http ? "https" : https ? "http,https" : "http";
   long bits = CURLPROTO_HTTPS | (http ? CURLPROTO_HTTP : 0L);
   CURLcode rc = curl_easy_setopt(easy, CURLOPT_PROTOCOLS_STR, names);
   if (rc == CURLE_UNKNOWN_OPTION)

@@ -8,6 +8,7 @@
 
 #include "c_locale.h"
 #include "luma.h"
+#include "process.h"
 #include "thread.h"
 
 #define BASE_URL "https://www.anyapi.vip"
@@ -288,7 +289,7 @@ static int l_now(lua_State *L) {
 
 /* core.live() -> clients and requests that exist in this process */
 static int l_live(lua_State *L) {
-  lua_pushinteger(L, (lua_Integer)engine_live());
+  lua_pushinteger(L, (lua_Integer)process_live());
   return 1;
 }
 
@@ -323,7 +324,7 @@ static int l_depth(lua_State *L) {
 /* core.news() -> a number that is another one once a thread of a client's had
    something to tell */
 static int l_news(lua_State *L) {
-  lua_pushinteger(L, (lua_Integer)process_news());
+  lua_pushinteger(L, (lua_Integer)process_event_count());
   return 1;
 }
 

@@ -1,9 +1,10 @@
 /* Many exchanges at a time over one libcurl multi handle. No Lua.
 
-   One side, the owner, hands requests in and takes them out again. The other
-   moves them: the owner itself, inside engine_run, or a thread of the
-   engine's own. They meet in a few lists under one short lock. Every request
-   that was handed in ends exactly once and comes out. */
+   One side, the owner, hands requests in and gets their events. The other
+   drives them: the owner itself, inside engine_run, or a thread of the
+   engine's own. They meet in a few lists under one lock, which is held for a
+   few instructions. Every request that was handed in ends exactly once and
+   comes out. */
 #ifndef LUMA_ENGINE_H
 #define LUMA_ENGINE_H
 
@@ -13,20 +14,19 @@ typedef struct Engine Engine;
 
 typedef struct EngineOptions {
   WireOptions wire;
-  int max_transfers; /* at a time to one host; the others wait their turn */
+  int max_transfers; /* at a time, to the service and to all other hosts */
 } EngineOptions;
 
-/* What comes out: a request that ended, or news of a watched one that goes
-   on. */
+/* What comes out: a request that ended, or progress of one that goes on. */
 typedef struct Event {
   long long id;         /* 0: there is none */
   const Request *ended; /* NULL: only progress */
   long long received, total;
 } Event;
 
-/* NULL when libcurl cannot start or there is no memory. */
-Engine *engine_open(const EngineOptions *options);
-/* Has a thread of its own move everything from now on. False when there can
+/* NULL, and why, when it cannot be had. */
+Engine *engine_open(const EngineOptions *options, const char **why);
+/* Has a thread of its own drive everything from now on. False when there can
    be none; then the owner goes on doing it. */
 bool engine_background(Engine *e);
 /* Ends everything that is under way; it can still come out, but nothing be
@@ -37,13 +37,13 @@ bool engine_is_empty(Engine *e);
 /* Stops it and gives it up. */
 void engine_close(Engine *e);
 /* A child of fork must not touch its parent's engine, not even to close it:
-   whether this one is a parent's, and a new one with the same options. */
+   whether this one is a parent's. */
 bool engine_is_foreign(const Engine *e);
-Engine *engine_again(const Engine *parents);
-/* How many forks lie between the first process and the engine's own, and
-   between that and this one, as far as there was an engine to see them. */
+/* Makes it the child's own, with nothing under way: the parent goes on with
+   what there was. False when libcurl cannot start. */
+bool engine_adopt(Engine *e);
+/* How many forks lie between the first process and the engine's own. */
 long engine_forks(const Engine *e);
-long process_forks(void);
 
 /* Whether it has that base; see Spec. */
 bool engine_has_base(const Engine *e, int n);
@@ -54,13 +54,11 @@ bool engine_send(Engine *e, const Spec *spec);
    is no memory to note it. */
 bool engine_cancel(Engine *e, long long id);
 /* Waits up to `seconds` for an event, and returns whether there is one;
-   without a thread it is this that moves everything. */
+   without a thread it is this that drives everything. */
 bool engine_run(Engine *e, double seconds);
 /* Seconds for which engine_run(e, 0) has nothing to do and there is no event,
-   unless something is handed in, or a thread has news. */
+   unless something is handed in, or process_event_count changes. */
 double engine_rest(Engine *e);
-/* How often a thread had news, of any engine of this process. */
-long process_news(void);
 /* What comes out next: the same event until it is acknowledged, so that an
    error on the way to whoever wants it loses nothing. False when there is
    none. */
@@ -77,7 +75,5 @@ void engine_discard(Engine *e, Request *r);
 int engine_fd(Engine *e);
 /* Seconds until engine_run has something to do; negative for never. */
 double engine_timeout(Engine *e);
-/* Engines and requests that exist in this process. */
-long engine_live(void);
 
 #endif

@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include "inflate.h"
+#include "process.h"
 
 #define MAX_HEAD (64 * 1024)
 #define MAX_REDIRECTS 5L
@@ -31,6 +32,10 @@
    no clip can be packed to a hundredth. */
 #define UNPACKED_SMALL (16 * 1024 * 1024)
 #define UNPACKED_GROWTH 100
+/* The engine ends a lookup that takes too long; libcurl would wait for it. */
+#define CONNECT_SLACK_MS 100L
+/* A time to connect in that does not end. */
+#define ENDLESS_MS 1000000000L
 
 /* ---- failures ---- */
 
@@ -183,6 +188,22 @@ static bool is_value(const char *value, size_t n, const char *const *words) {
 
 /* ---- libcurl's callbacks ---- */
 
+/* Before a name is looked up. */
+static int on_resolve(void *resolver, void *reserved, void *arg) {
+  Request *r = arg;
+  (void)resolver, (void)reserved;
+  if (r) r->resolving = true;
+  return 0;
+}
+
+/* There is an address to connect to. */
+static int on_socket(void *arg, curl_socket_t fd, curlsocktype purpose) {
+  Request *r = arg;
+  (void)fd, (void)purpose;
+  if (r) r->resolving = false;
+  return CURL_SOCKOPT_OK;
+}
+
 /* Whether the server has closed a kept connection: one that was used within a
    second is handed out unseen by newer libcurls. */
 static bool is_stale(CURL *easy) {
@@ -199,6 +220,8 @@ static int on_start(void *arg, char *to, char *from, int to_port,
                     int from_port) {
   Request *r = arg;
   (void)to, (void)from, (void)to_port, (void)from_port;
+  if (r == NULL) return CURL_PREREQFUNC_ABORT; /* parked */
+  r->resolving = false;
   if (r->begun && r->body) {
     refuse(r, find_failure(CURLE_SEND_FAIL_REWIND), 0);
     return CURL_PREREQFUNC_ABORT;
@@ -347,14 +370,14 @@ static int begin_file(Request *r) {
 static size_t write_file(Request *r, const char *data, size_t n) {
   if (is_bomb(r, n)) return refuse(r, &grows_too_much, 0);
   int err = 0;
-  lock_give(r->gate);
+  if (r->on_thread) process_leave_curl();
   if (r->in_place && !r->writing) err = begin_file(r);
   if (err == 0 && r->in_place) err = file_write(r->file, data, n);
-  lock_take(r->gate);
+  if (r->on_thread) process_enter_curl();
   if (err) return refuse(r, &not_written, err);
   if (!r->in_place) return refuse(r, &wrong_range, 0);
   if (!is_acceptable(r)) return refuse(r, &not_a_clip, 0);
-  if (r->watch) r->progress(r);
+  if (r->watch) r->on_progress(r);
   return n;
 }
 
@@ -392,7 +415,9 @@ Request *request_new(const Wire *wire, const Spec *spec) {
   r->growth = spec->growth;
   r->most = spec->most;
   r->stop = spec->stop;
-  r->timeout_ms = round_up(spec->timeout * 1000);
+  r->timeout = spec->timeout;
+  bool waits = spec->delay > 0 || (spec->path == NULL && spec->url == NULL);
+  r->due = waits ? clock_now() + spec->delay : NEVER;
   r->stall_s = round_up(spec->stall);
   r->offset = spec->offset;
   r->total = -1;
@@ -470,7 +495,9 @@ bool easy_prepare(CURL *easy, const Wire *wire, bool keyed) {
   SET(CURLOPT_HEADERFUNCTION, on_header);
   SET(CURLOPT_WRITEFUNCTION, on_body);
   curl_easy_setopt(easy, CURLOPT_PREREQFUNCTION, on_start);
-  SET(CURLOPT_CONNECTTIMEOUT_MS, wire->connect_ms);
+  SET(CURLOPT_RESOLVER_START_FUNCTION, on_resolve);
+  SET(CURLOPT_SOCKOPTFUNCTION, on_socket);
+  SET(CURLOPT_CONNECTTIMEOUT_MS, wire->connect_ms + CONNECT_SLACK_MS);
   SET(CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L);
   /* To parse libcurl's CA file costs some 20 ms, once if it has no folder
      besides, which would keep it from caching what it has parsed. To look into
@@ -494,6 +521,21 @@ bool easy_prepare(CURL *easy, const Wire *wire, bool keyed) {
                    keyed ? ANSWER_CHUNK : FILE_CHUNK);
 #undef SET
   return true;
+}
+
+/* Older libcurls do not call on_start, but none sends a request from a handle
+   that is to connect and no more. What it would have sent is another's to
+   free. */
+void easy_park(CURL *easy) {
+  curl_easy_setopt(easy, CURLOPT_PRIVATE, NULL);
+  curl_easy_setopt(easy, CURLOPT_CONNECT_ONLY, 1L);
+  curl_easy_setopt(easy, CURLOPT_CONNECTTIMEOUT_MS, ENDLESS_MS);
+  curl_easy_setopt(easy, CURLOPT_POSTFIELDS, NULL);
+  curl_easy_setopt(easy, CURLOPT_HTTPHEADER, NULL);
+  curl_easy_setopt(easy, CURLOPT_CURLU, NULL);
+  curl_easy_setopt(easy, CURLOPT_PREREQDATA, NULL);
+  curl_easy_setopt(easy, CURLOPT_RESOLVER_START_DATA, NULL);
+  curl_easy_setopt(easy, CURLOPT_SOCKOPTDATA, NULL);
 }
 
 /* Asks for the rest of a file, if it is still the same one. */
@@ -547,6 +589,9 @@ bool request_begin(Request *r, CURL *easy, Wire *wire) {
     request_fail(r, &failure_memory);
     return false;
   }
+  double now = clock_now(), connected = now + (double)wire->connect_ms / 1000;
+  r->deadline = r->timeout > 0 ? now + r->timeout : NEVER;
+  r->due = r->deadline < connected ? r->deadline : connected;
   r->easy = easy;
   r->guarded = wire->guarded;
   r->alone = r->body && !wire->guarded;
@@ -577,7 +622,8 @@ bool request_begin(Request *r, CURL *easy, Wire *wire) {
   curl_easy_setopt(easy, CURLOPT_HEADERDATA, r);
   curl_easy_setopt(easy, CURLOPT_WRITEDATA, r);
   curl_easy_setopt(easy, CURLOPT_PRIVATE, r);
-  curl_easy_setopt(easy, CURLOPT_TIMEOUT_MS, r->timeout_ms);
+  curl_easy_setopt(easy, CURLOPT_RESOLVER_START_DATA, r);
+  curl_easy_setopt(easy, CURLOPT_SOCKOPTDATA, r);
   curl_easy_setopt(easy, CURLOPT_MAXAGE_CONN, r->paid ? PAID_IDLE_S : IDLE_S);
   curl_easy_setopt(easy, CURLOPT_FRESH_CONNECT, (long)r->alone);
   curl_easy_setopt(
@@ -643,7 +689,7 @@ static const Failure *judge(const Request *r) {
 /* The last step of a download: nothing is missing, so it gets its name. */
 static void end_file(Request *r) {
   File *f = r->file;
-  lock_give(r->gate);
+  if (r->on_thread) process_leave_curl();
   if (r->failure == NULL && r->to_file) r->failure = judge(r);
   if (r->failure == NULL && r->to_file) {
     r->os_error = file_commit(f);
@@ -661,7 +707,7 @@ static void end_file(Request *r) {
   r->received = f->size;
   r->file = NULL;
   file_release(f);
-  lock_take(r->gate);
+  if (r->on_thread) process_enter_curl();
 }
 
 void request_mask(Request *r, const Wire *wire) {
@@ -736,9 +782,8 @@ bool request_again(Request *r) {
   if (r->pause == 0 || r->print == 0 || r->print != r->earlier) return false;
   double start = clock_now() + r->pause, left = r->stop - start;
   if (left <= 0) return false;
-  if (left * 1000 < (double)r->timeout_ms)
-    r->timeout_ms = round_up(left * 1000);
-  r->start = start;
+  if (left < r->timeout) r->timeout = left;
+  r->due = start;
   r->pause *= r->growth;
   if (r->pause > r->most) r->pause = r->most;
   r->repeats++;

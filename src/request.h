@@ -32,6 +32,18 @@ typedef struct Failure {
 
 extern const Failure failure_cancelled, failure_closed, failure_memory;
 
+#define NEVER 1e300 /* a clock time */
+
+/* Where a request is; engine.c has the steps. */
+typedef enum State {
+  STATE_NEW,
+  STATE_INBOX,
+  STATE_DELAYED,
+  STATE_QUEUED,
+  STATE_ACTIVE,
+  STATE_OUTBOX
+} State;
+
 /* What a caller asks for. Strings are borrowed until request_new returns. */
 typedef struct Spec {
   long long id;
@@ -79,20 +91,20 @@ typedef struct Request {
   int families;
   bool as_it_is;
 
-  /* Where it is: in the inbox, with the engine, or in the outbox. */
-  struct Request *next, *prev;
-  double start;              /* clock time before which it does not start */
-  size_t place;              /* 1 + index in the engine's heap; 0: not there */
-  struct Lane *lane;         /* set once it is due */
-  struct Request *lane_next; /* behind it in the lane's queue */
-  bool active;               /* in libcurl's hands */
-  struct Engine *engine;     /* whose it is, once it was handed over */
-  Lock *gate; /* held by who is inside libcurl; let go of for the disk */
-  void (*progress)(struct Request *r); /* called as a watched one moves on */
-  bool noted; /* on the engine's list of progress notes */
-  struct Request *note_next;
-  long long note_received, note_total; /* under the engine's lock */
-  double note_time;
+  /* Where it is. */
+  State state;
+  struct Request *next, *prev; /* in the list of that state */
+  double due;            /* clock time its delay, or its time, ends; NEVER */
+  size_t place;          /* 1 + index in the engine's heap; 0: not there */
+  struct Engine *engine; /* whose it is, once it was handed over */
+  bool on_thread;        /* the engine's thread drives it */
+
+  /* Progress, when it is to be told of. */
+  void (*on_progress)(struct Request *r);
+  bool has_progress; /* it is on the engine's list of those */
+  struct Request *progress_next;
+  long long progress_received, progress_total; /* under the engine's lock */
+  double progress_time;
 
   /* Until it has ended. */
   File *file; /* of a download: shared with the caller */
@@ -104,12 +116,14 @@ typedef struct Request {
   bool guarded;               /* as in Wire */
   bool alone;                 /* on a connection that nothing else uses */
   bool begun;                 /* a connection was there, if guarded */
-  bool paused;                /* until the next turn */
+  bool resolving;             /* its host's name is looked up */
+  double deadline;            /* clock time at which it has to end; NEVER */
   const char *proxy;          /* the Wire's own, or NULL: reached directly */
 
   /* From one time that it is sent to the next. */
   double pause;
-  long timeout_ms, repeats;
+  double timeout;
+  long repeats;
 
   /* How it ended. */
   const Failure *failure; /* NULL: the service answered */
@@ -141,6 +155,8 @@ Request *request_new(const Wire *wire, const Spec *spec);
 /* Sets what never changes on a new easy handle. False when libcurl refuses
    an option that safety rests on. */
 bool easy_prepare(CURL *easy, const Wire *wire, bool keyed);
+/* Leaves a handle to libcurl that looks up a name: no request comes of it. */
+void easy_park(CURL *easy);
 /* Readies `easy` for this request; false, with the failure set, if it cannot
    be. The handle stays the caller's. */
 bool request_begin(Request *r, CURL *easy, Wire *wire);
@@ -150,8 +166,8 @@ void request_end(Request *r, CURLcode rc);
 void request_mask(Request *r, const Wire *wire);
 /* The same as request_end for one that ended without libcurl. */
 void request_fail(Request *r, const Failure *failure);
-/* Whether it is to be sent again. Then it is as before it began, and `start`
-   is set. */
+/* Whether it is to be sent again. Then it is as before it began, and `due` is
+   set. */
 bool request_again(Request *r);
 /* Accepts what request_new half built. Must not be on any list. */
 void request_free(Request *r);

@@ -1,5 +1,5 @@
-/* Locks, threads, bells, descriptors, signals and the clock, on POSIX and on
-   Windows. */
+/* Locks, threads, descriptors that wake, signals and the clock, on POSIX and
+   on Windows. */
 #ifndef LUMA_THREAD_H
 #define LUMA_THREAD_H
 
@@ -7,11 +7,13 @@
 
 typedef void ThreadFn(void *arg);
 
-/* What a thread that waits for descriptors is called with: `out` is readable
-   from bell_ring to bell_still. Both are -1 without one. */
-typedef struct Bell {
+/* Wakes whoever waits for descriptors: `out` is readable from wakeup_signal to
+   wakeup_clear. Both are -1 while it is not open. */
+typedef struct Wakeup {
   int out, in;
-} Bell;
+} Wakeup;
+static inline void wakeup_init(Wakeup *w) { w->out = w->in = -1; }
+static inline bool wakeup_is_open(const Wakeup *w) { return w->in >= 0; }
 
 #ifdef _WIN32
 
@@ -27,9 +29,6 @@ static inline void lock_init(Lock *l) { InitializeSRWLock(l); }
 static inline void lock_free(Lock *l) { (void)l; }
 static inline void lock_take(Lock *l) { AcquireSRWLockExclusive(l); }
 static inline void lock_give(Lock *l) { ReleaseSRWLockExclusive(l); }
-static inline bool lock_try(Lock *l) {
-  return TryAcquireSRWLockExclusive(l) != 0;
-}
 
 typedef CONDITION_VARIABLE Cond;
 static inline void cond_init(Cond *c) { InitializeConditionVariable(c); }
@@ -73,7 +72,7 @@ static inline void thread_pause(double seconds) {
 
 /* Only sockets can be waited for: this one sends to itself. libcurl has
    started Winsock by then. */
-static inline void bell_open(Bell *b) {
+static inline void wakeup_open(Wakeup *w) {
   struct sockaddr_in at = {0};
   int size = sizeof at;
   u_long on = 1;
@@ -85,30 +84,22 @@ static inline void bell_open(Bell *b) {
             !connect(s, (struct sockaddr *)&at, size) &&
             !ioctlsocket(s, FIONBIO, &on);
   if (!ok && s != INVALID_SOCKET) closesocket(s);
-  b->out = b->in = ok ? (int)s : -1;
+  w->out = w->in = ok ? (int)s : -1;
 }
-static inline void bell_close(Bell *b) {
-  if (b->out >= 0) closesocket((SOCKET)b->out);
+static inline void wakeup_close(Wakeup *w) {
+  if (w->out >= 0) closesocket((SOCKET)w->out);
 }
-static inline bool bell_ring(Bell *b) {
-  return send((SOCKET)b->in, "", 1, 0) == 1;
+static inline void wakeup_signal(Wakeup *w) { send((SOCKET)w->in, "", 1, 0); }
+static inline bool wakeup_clear(Wakeup *w) {
+  char signal;
+  return recv((SOCKET)w->out, &signal, 1, 0) == 1;
 }
-static inline bool bell_still(Bell *b) {
-  char rung;
-  return recv((SOCKET)b->out, &rung, 1, 0) == 1;
-}
+static inline void wakeup_renew(Wakeup *w) { (void)w; }
 
 /* A number that threads count up and read without a lock. */
 typedef volatile LONG Count;
 static inline void count_up(Count *n) { InterlockedIncrement(n); }
 static inline long count_read(Count *n) { return InterlockedOr(n, 0); }
-
-typedef WSAPOLLFD Watch;
-#define NO_WATCH INVALID_SOCKET
-/* Waits for one of the descriptors, at most `ms`. False when it cannot. */
-static inline bool watch_wait(Watch *w, int n, int ms) {
-  return WSAPoll(w, (ULONG)n, ms) != SOCKET_ERROR;
-}
 
 /* Whether the peer says no more: all that it still had to say is an end. */
 static inline bool socket_is_closed(SOCKET fd) {
@@ -143,10 +134,9 @@ static inline double clock_now(void) {
 #include <errno.h>
 #include <poll.h>
 #include <pthread.h>
+#include <fcntl.h>
 #ifdef __linux__
 #include <sys/eventfd.h>
-#else
-#include <fcntl.h>
 #endif
 #include <signal.h>
 #include <stdint.h>
@@ -171,7 +161,6 @@ static inline void lock_init(Lock *l) {
 static inline void lock_free(Lock *l) { pthread_mutex_destroy(l); }
 static inline void lock_take(Lock *l) { pthread_mutex_lock(l); }
 static inline void lock_give(Lock *l) { pthread_mutex_unlock(l); }
-static inline bool lock_try(Lock *l) { return pthread_mutex_trylock(l) == 0; }
 
 /* Waits go by the clock that is never set back, where a condition can. */
 #ifdef __APPLE__
@@ -258,33 +247,50 @@ static inline void thread_pause(double seconds) {
 }
 
 #ifdef __linux__
-static inline void bell_open(Bell *b) {
-  b->out = b->in = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+static inline void wakeup_open(Wakeup *w) {
+  w->out = w->in = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 }
 #else
-static inline void bell_open(Bell *b) {
+static inline void wakeup_open(Wakeup *w) {
   int fds[2];
   bool ok = pipe(fds) == 0;
   for (int i = 0; ok && i < 2; i++) {
     fcntl(fds[i], F_SETFD, FD_CLOEXEC);
     fcntl(fds[i], F_SETFL, O_NONBLOCK);
   }
-  b->out = ok ? fds[0] : -1;
-  b->in = ok ? fds[1] : -1;
+  w->out = ok ? fds[0] : -1;
+  w->in = ok ? fds[1] : -1;
 }
 #endif
-static inline void bell_close(Bell *b) {
-  if (b->out >= 0) close(b->out);
-  if (b->in >= 0 && b->in != b->out) close(b->in);
+static inline void wakeup_close(Wakeup *w) {
+  if (w->out >= 0) close(w->out);
+  if (w->in >= 0 && w->in != w->out) close(w->in);
 }
-/* Once, until it is still again. False when it cannot. */
-static inline bool bell_ring(Bell *b) {
+/* At most once until it is cleared. */
+static inline void wakeup_signal(Wakeup *w) {
   uint64_t one = 1;
-  return write(b->in, &one, sizeof one) == sizeof one;
+  ssize_t n = write(w->in, &one, sizeof one);
+  (void)n;
 }
-static inline bool bell_still(Bell *b) {
-  uint64_t rung;
-  return read(b->out, &rung, sizeof rung) == sizeof rung;
+/* False when it is not signalled. */
+static inline bool wakeup_clear(Wakeup *w) {
+  uint64_t signals;
+  return read(w->out, &signals, sizeof signals) == sizeof signals;
+}
+/* In a child of fork: one of its own under the numbers that the host knows,
+   as the parent goes on with what is there. */
+static inline void wakeup_renew(Wakeup *w) {
+  Wakeup own;
+  if (!wakeup_is_open(w)) return;
+  wakeup_open(&own);
+  if (!wakeup_is_open(&own)) return;
+  dup2(own.out, w->out);
+  fcntl(w->out, F_SETFD, FD_CLOEXEC);
+  if (w->in != w->out) {
+    dup2(own.in, w->in);
+    fcntl(w->in, F_SETFD, FD_CLOEXEC);
+  }
+  wakeup_close(&own);
 }
 
 /* A number that threads count up and read without a lock. */
@@ -294,13 +300,6 @@ static inline void count_up(Count *n) {
 }
 static inline long count_read(Count *n) {
   return __atomic_load_n(n, __ATOMIC_ACQUIRE);
-}
-
-typedef struct pollfd Watch;
-#define NO_WATCH (-1)
-/* Waits for one of the descriptors, at most `ms`. False when it cannot. */
-static inline bool watch_wait(Watch *w, int n, int ms) {
-  return poll(w, (nfds_t)n, ms) >= 0 || errno == EINTR;
 }
 
 /* Whether the peer says no more: all that it still had to say is an end. */

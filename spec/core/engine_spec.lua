@@ -137,17 +137,21 @@ describe("luma.core, many exchanges,", function()
       assert.equal(3, server:connections())
     end)
 
-    it("is per host: one that stalls does not hold up another", function()
+    it("is the service's and all other hosts': neither holds up the other", function()
       local slow = support.serve { { fault = "stall" } }
       local quick = support.serve { { body = "clip" } }
-      local client = support.connect(slow, { max_transfers = 1 })
-      support.request(client, { path = "/1" })
-      support.fetch(client, { url = slow.url, file = support.path() })
+      local busy = support.connect(slow, { max_transfers = 1 })
+      local fetching = support.connect(quick, { max_transfers = 1 })
+      support.request(busy, { path = "/1" })
+      support.fetch(fetching, { url = slow.url, file = support.path() })
 
-      local response = finish(client,
-        support.fetch(client, { url = quick.url, file = support.path() }))
+      local fetched = finish(busy,
+        support.fetch(busy, { url = quick.url, file = support.path() }))
+      local answered = finish(fetching,
+        support.request(fetching, { path = "/2" }))
 
-      assert.is_nil(response.kind)
+      assert.is_nil(fetched.kind)
+      assert.equal(200, answered.status)
     end)
 
     it("holds for downloads from one host", function()
@@ -469,6 +473,53 @@ describe("luma.core, many exchanges,", function()
     end)
   end)
 
+  describe("a name lookup that nobody waits for any more", function()
+    if not is_linux() then return end -- it takes LD_PRELOAD
+
+    local slow, old = os.tmpname(), os.tmpname()
+
+    setup(function()
+      clients.compile("slow_resolver.c", slow, "-ldl")
+      clients.compile("old_curl.c", old, clients.BEFORE_CURL)
+    end)
+
+    teardown(function()
+      os.remove(slow)
+      os.remove(old)
+    end)
+
+    -- Libcurl goes on with the lookup, and would go on with the request.
+    for name, preload in pairs { ["this libcurl"] = slow, ["an older one"] = slow .. ":" .. old } do
+      for _, way in ipairs { "cancel", "timeout" } do
+        it(("leads to no request: %s, %s"):format(way, name), function()
+          local server = support.serve()
+
+          local ran = run({ "-e", [[
+            local core = require "luma.core"
+            local way, late = os.getenv "WAY", "http://late.invalid:" .. os.getenv "PORT"
+            local client = core.client { base = late }
+            client:request { id = 1, path = "/", body = "{}", paid = true, timeout = way == "timeout" and 0.1 or 0 }
+            client:peek(0.1)
+            local start = core.now()
+            if way == "cancel" then client:cancel(1) end
+            local id, response
+            repeat id, response = client:peek(0.2) until id
+            io.write(response.kind, " ", response.sent, " ", core.now() - start < 0.5 and "soon" or "late")
+            client:ack(1)
+            -- The lookup ends meanwhile; then another one finds the host.
+            client:request { id = 2, path = "/second" }
+            repeat id, response = client:peek(1) until id
+            io.write(" ", response.status or response.message)
+          ]] }, { WAY = way, PORT = ("%d"):format(server.port) }, "LD_PRELOAD=" .. preload)
+
+          local kind = way == "cancel" and "cancelled" or "timeout"
+          assert.same({ kind .. " no soon 200", "" }, { ran.out, ran.err })
+          assert.same({ "/second" }, paths(server))
+        end)
+      end
+    end
+  end)
+
   describe("close()", function()
     -- A client with requests wherever one can be: 1, 2 and 6 at the server, 3
     -- to 5 waiting for their turn, 7 held back, 8 ended, 9 not yet looked at.
@@ -624,74 +675,6 @@ describe("luma.core, many exchanges,", function()
     end)
   end)
 
-  describe("a download that paused because a turn was over", function()
-    local MANY = 100000 -- bytes that no libcurl hands over in one turn
-
-    --- More pieces than fit into a turn, in what is read at once.
-    local PIECES = {
-      at = "answer", fault = "stall", body = ("1\r\nx\r\n"):rep(400000),
-      headers = { ["Transfer-Encoding"] = "chunked",
-        ["Content-Length"] = false },
-    }
-
-    it("leaves those alone that wait for a connection", function()
-      local server = support.serve { tls = true, exchanges = { PIECES } }
-      local silent = support.serve { tls = true,
-        exchanges = { { at = "tls", fault = "stall" } } }
-      local client = support.connect(server)
-      support.fetch(client, {
-        url = server.url, file = support.path(), progress = true,
-      })
-      for _ = 1, 3 do support.fetch(client, {
-        url = silent.url, file = support.path(),
-      }) end
-
-      local id, ended, received
-      repeat
-        client:run(0)
-        id, ended, received = support.take(client)
-      until id
-      assert.is_nil(ended)
-      assert.is_true(received < MANY)
-      for _ = 1, 100 do client:run(0) end
-
-      id, ended = support.take(client)
-      while id and not ended do id, ended = support.take(client) end
-      assert.is_nil(ended)
-    end)
-
-    if not is_linux() then return end -- it takes prlimit
-
-    it("ends when what came meanwhile cannot be written", function()
-      local server = support.serve { PIECES }
-
-      local ran = run({ "-e", [[
-        local asking = require "spec.support.asking"
-        local core = require "luma.core"
-        local url, path = os.getenv "URL", os.getenv "FILE"
-        local client = core.client { base = url }
-        asking.fetch(client, { url = url, file = path, progress = true })
-        local id, response, received
-        repeat
-          client:run(0)
-          id, response, received = asking.take(client)
-        until id
-        assert(received < 100000, received)
-        os.execute "prlimit --pid $PPID --fsize=4096:unlimited"
-        local stop = core.now() + 30
-        repeat
-          client:run(0)
-          id, response = asking.take(client)
-        until response or core.now() > stop
-        os.execute "prlimit --pid $PPID --fsize=unlimited"
-        print(response and response.kind, response and response.message)
-      ]] }, { URL = server.url, FILE = support.path() }, "trap '' XFSZ;")
-
-      assert.same({ "io\tcannot write the file: File too large\n", "" },
-        { ran.out, ran.err })
-    end)
-  end)
-
   describe("rest()", function()
     --- Has it without an end, once the thread does not hold the lock.
     local function has_no_end(client)
@@ -748,86 +731,6 @@ describe("luma.core, many exchanges,", function()
       assert.is_true(has_no_end(client))
     end)
   end)
-
-  if is_linux() then -- it takes LD_PRELOAD
-    describe("a run that cannot wait", function()
-      local library = os.tmpname()
-
-      setup(function()
-        clients.compile("slow_step.c", library, clients.BEFORE_CURL)
-      end)
-
-      teardown(function() os.remove(library) end)
-
-      --- What comes of five requests, and the steps of each run.
-      local function run_slowly(wait)
-        local server = support.serve()
-        return run({ "-e", [[
-          local asking = require "spec.support.asking"
-          local asking = require "spec.support.asking"
-          local core = require "luma.core"
-          local client = core.client { base = os.getenv "URL" }
-          for i = 1, 5 do asking.request(client, { path = "/" .. i }) end
-          local statuses, stop, late = {}, core.now() + 30, false
-          while #statuses < 5 and core.now() < stop do
-            client:run(]] .. wait .. [[)
-            io.stderr:write "|"
-            late = late or #statuses == 0 and client:timeout() ~= 0
-            local id, response = asking.take(client)
-            if id then statuses[#statuses + 1] = response.status end
-          end
-          print(table.concat(statuses, " "), late, client:timeout() == 0)
-        ]] }, { URL = server.url }, "LD_PRELOAD=" .. library)
-      end
-
-      it("has libcurl take one step, gets to all in turn, and is due again at once", function()
-        local ran = run_slowly "0"
-
-        assert.equal("200 200 200 200 200\tfalse\tfalse\n", ran.out, ran.err)
-        assert.is_nil(ran.err:find("..", 1, true), ran.err)
-      end)
-
-      it("lets the others go on where one is always ready", function()
-        local server = support.serve()
-        local silent = support.serve { { fault = "stall" } }
-
-        local ran = run({ "-e", [[
-          local asking = require "spec.support.asking"
-          local core = require "luma.core"
-          local client = core.client { base = os.getenv "URL" }
-          for i = 1, 3 do asking.request(client, { path = "/" .. i }) end
-          client:run(0) -- those connect first
-          asking.fetch(client, {
-            url = os.getenv "SILENT", file = os.getenv "FILE",
-          })
-          local statuses, stop = {}, core.now() + 5
-          while #statuses < 3 and core.now() < stop do
-            client:run(0)
-            local id, response = asking.take(client)
-            if id then statuses[#statuses + 1] = response.status end
-          end
-          -- What a blocking call or a thread does then has no such limit.
-          client:background()
-          io.stderr:write "thread"
-          asking.request(client, { path = "/4" })
-          asking.request(client, { path = "/5" })
-          while #statuses < 5 and client:run(10) do
-            statuses[#statuses + 1] = select(2, asking.take(client)).status
-          end
-          print(table.concat(statuses, " "))
-        ]] }, { URL = server.url, SILENT = silent.url, FILE = support.path() }, "LD_PRELOAD=" .. library)
-
-        assert.equal("200 200 200 200 200\n", ran.out, ran.err)
-      end)
-
-      it("is what one that waits is not", function()
-        local ran = run_slowly "10"
-
-        assert.matches("^200 200 200 200 200\t", ran.out, ran.err)
-        assert.is_truthy(ran.err:find("..", 1, true), ran.err)
-      end)
-    end)
-  end
 
   describe("a request", function()
     it("that is held back and cancelled has one look at once", function()

@@ -74,6 +74,8 @@ function leaving.open()
   pipe:close()
   self.preload = self.folder .. "/slow.so"
   support.compile("slow_resolver.c", self.preload, "-ldl")
+  self.older = self.folder .. "/old.so"
+  support.compile("old_curl.c", self.older, support.BEFORE_CURL)
   support.compile("fork.c", self.folder .. "/fork.so", "-Wl,-z,nodelete")
   self.server = assert(sandbox.start {})
   local silent, deaf
@@ -97,11 +99,13 @@ function Stage:close()
 end
 
 --- Runs the program.
+---@param is_older? boolean with a libcurl before 7.80
 ---@return { code: integer, err: string, took: table<string, number> } took seconds by what it called
-function Stage:run(situation, way, mover)
+function Stage:run(situation, way, mover, is_older)
+  local preload = also_preloaded(self.preload) .. (is_older and ":" .. self.older or "")
   local path = self.folder .. "/boat.mp4"
   local ran = support.run({ "spec/support/leaver.lua", situation, way, mover, self.bases[situation], path },
-    { LD_PRELOAD = also_preloaded(self.preload), SLOW_DISK = situation, LSAN_OPTIONS = support.LEAKS }, "timeout 30")
+    { LD_PRELOAD = preload, SLOW_DISK = situation, LSAN_OPTIONS = support.LEAKS }, "timeout 30")
   local now, took = core.now(), {}
   for name, value in ran.out:gmatch "(%l+) (%S+)\n" do took[name] = tonumber(value) end
   if took.leave then took.leave = now - took.leave end

@@ -12,7 +12,9 @@
 #include <signal.h>
 #include <stdarg.h>
 
+#ifndef OLD
 #define OLD 0x074400
+#endif
 
 /* Whoever runs the specs may have it ignored. */
 __attribute__((constructor)) static void heed_sigpipe(void) {
@@ -54,12 +56,11 @@ curl_version_info_data *curl_version_info(CURLversion age) {
   return &old;
 }
 
-#undef curl_multi_socket_action
+#undef curl_multi_perform
 
-CURLMcode curl_multi_socket_action(CURLM *multi, curl_socket_t fd, int what,
-                                   int *left) {
-  CURLMcode (*next)(CURLM *, curl_socket_t, int, int *);
+CURLMcode curl_multi_perform(CURLM *multi, int *left) {
+  CURLMcode (*next)(CURLM *, int *);
   raise(SIGPIPE);
-  *(void **)&next = dlsym(RTLD_NEXT, "curl_multi_socket_action");
-  return next(multi, fd, what, left);
+  *(void **)&next = dlsym(RTLD_NEXT, "curl_multi_perform");
+  return next(multi, left);
 }

@@ -1,5 +1,6 @@
 /* Preloaded into a program, makes the system hang: looking up the name
-   "slow.invalid" takes a minute and finds nothing. With SLOW_DISK=write or
+   "slow.invalid" takes a minute and finds nothing, and "late.invalid" is this
+   machine, after a second. With SLOW_DISK=write or
    SLOW_DISK=fsync that call takes as long on any file but the standard ones.
 
      cc -shared -fPIC -o slow.so slow_resolver.c -ldl
@@ -16,8 +17,8 @@
 #define NAP 60 /* seconds */
 
 /* A signal ends a part of it early, not the whole. */
-static void nap(void) {
-  struct timespec left = {NAP, 0};
+static void nap(int seconds) {
+  struct timespec left = {seconds, 0};
   while (nanosleep(&left, &left) != 0) continue;
 }
 
@@ -33,8 +34,12 @@ int getaddrinfo(const char *host, const char *service,
   int (*next)(const char *, const char *, const struct addrinfo *,
               struct addrinfo **);
   if (host && strcmp(host, "slow.invalid") == 0) {
-    nap();
+    nap(NAP);
     return EAI_NONAME;
+  }
+  if (host && strcmp(host, "late.invalid") == 0) {
+    nap(1);
+    host = "127.0.0.1";
   }
   *(void **)&next = dlsym(RTLD_NEXT, "getaddrinfo");
   return next(host, service, hints, found);
@@ -42,14 +47,14 @@ int getaddrinfo(const char *host, const char *service,
 
 ssize_t write(int fd, const void *data, size_t n) {
   ssize_t (*next)(int, const void *, size_t);
-  if (is_slow("write", fd)) nap();
+  if (is_slow("write", fd)) nap(NAP);
   *(void **)&next = dlsym(RTLD_NEXT, "write");
   return next(fd, data, n);
 }
 
 int fsync(int fd) {
   int (*next)(int);
-  if (is_slow("fsync", fd)) nap();
+  if (is_slow("fsync", fd)) nap(NAP);
   *(void **)&next = dlsym(RTLD_NEXT, "fsync");
   return next(fd);
 }

@@ -57,7 +57,8 @@ static Engine *open_with_key(const char *base) {
   o.wire.connect_timeout = 1;
   o.wire.max_answer = 1000;
   o.max_transfers = 1;
-  Engine *e = engine_open(&o);
+  const char *why;
+  Engine *e = engine_open(&o, &why);
   for (volatile char *q = header; *q; q++) *q = '\0';
   return e;
 }
