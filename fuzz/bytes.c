@@ -32,7 +32,7 @@ int LLVMFuzzerTestOneInput(const unsigned char *data, size_t size) {
   Bytes b = {copy, size};
   size_t lead = size < MEDIA_LEAD ? size : MEDIA_LEAD;
   const Media *media = media_of(copy, lead);
-  if (media) media_is_whole(media, read_bytes, &b, (long long)size);
+  if (media) media_is_whole(read_bytes, &b, (long long)size);
   for (int packing = PACKING_GZIP; size > 2 && packing <= PACKING_ZLIB;
        packing++) {
     Unpacked u = unpack((Packing)packing, copy, size, 100000);

@@ -5,39 +5,6 @@
 #include <stdint.h>
 #include <string.h>
 
-static const Media mp4 = {"mp4", MEDIA_VIDEO};
-static const Media mov = {"mov", MEDIA_VIDEO};
-static const Media m4a = {"m4a", MEDIA_OTHER};
-static const Media avif = {"avif", MEDIA_IMAGE};
-static const Media heic = {"heic", MEDIA_IMAGE};
-static const Media webm = {"webm", MEDIA_VIDEO};
-static const Media mkv = {"mkv", MEDIA_VIDEO};
-static const Media ts = {"ts", MEDIA_VIDEO};
-static const Media avi = {"avi", MEDIA_VIDEO};
-static const Media webp = {"webp", MEDIA_IMAGE};
-static const Media wav = {"wav", MEDIA_OTHER};
-
-/* Those that begin with a text of their own. */
-static const struct {
-  const char *magic;
-  size_t n;
-  Media media;
-} magics[] = {
-    {"\x89PNG\r\n\x1a\n", 8, {"png", MEDIA_IMAGE}},
-    {"\xff\xd8\xff", 3, {"jpg", MEDIA_IMAGE}},
-    {"GIF87a", 6, {"gif", MEDIA_VIDEO | MEDIA_IMAGE}},
-    {"GIF89a", 6, {"gif", MEDIA_VIDEO | MEDIA_IMAGE}},
-    {"II*\0", 4, {"tif", MEDIA_IMAGE}},
-    {"MM\0*", 4, {"tif", MEDIA_IMAGE}},
-    {"\x76\x2f\x31\x01", 4, {"exr", MEDIA_IMAGE}},
-    {"OggS", 4, {"ogv", MEDIA_VIDEO}},
-    {"FLV\x01", 4, {"flv", MEDIA_VIDEO}},
-    {"\0\0\x01\xba", 4, {"mpg", MEDIA_VIDEO}},
-    {"PK\x03\x04", 4, {"zip", MEDIA_OTHER}},
-    {"ID3", 3, {"mp3", MEDIA_OTHER}},
-    {"fLaC", 4, {"flac", MEDIA_OTHER}},
-};
-
 static uint32_t big_endian(const char *s) {
   const unsigned char *b = (const unsigned char *)s;
   return (uint32_t)b[0] << 24 | (uint32_t)b[1] << 16 | (uint32_t)b[2] << 8 |
@@ -50,43 +17,7 @@ static bool is_one_of(const char *four, const char *words) {
   return false;
 }
 
-/* ISO 14496-12: boxes of a size, a type and content. QuickTime's older files
-   begin with another box than `ftyp`. */
-static const Media *of_boxes(const char *s) {
-  if (is_one_of(s + 4, "moovmdatwidefreeskippnot")) return &mov;
-  if (memcmp(s + 4, "ftyp", 4) != 0) return NULL;
-  if (is_one_of(s + 8, "qt  ")) return &mov;
-  if (is_one_of(s + 8, "avifavis")) return &avif;
-  if (is_one_of(s + 8, "heicheixhevcmif1msf1")) return &heic;
-  return is_one_of(s + 8, "M4A M4B ") ? &m4a : &mp4;
-}
-
-static const Media *of_riff(const char *kind) {
-  return is_one_of(kind, "WEBP")   ? &webp
-         : is_one_of(kind, "AVI ") ? &avi
-         : is_one_of(kind, "WAVE") ? &wav
-                                   : NULL;
-}
-
-/* Matroska names its document type within its first element. */
-static const Media *of_ebml(const char *s, size_t n) {
-  for (size_t i = 4; i + 4 <= n && i < 64; i++) {
-    if (memcmp(s + i, "webm", 4) == 0) return &webm;
-    if (memcmp(s + i, "matr", 4) == 0) return &mkv;
-  }
-  return NULL;
-}
-
-const Media *media_of(const char *s, size_t n) {
-  for (size_t i = 0; i < sizeof magics / sizeof *magics; i++)
-    if (n >= magics[i].n && memcmp(s, magics[i].magic, magics[i].n) == 0)
-      return &magics[i].media;
-  if (n < 12) return NULL;
-  if (memcmp(s, "RIFF", 4) == 0) return of_riff(s + 8);
-  if (memcmp(s, "\x1a\x45\xdf\xa3", 4) == 0) return of_ebml(s, n);
-  if (n > 376 && s[0] == 0x47 && s[188] == 0x47 && s[376] == 0x47) return &ts;
-  return of_boxes(s);
-}
+/* ---- where it ends ---- */
 
 /* Letters, digits and blanks, as in the type of a box. */
 static bool is_word(const char *four) {
@@ -152,22 +83,101 @@ static long long ebml_length(const unsigned char *s, int *taken) {
 
 /* A Matroska file is a header and, in most, one segment. */
 static bool segment_ends(MediaRead *read, const void *file, long long size) {
-  unsigned char head[12];
+  unsigned char head[12] = {0};
   int taken;
   if (read(file, 0, (char *)head, 12) < 12) return false;
   long long place = 4 + ebml_length(head + 4, &taken);
   place += taken;
-  if (read(file, place, (char *)head, 12) < 12) return false;
+  if (read(file, place, (char *)head, 12) < 5) return false;
   if (memcmp(head, "\x18\x53\x80\x67", 4) != 0) return true;
   long long length = ebml_length(head + 4, &taken);
   return length <= size - place - 4 - taken;
 }
 
-bool media_is_whole(const Media *media, MediaRead *read, const void *file,
-                    long long size) {
-  if (media == &mp4 || media == &mov) return boxes_end(read, file, size);
-  if (media == &webm || media == &mkv) return segment_ends(read, file, size);
-  if (media == &webp || media == &avi) return riff_ends(read, file, size);
-  if (strcmp(media->ending, "png") == 0) return chunks_end(read, file, size);
-  return true;
+/* ---- what it is ---- */
+
+typedef bool IsWhole(MediaRead *read, const void *file, long long size);
+
+typedef struct Format {
+  const char *start; /* its first bytes; '?' stands for any */
+  size_t size;
+  Media media;
+  IsWhole *is_whole; /* NULL: it does not say where it ends */
+} Format;
+
+#define MOVING_IMAGE (MEDIA_VIDEO | MEDIA_IMAGE)
+
+/* The first that fits is it. ISO 14496-12 is boxes of a size, a type and
+   content, of which the first names the brand; QuickTime's older files begin
+   with another box. */
+static const Format formats[] = {
+    {"\0\0??ftypqt  ", 12, {"mov", MEDIA_VIDEO}, boxes_end},
+    {"\0\0??ftypavif", 12, {"avif", MEDIA_IMAGE}, NULL},
+    {"\0\0??ftypavis", 12, {"avif", MEDIA_IMAGE}, NULL},
+    {"\0\0??ftyphei?", 12, {"heic", MEDIA_IMAGE}, NULL},
+    {"\0\0??ftypmif1", 12, {"heic", MEDIA_IMAGE}, NULL},
+    {"\0\0??ftypM4A ", 12, {"m4a", MEDIA_OTHER}, boxes_end},
+    {"\0\0??ftyp????", 12, {"mp4", MEDIA_VIDEO}, boxes_end},
+    {"\0???moov????", 12, {"mov", MEDIA_VIDEO}, boxes_end},
+    {"????mdat????", 12, {"mov", MEDIA_VIDEO}, boxes_end},
+    {"\0???wide????", 12, {"mov", MEDIA_VIDEO}, boxes_end},
+    {"\0???free????", 12, {"mov", MEDIA_VIDEO}, boxes_end},
+    {"\0???skip????", 12, {"mov", MEDIA_VIDEO}, boxes_end},
+    {"\x1a\x45\xdf\xa3", 4, {"webm", MEDIA_VIDEO}, segment_ends},
+    {"\x1a\x45\xdf\xa3", 4, {"mkv", MEDIA_VIDEO}, segment_ends},
+    {"RIFF????AVI ", 12, {"avi", MEDIA_VIDEO}, riff_ends},
+    {"RIFF????WEBP", 12, {"webp", MEDIA_IMAGE}, riff_ends},
+    {"RIFF????WAVE", 12, {"wav", MEDIA_OTHER}, NULL},
+    {"OggS", 4, {"ogv", MEDIA_VIDEO}, NULL},
+    {"FLV\x01", 4, {"flv", MEDIA_VIDEO}, NULL},
+    {"\0\0\x01\xba", 4, {"mpg", MEDIA_VIDEO}, NULL},
+    {"G", 1, {"ts", MEDIA_VIDEO}, NULL},
+    {"GIF87a", 6, {"gif", MOVING_IMAGE}, NULL},
+    {"GIF89a", 6, {"gif", MOVING_IMAGE}, NULL},
+    {"\x89PNG\r\n\x1a\n", 8, {"png", MEDIA_IMAGE}, chunks_end},
+    {"\xff\xd8\xff", 3, {"jpg", MEDIA_IMAGE}, NULL},
+    {"II*\0", 4, {"tif", MEDIA_IMAGE}, NULL},
+    {"MM\0*", 4, {"tif", MEDIA_IMAGE}, NULL},
+    {"\x76\x2f\x31\x01", 4, {"exr", MEDIA_IMAGE}, NULL},
+    {"PK\x03\x04", 4, {"zip", MEDIA_OTHER}, NULL},
+    {"ID3", 3, {"mp3", MEDIA_OTHER}, NULL},
+    {"fLaC", 4, {"flac", MEDIA_OTHER}, NULL},
+};
+
+/* Matroska names its document type within its first element. */
+static bool names_type(const char *s, size_t n, const char *four) {
+  for (size_t i = 4; i + 4 <= n && i < 64; i++)
+    if (memcmp(s + i, four, 4) == 0) return true;
+  return false;
+}
+
+/* A transport stream is packets of 188 bytes. */
+static bool is_stream(const char *s, size_t n) {
+  return n > 376 && s[188] == 'G' && s[376] == 'G';
+}
+
+static bool is_format(const Format *f, const char *s, size_t n) {
+  if (n < f->size) return false;
+  for (size_t i = 0; i < f->size; i++)
+    if (f->start[i] != '?' && f->start[i] != s[i]) return false;
+  if (strcmp(f->media.ending, "webm") == 0) return names_type(s, n, "webm");
+  if (strcmp(f->media.ending, "mkv") == 0) return names_type(s, n, "matr");
+  return strcmp(f->media.ending, "ts") != 0 || is_stream(s, n);
+}
+
+static const Format *find_format(const char *s, size_t n) {
+  for (size_t i = 0; i < sizeof formats / sizeof *formats; i++)
+    if (is_format(&formats[i], s, n)) return &formats[i];
+  return NULL;
+}
+
+const Media *media_of(const char *lead, size_t n) {
+  const Format *f = find_format(lead, n);
+  return f ? &f->media : NULL;
+}
+
+bool media_is_whole(MediaRead *read, const void *file, long long size) {
+  char lead[MEDIA_LEAD];
+  const Format *f = find_format(lead, read(file, 0, lead, sizeof lead));
+  return f == NULL || f->is_whole == NULL || f->is_whole(read, file, size);
 }

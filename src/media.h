@@ -20,8 +20,7 @@ const Media *media_of(const char *lead, size_t n);
 /* Reads bytes of a file, at most n; how many. */
 typedef size_t MediaRead(const void *file, long long place, char *to,
                          size_t n);
-/* False if the file surely ends before it is over. */
-bool media_is_whole(const Media *media, MediaRead *read, const void *file,
-                    long long size);
+/* False if the file, by what it is, surely ends before it is over. */
+bool media_is_whole(MediaRead *read, const void *file, long long size);
 
 #endif

@@ -683,7 +683,7 @@ static const Failure *judge(const Request *r) {
   if (r->total >= 0 && f->size != r->total) return &wrong_size;
   if (r->families == 0) return NULL;
   if (f->media == NULL || !is_acceptable(r)) return &not_a_clip;
-  return media_is_whole(f->media, read_part, f, f->size) ? NULL : &cut_short;
+  return media_is_whole(read_part, f, f->size) ? NULL : &cut_short;
 }
 
 /* The last step of a download: nothing is missing, so it gets its name. */

@@ -394,6 +394,42 @@ describe("luma.core, a download,", function()
       assert.is_true(clip.mp4 == support.read(path))
     end)
 
+    local function box(kind, content)
+      return "\0\0\0" .. string.char(8 + #content) .. kind .. content
+    end
+    local BOXES = box("moov", "") .. box("mdat", "xx")
+    local MATROSKA = "\26\69\223\163\139\66\130\136%s\24\83\128\103\132body"
+    for ending, bytes in pairs {
+      mp4 = box("ftyp", "isom") .. BOXES, mov = box("ftyp", "qt  ") .. BOXES, m4a = box("ftyp", "M4A ") .. BOXES,
+      avif = box("ftyp", "avif"), heic = box("ftyp", "heic"), webm = MATROSKA:format "webm\0\0\0\0",
+      mkv = MATROSKA:format "matroska", avi = "RIFF\4\0\0\0AVI ",
+      webp = "RIFF\4\0\0\0WEBP", wav = "RIFF\4\0\0\0WAVE", ogv = "OggS\0", flv = "FLV\1", mpg = "\0\0\1\186",
+      ts = ("G" .. ("\0"):rep(187)):rep(3), gif = "GIF89a", png = PNG,
+      jpg = "\255\216\255", tif = "II*\0", exr = "\118\47\49\1", zip = "PK\3\4", mp3 = "ID3", flac = "fLaC",
+    } do
+      it("may be of the type " .. ending, function()
+        local response = fetch_medium({ body = bytes }, "any")
+
+        assert.same({ ending, nil }, { response.medium, response.message })
+      end)
+    end
+
+    for name, bytes in pairs {
+      ["a box"] = box("ftyp", "isom") .. box("moov", "") .. "\0\0\1\0mdatxx",
+      ["what its boxes describe"] = box("ftyp", "isom") .. box("moov", ""),
+      ["what describes its boxes"] = box("ftyp", "isom") .. box("mdat", "xx"),
+      ["a segment"] = MATROSKA:format "matroska":gsub("body", "bod"), ["a list"] = "RIFF\5\0\0\0AVI ",
+    } do
+      it("is not one that lacks the end of " .. name, function()
+        assert.equal("the clip ends before it is over", (fetch_medium { body = bytes }).message)
+      end)
+    end
+
+    it("may have something behind its end", function()
+      assert.is_nil((fetch_medium { body = box("ftyp", "isom") .. BOXES .. ("\1"):rep(20) }).kind)
+      assert.is_nil((fetch_medium { body = box("ftyp", "isom") .. BOXES .. "\n" }).kind)
+    end)
+
     it("may be sent as anything, and byte by byte", function()
       local response = fetch_medium { body = clip.mp4, at = "answer", fault = "dribble", pause = 0.0001,
         headers = { ["Content-Type"] = "text/html" } }
@@ -404,6 +440,7 @@ describe("luma.core, a download,", function()
     for name, body in pairs {
       page = "<html>log in</html>", JSON = [[{"title":"expired"}]], words = "link expired", ["one byte"] = "x",
       ["packed bytes"] = "\31\139\8\0" .. ("\0"):rep(100), ["a picture"] = PNG,
+      ["words that begin like a box"] = "The free trial is over",
       ["more than the beginning shows"] = ("x"):rep(5000), noise = ("\0\1\2\3"):rep(1000),
     } do
       it("is not " .. name, function()
