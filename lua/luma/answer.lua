@@ -305,9 +305,13 @@ function answer.read(dialect, call, response, body, origin, clock)
   if not response.status then return nil, transport_error(call, response, origin) end
   local found = answer.new(response, body, origin)
   local made, problem, further = read_body(dialect, call, found)
-  if not (made or further or problem) then made, problem, further = read_loosely(dialect, call, found) end
+  -- What broke off is read for the id of what was paid for. A look is free, and
+  -- half of its answer would be taken for all there is to see.
+  if not (made or further or problem) and (call.paid or not response.kind) then
+    made, problem, further = read_loosely(dialect, call, found)
+  end
   -- An answer with an id is a generation, paid for, whatever else is wrong.
-  if made and (call.kind ~= "query_many" or response.status < 300 and not response.kind) then return made end
+  if made and (call.kind ~= "query_many" or response.status < 300) then return made end
   if further and not response.kind then return nil, nil, further end
   if response.kind then return nil, transport_error(call, response, origin) end
   if problem then return nil, malformed_error(call, found, problem) end
