@@ -348,12 +348,19 @@ local function outputs_of(params)
   return { params.output_format == "png" and "png" or "jpg" }
 end
 
+-- What a presigned link says of itself.
+local function signature(self, generation)
+  return ("&X-Amz-Algorithm=AWS4-HMAC-SHA256&X-Amz-Date=%s&X-Amz-Expires=%.0f"
+    .. "&X-Amz-Signature=0123abcd"):format(
+    os.date("!%Y%m%dT%H%M%SZ", math.floor(self.now())), self:life(generation))
+end
+
 local function describe_outputs(self, generation, link)
   local list = json.list {}
   for _, extension in ipairs(link and generation.outputs or {}) do
     local url = self:file_url(generation, extension, link)
     list[#list + 1] = { type = kinds[extension] or "image",
-      url = ("%s&X-Amz-Expires=%.0f"):format(url, self:life(generation)) }
+      url = url .. signature(self, generation) }
   end
   return list
 end
