@@ -404,10 +404,7 @@ local function note_key(entry, route, request)
   end
 end
 
-function Service:answer(request, entry)
-  local path, query = request.path:match("^([^?]*)%??(.*)$")
-  local route, found = find_route(self, bare(self, path))
-  note_key(entry, route, request)
+local function answer_route(self, request, route, found, query)
   if not route then return self:unknown_path(request) end
   local handler = route[request.method]
   if not handler then return wrong_method(self, request, route) end
@@ -415,12 +412,16 @@ function Service:answer(request, entry)
     or handler(self, request, parse_query(query), unpack(found))
 end
 
--- The headers that all answers of the service have, its file hosts' apart.
-local function complete(self, answer, request)
-  local route = find_route(self, bare(self, request.path:match("^[^?]*")))
-  if self.wire.complete and not (route and not route.keyed) then
+-- The headers of all answers are the service's, not those of its file hosts.
+function Service:answer(request, entry)
+  local path, query = request.path:match("^([^?]*)%??(.*)$")
+  local route, found = find_route(self, bare(self, path))
+  note_key(entry, route, request)
+  local answer = answer_route(self, request, route, found, query)
+  if self.wire.complete and (not route or route.keyed) then
     self.wire.complete(self, answer, request)
   end
+  return answer
 end
 
 --- Answers a request and keeps it in the log, unless it is for the sandbox
@@ -433,7 +434,6 @@ function Service:handle(request)
   local entry = self.log:add(request, self.now())
   request.entry = entry
   local answer = self:answer(request, entry)
-  complete(self, answer, request)
   entry.status = not answer.drop and answer.status or nil
   entry.did = answer.did
   return answer, entry
