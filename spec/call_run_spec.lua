@@ -50,7 +50,9 @@ describe("luma.call run()", function()
       local sent, result = run(QUERY, { GOOD })
 
       assert.equal("4665a07c", result.id)
-      assert.same({ { id = 1, path = "/luma/generations/4665a07c", timeout = 60, delay = 0 } }, sent)
+      assert.equal(1, #sent)
+      assert.same({ "/luma/generations/4665a07c", nil, 60, 0 },
+        { sent[1].path, sent[1].body, sent[1].timeout, sent[1].delay })
     end)
 
     it("pauses longer from attempt to attempt", function()

@@ -1,11 +1,7 @@
 local fake = require "spec.support.fake"
 local loop = require "luma.loop"
-local clock = require("luma.core").now
-
---- Where the errors of callbacks go that are not to happen.
-local function fail(message)
-  error(message)
-end
+local callbacks = require "luma.callbacks"
+local core = require "luma.core"
 
 local function pack(...)
   return { n = select("#", ...), ... }
@@ -22,6 +18,22 @@ describe("luma.loop", function()
   --- Inside a task: waits for a request, and returns what its answer says.
   local function ask()
     return loop.send(source, "request", { path = "/" }).body
+  end
+
+  local function spawn(fn, ...)
+    local task = loop.prepare(nil, fn, ...)
+    loop.run_now(task)
+    return task
+  end
+
+  --- What a task can wait for, until somebody says that it is over.
+  local function event()
+    return { over = false }
+  end
+
+  local function happen(what)
+    what.over = true
+    loop.wake(what)
   end
 
   describe("run()", function()
@@ -65,10 +77,60 @@ describe("luma.loop", function()
     end)
 
     it("raises when the task waits for what never comes", function()
-      local ok, message = pcall(loop.run, function() loop.park(function() end) end)
+      local ok, message = pcall(loop.run, function() loop.wait(event()) end)
 
       assert.is_false(ok)
       assert.matches("waits for nothing", message)
+    end)
+
+    it("leaves nothing of a request behind", function()
+      loop.run(ask)
+
+      assert.same({}, source.waiting)
+    end)
+
+    it("has its answer though another call is made while it waits", function()
+      local inner
+      function wire.on_run()
+        wire.on_run = function() end
+        inner = loop.run(ask)
+      end
+
+      local outer = loop.run(ask)
+
+      assert.same({ "first", "second" }, { outer, inner })
+    end)
+
+    it("takes its request with it when an error passes through it", function()
+      wire.responses = nil
+      function wire.on_run()
+        wire.on_run = function() end
+        error("interrupted!", 0)
+      end
+
+      local ok, message = pcall(loop.run, ask)
+
+      assert.same({ false, "interrupted!" }, { ok, message })
+      assert.same({ 1 }, wire.cancelled)
+      loop.update(1)
+      assert.same({}, source.waiting)
+    end)
+
+    it("hands an answer that nobody waits for any more to whoever is to have it", function()
+      wire.responses = nil
+      local orphan
+      function wire.on_run()
+        wire.on_run = function() end
+        error "interrupted!"
+      end
+      function wire:cancel(id) self:finish(id, { body = "paid" }) end
+
+      pcall(loop.run, function()
+        loop.send(source, "request", { path = "/", on_orphan = function(exchange) orphan = exchange.response.body end })
+      end)
+      loop.update(1)
+
+      assert.equal("paid", orphan)
     end)
   end)
 
@@ -117,14 +179,16 @@ describe("luma.loop", function()
     end)
   end)
 
-  describe("await()", function()
-    it("gives each task the answer to its own request", function()
+  describe("send()", function()
+    before_each(function()
       wire = fake.core()
       source = loop.source(wire, false)
+    end)
+
+    it("gives each task the answer to its own request", function()
       local results = {}
       wire.on_run = function()
-        if wire.turns == 1 then wire:finish(2, { body = "to b" }) end
-        if wire.turns == 2 then wire:finish(1, { body = "to a" }) end
+        if wire.sent[2] and not results.b then wire:finish(2, { body = "to b" }) wire:finish(1, { body = "to a" }) end
       end
 
       loop.run(loop.all, {
@@ -136,316 +200,234 @@ describe("luma.loop", function()
     end)
 
     it("hears nothing of requests that are not its own", function()
-      wire = fake.core()
-      source = loop.source(wire, false)
       wire:finish(99, { body = "for nobody" })
-      wire.on_run = function() wire:finish(1, { body = "mine" }) end
+      wire.on_run = function() if wire.sent[1] then wire:finish(1, { body = "mine" }) end end
 
       assert.equal("mine", loop.run(ask))
     end)
 
     it("hands progress to the one who waits", function()
-      wire = fake.core()
-      source = loop.source(wire, false)
       local notes = {}
       wire:note(1, 5, 10)
       wire:note(1, 10, 10)
-      wire.on_run = function() wire:finish(1, { body = "done" }) end
+      wire.on_run = function() if notes[2] then wire:finish(1, { body = "done" }) end end
 
-      loop.run(function()
-        loop.send(source, "request", { path = "/" }, function(received, total)
-          notes[#notes + 1] = received .. "/" .. total
-        end)
+      loop.run(loop.send, source, "request", { path = "/" }, function(received, total)
+        notes[#notes + 1] = received .. "/" .. total
       end)
 
       assert.same({ "5/10", "10/10" }, notes)
     end)
 
-    it("leaves nothing of the request behind", function()
-      loop.run(ask)
+    it("leaves nothing behind when the core refuses the request", function()
+      function wire.request() error("not enough memory", 0) end
 
-      assert.equal(0, source.count)
+      local ok, message = pcall(loop.run, ask)
+
+      assert.is_false(ok)
+      assert.matches("not enough memory", message)
       assert.same({}, source.waiting)
     end)
-  end)
 
-  describe("spawn()", function()
-    it("runs the task until it first waits", function()
-      local steps = {}
+    it("turns the loop in a place where the task cannot yield", function()
+      if not coroutine.isyieldable then return end -- there it raises, see below
+      wire.on_run = function()
+        for id in ipairs(wire.sent) do
+          if source.waiting[id] and not source.waiting[id].over then wire:finish(id, { body = "answer " .. id }) end
+        end
+      end
+      local task = spawn(function() return (("a b"):gsub("%a", ask)) end)
 
-      loop.run(function()
-        local task = loop.spawn(nil, nil, function(word)
-          steps[1] = word
-          ask()
-          steps[2] = "after"
-        end, "before")
-        assert.same({ "before" }, steps)
-        assert.is_false(task.done)
-        ask()
+      assert.same({ "answer 1 answer 2" }, { task.results[1] })
+    end)
+
+    it("raises where Lua cannot tell whether the task can yield, before anything is sent", function()
+      if coroutine.isyieldable then return end
+      local task = spawn(function()
+        return pcall(function() return (("a b"):gsub("%a", function() return loop.run(ask) end)) end)
       end)
+      for _ = 1, 5 do loop.update(1) end
 
-      assert.same({ "before", "after" }, steps)
-    end)
-
-    it("says once when it has ended, with what it returned", function()
-      local ended = {}
-
-      loop.run(function()
-        loop.spawn(function(task) ended[#ended + 1] = task end, nil, function() return ask(), nil, 3 end)
-        ask()
-      end)
-
-      assert.equal(1, #ended)
-      assert.is_true(ended[1].done)
-      assert.same({ n = 3, "first", nil, 3 }, ended[1].results)
-      assert.is_nil(ended[1].failure)
-    end)
-
-    it("says so of one that never waits, before it returns", function()
-      local ended = false
-
-      loop.spawn(function() ended = true end, nil, function() end)
-
-      assert.is_true(ended)
-    end)
-
-    it("says so of one that fails, with a traceback", function()
-      local failure
-
-      local task = loop.spawn(function(task) failure = task.failure end, nil, function() error "a mistake" end)
-
-      assert.is_true(task.done)
-      assert.is_nil(task.results)
-      assert.matches("loop_spec.lua:%d+: a mistake\nstack traceback:.*loop_spec.lua:%d+", failure)
-    end)
-
-    it("goes on when an error is no text", function()
-      local task = loop.spawn(nil, nil, function() error { 1 } end)
-
-      assert.matches("^table: ", task.failure)
+      assert.is_false(task.results[1])
+      assert.matches("yield across", task.results[2])
+      assert.same({}, wire.sent)
     end)
   end)
 
-  describe("raise()", function()
-    it("raises the failure of a task", function()
-      assert.error_matches(function()
-        loop.spawn(loop.raise, nil, function() error "a mistake" end)
-      end, "a mistake")
+  describe("a task", function()
+    it("runs until it first waits before run_now() returns", function()
+      local steps, awaited = {}, event()
+
+      local task = spawn(function(word)
+        steps[1] = word
+        loop.wait(awaited)
+        steps[2] = "after"
+      end, "before")
+
+      assert.same({ { "before" }, nil }, { steps, task.over })
+      happen(awaited)
+      loop.update()
+      assert.same({ { "before", "after" }, true }, { steps, task.over })
     end)
 
-    it("lets a task that ended well be", function()
-      assert.has_no.errors(function() loop.spawn(loop.raise, nil, function() end) end)
+    it("keeps what its function returned", function()
+      local task = spawn(function() return "a", nil, 3 end)
+
+      assert.is_true(task.over)
+      assert.same({ n = 3, "a", nil, 3 }, task.results)
+      assert.is_nil(task.failure)
     end)
-  end)
 
-  describe("park() and wake()", function()
-    it("hand over what the one who wakes says", function()
-      local heard
+    it("keeps what its function raised, with a traceback", function()
+      local task = spawn(function() error "a mistake" end)
 
-      loop.run(function()
-        local sleeper = loop.spawn(nil, nil, function() heard = pack(loop.park(function() end)) end)
-        loop.wake(sleeper, nil, "b")
-        assert.is_nil(heard)
-        ask()
+      assert.is_true(task.over)
+      assert.matches("loop_spec.lua:%d+: a mistake\nstack traceback:.*loop_spec.lua:%d+", task.failure)
+      assert.matches("^table: ", spawn(function() error { 1 } end).failure)
+    end)
+
+    it("that nobody waits for has its error raised to who turns the loop, once", function()
+      loop.enqueue(loop.prepare({ raises = true }, function() error "a mistake" end))
+
+      assert.error_matches(loop.update, "a mistake")
+      assert.has_no.errors(function() loop.update() end)
+    end)
+
+    it("goes on when what it waits for is over, and for nothing else", function()
+      local first, second, order = event(), event(), {}
+      spawn(function()
+        loop.wait(first)
+        order[1] = "first"
+        loop.wait(second)
+        order[2] = "second"
       end)
 
-      assert.same({ n = 2, nil, "b" }, heard)
+      happen(first)
+      loop.update()
+      happen(first)
+      loop.update()
+      assert.same({ "first" }, order)
+      happen(second)
+      loop.update()
+
+      assert.same({ "first", "second" }, order)
     end)
 
-    it("let a task wake itself, one turn later", function()
-      assert.equal("up", loop.run(function()
-        loop.wake(loop.current(), "up")
-        return loop.park()
+    it("is woken in the order of the events", function()
+      local order, events = {}, {}
+      for i = 1, 3 do
+        events[i] = event()
+        spawn(function()
+          loop.wait(events[i])
+          order[#order + 1] = i
+        end)
+      end
+
+      for _, i in ipairs { 3, 1, 2 } do happen(events[i]) end
+      loop.update(1)
+
+      assert.same({ 3, 1, 2 }, order)
+    end)
+
+    it("does not wait for what is over", function()
+      assert.equal("well", loop.run(function()
+        loop.wait { over = true }
+        return "well"
       end))
     end)
 
-    it("wake in the order of the calls", function()
+    it("that is enqueued twice runs once", function()
+      local runs = 0
+      local task = loop.prepare(nil, function() runs = runs + 1 end)
+
+      loop.enqueue(task)
+      loop.enqueue(task)
+      loop.update(1)
+
+      assert.equal(1, runs)
+    end)
+
+    it("may pass, and others go first", function()
       local order = {}
+      loop.enqueue(loop.prepare(nil, function()
+        order[#order + 1] = "a"
+        loop.pass()
+        order[#order + 1] = "c"
+      end))
+      loop.enqueue(loop.prepare(nil, function() order[#order + 1] = "b" end))
 
-      loop.run(function()
-        local sleepers = {}
-        for i = 1, 3 do
-          sleepers[i] = loop.spawn(nil, nil, function() table.insert(order, (loop.park(function() end))) end)
-        end
-        loop.wake(sleepers[3], "c")
-        loop.wake(sleepers[1], "a")
-        loop.wake(sleepers[2], "b")
-        ask()
-      end)
+      loop.update(1)
 
-      assert.same({ "c", "a", "b" }, order)
+      assert.same({ "a", "b", "c" }, order)
     end)
-  end)
 
-  describe("a call outside any task", function()
-    --- What is done once while it waits, as by a hook of the program's.
-    local function meanwhile(fn)
-      function wire.on_run()
-        wire.on_run = function() end
-        fn()
+    it("has what it waits for cancelled with it", function()
+      local told
+      local awaited = { on_cancel = function(what) told = what happen(what) end }
+      local task = spawn(loop.wait, awaited)
+
+      loop.cancel(task)
+      loop.update()
+
+      assert.equal(awaited, told)
+      assert.is_true(task.over)
+    end)
+
+    it("goes on after an interrupt came at any point of its end", function()
+      local tries = 0
+      local task = loop.prepare({ on_done = function()
+        tries = tries + 1
+        if tries < 3 then error("interrupted!", 0) end
+      end }, function() return "result" end)
+      loop.enqueue(task)
+
+      for _ = 1, 2 do assert.error_matches(loop.update, "interrupted!") end
+      loop.update()
+
+      assert.same({ 3, true, "result" }, { tries, task.over, task.results[1] })
+    end)
+
+    it("whose end raises for ever is given up", function()
+      loop.enqueue(loop.prepare({ on_done = function() error("a mistake", 0) end }, function() end))
+      local raised = 0
+
+      for _ = 1, 200 do
+        if not pcall(loop.update) then raised = raised + 1 end
       end
-    end
 
-    it("has its answer though another one is made while it waits", function()
-      local inner
-      meanwhile(function() inner = loop.call(ask) end)
-
-      local outer = loop.call(ask)
-
-      assert.same({ "first", "second" }, { outer, inner })
+      assert.is_true(raised >= 2 and raised <= 100, raised)
     end)
-
-    it("hears nothing of requests that are not its own", function()
-      wire:finish(99, { body = "for nobody" })
-
-      assert.equal("first", loop.call(ask))
-    end)
-
-    it("ends when its source is closed while it waits", function()
-      wire.responses = nil
-      meanwhile(function()
-        wire:finish(1, { kind = "cancelled" })
-        loop.close(source)
-      end)
-
-      assert.equal("cancelled", loop.call(function() return loop.send(source, "request", { path = "/" }).kind end))
-    end)
-  end)
-
-  it("does something in each turn, however slow the machine is", function()
-    local core = require "luma.core"
-    local now, late = core.now, 0
-    function core.now() -- each look at the clock takes a second
-      late = late + 1
-      return now() + late
-    end
-    local sleeper = loop.spawn(nil, nil, function() return ask(), loop.park(function() end), ask() end)
-    local called = 0
-    for _ = 1, 3 do loop.defer(fail, function() called = called + 1 end) end
-
-    for _ = 1, 3 do loop.update() end
-    loop.wake(sleeper, "awake")
-    for _ = 1, 3 do loop.update() end
-
-    core.now = now
-    assert.same({ n = 3, "first", "awake", "second" }, sleeper.results)
-    assert.equal(3, called)
   end)
 
   describe("in a child of fork", function()
-    local core = require "luma.core"
     local forks = core.forks
 
     after_each(function()
       core.forks = forks
-      loop.defer(fail, function() end)
-      loop.step(0) -- which notices
+      loop.update()
     end)
 
     it("what was queued is left to the parent", function()
-      local heard, called = false, false
-      local sleeper = loop.spawn(nil, nil, function() loop.park(function() end) heard = true end)
-      loop.wake(sleeper)
-      loop.defer(fail, function() called = true end)
+      local called = false
+      local task = loop.prepare(nil, function() called = true end)
+      loop.enqueue(task)
+      callbacks.defer(error, function() called = true end)
 
       function core.forks() return forks() + 1 end
-      loop.step(0)
-      loop.step(0)
+      for _ = 1, 2 do loop.update() end
 
-      assert.same({ false, false, false }, { sleeper.done, heard, called })
+      assert.same({ false, true }, { called, task.over })
     end)
 
-    it("what the child queues itself goes on", function()
-      local heard
+    it("who wants to know is told, and what the child queues goes on", function()
+      local told, ran = 0, false
+      loop.on_fork(function() told = told + 1 end)
       function core.forks() return forks() + 2 end
-      local sleeper = loop.spawn(nil, nil, function() heard = loop.park(function() end) end)
-      loop.wake(sleeper, "awake")
-      loop.step(0)
+      loop.update()
+      loop.enqueue(loop.prepare(nil, function() ran = true end))
+      loop.update()
 
-      assert.equal("awake", heard)
-    end)
-  end)
-
-  describe("sleep()", function()
-    local function sleep(fn, what)
-      return loop.spawn(nil, nil, function() return loop.sleep(fn, function() end, what) end)
-    end
-
-    it("has a task go on with another function, told what it slept for and what the waker says", function()
-      local heard
-      local sleeper = sleep(function(...) heard = pack(...) return "done" end, "what")
-
-      loop.wake(sleeper, nil, "b")
-      assert.same({ false, nil }, { sleeper.done, heard })
-      loop.step(0)
-
-      assert.same({ n = 3, "what", nil, "b" }, heard)
-      assert.same({ true, { n = 1, "done" } }, { sleeper.done, sleeper.results })
-    end)
-
-    it("leaves a task without a coroutine", function()
-      local sleeper = sleep(function() end)
-
-      assert.is_nil(sleeper.co)
-      loop.wake(sleeper)
-      loop.step(0)
-    end)
-
-    it("may be done again and again, and wait in between", function()
-      local turns = 0
-      local function turn(what)
-        turns = turns + 1
-        if turns == 5 then return "over" end
-        ask()
-        loop.wake(loop.current())
-        return loop.sleep(turn, function() end, what)
-      end
-
-      local sleeper = sleep(turn)
-      loop.wake(sleeper)
-      for _ = 1, 20 do loop.step(0) end
-
-      assert.same({ 5, "over" }, { turns, sleeper.results[1] })
-    end)
-
-    it("tells who cancels what it slept for", function()
-      local told
-      local sleeper = loop.spawn(nil, nil, function()
-        return loop.sleep(function() end, function(what) told = what end, "what")
-      end)
-
-      loop.cancel(sleeper)
-
-      assert.equal("what", told)
-      loop.wake(sleeper)
-      loop.step(0)
-    end)
-
-    it("ends with the error of what the task goes on with", function()
-      local sleeper = sleep(function() error "a mistake" end)
-
-      loop.wake(sleeper)
-      loop.step(0)
-
-      assert.is_true(sleeper.done)
-      assert.matches("a mistake.*stack traceback", sleeper.failure)
-    end)
-
-    it("ends with an error when there is no memory to go on with", function()
-      local told
-      local sleeper = loop.spawn(function(task) told = task end, nil, function()
-        return loop.sleep(function() error "it went on" end, function() end)
-      end)
-      local create = coroutine.create
-      rawset(coroutine, "create", function() error("not enough memory", 0) end)
-
-      loop.wake(sleeper)
-      loop.step(0)
-
-      rawset(coroutine, "create", create)
-      assert.equal(sleeper, told)
-      assert.is_true(sleeper.done)
-      assert.equal("not enough memory", sleeper.message)
+      assert.same({ 1, true }, { told, ran })
     end)
   end)
 
@@ -481,13 +463,14 @@ describe("luma.loop", function()
       local function one()
         if ask() == "cancelled" then told = told + 1 end
       end
-      local both = loop.spawn(nil, nil, function() loop.all { one, function() loop.all { one } end } end)
+      local both = spawn(function() loop.all { one, function() loop.all { one } end } end)
+      loop.update()
       function wire:cancel(id) self:finish(id, { body = "cancelled" }) end
 
       loop.cancel(both)
-      for _ = 1, 3 do loop.step(0) end
+      for _ = 1, 3 do loop.update(1) end
 
-      assert.is_true(both.done)
+      assert.is_true(both.over)
       assert.equal(2, told)
     end)
 
@@ -528,223 +511,214 @@ describe("luma.loop", function()
     end)
   end)
 
-  describe("update()", function()
-    it("serves each source in turn, however much there is to do for one", function()
-      local first, second = fake.core { { body = "theirs" } }, fake.core { { body = "theirs" } }
-      local done = 0
-      for _ = 1, 2 do
-        loop.spawn(loop.raise, nil, function()
-          while done < 2 do
-            ask()
-            local stop = clock() + 0.001
-            repeat until clock() > stop
-          end
-        end)
-      end
-      for _, other in ipairs { first, second } do
-        loop.spawn(loop.raise, nil, function()
-          loop.send(loop.source(other, false), "request", { path = "/" })
-          done = done + 1
-        end)
-      end
+  describe("close()", function()
+    it("ends what waits for the source", function()
+      wire.responses = nil
+      local task = spawn(function() return loop.send(source, "request", { path = "/" }).kind end)
 
-      for _ = 1, 10 do loop.update() end
-      local served = done
-      done = 2
-      for _ = 1, 10 do loop.update() end
+      source.closed = true
+      loop.close(source)
 
-      assert.equal(2, served)
+      assert.same({ true, "cancelled" }, { task.over, task.results[1] })
+      assert.same({}, source.waiting)
     end)
 
-    describe("leaves a source alone", function()
-      local core = require "luma.core"
-      local now, news = core.now, core.news
-      local time, tidings, ids, still, of
+    it("delivers what has come in before", function()
+      wire.responses = nil
+      local task = spawn(ask)
+      wire:finish(1, { body = "in time" })
 
-      before_each(function()
-        time, tidings, ids = 100, 1, {}
-        function core.now() return time end
-        function core.news() return tidings end
-        still = fake.core()
-        of = loop.source(still, false)
-        loop.spawn(loop.raise, nil, function()
-          ids[1] = 1
-          still:timer(1, 5)
-          loop.await(of, ids[1])
-        end)
-      end)
+      source.closed = true
+      loop.close(source)
 
-      after_each(function()
-        core.now, core.news = now, news
-        still:finish(ids[1], {})
-        still.rests = 0
-        loop.step(0)
-        loop.update()
-      end)
-
-      --- How often it was asked in three frames.
-      local function looks()
-        local before = still.turns
-        for _ = 1, 3 do loop.update() end
-        return still.turns - before
-      end
-
-      it("that rests, once it was found to", function()
-        still.rests = math.huge
-
-        assert.same({ 1, 0 }, { looks(), looks() })
-      end)
-
-      it("until its time has come", function()
-        still.rests = 5
-
-        assert.same({ 1, 0 }, { looks(), looks() })
-        time = 104.9
-        assert.equal(0, looks())
-        time = 105.1
-        assert.equal(1, looks())
-      end)
-
-      it("until a thread has had news", function()
-        still.rests = math.huge
-        looks()
-
-        tidings = 2
-
-        assert.same({ 1, 0 }, { looks(), looks() })
-      end)
-
-      it("not when the news came while it was looked at", function()
-        still.rests = math.huge
-        function still.on_run() tidings, still.on_run = 2, function() end end
-
-        assert.equal(2, looks())
-      end)
-
-      it("until something else begins, wakes or ends", function()
-        still.rests = math.huge
-        looks()
-
-        local task = loop.spawn(loop.raise, nil, function() loop.park(function() end) end)
-        assert.equal(1, looks())
-        loop.wake(task)
-        assert.is_true(looks() > 0)
-        loop.spawn(loop.raise, nil, function()
-          ids[2] = 2
-          still:timer(2, 1)
-          loop.await(of, ids[2])
-        end)
-        assert.is_true(looks() > 0)
-        loop.cut_off(of, ids[2])
-        assert.is_true(looks() > 0)
-        assert.same({ ids[2] }, still.cancelled)
-      end)
-
-      it("not when an update was cut short that found something", function()
-        local ended = {}
-        for i = 1, 2 do
-          loop.spawn(nil, nil, function()
-            loop.await(of, i + 1)
-            ended[i], time = true, time + 1 -- longer than a frame
-            if i == 1 then error "a mistake" end
-          end)
-        end
-        still.rests = math.huge
-        looks()
-
-        tidings = 2
-        still:finish(2, {})
-        still:finish(3, {})
-        for _ = 1, 10 do loop.update() end
-
-        assert.same({ true, true }, ended)
-      end)
-
-      it("not so that an update inside a job would be none", function()
-        local task = loop.spawn(nil, nil, function()
-          loop.await(of, 2)
-          loop.update()
-        end)
-        still.rests = math.huge
-        looks()
-
-        tidings = 2
-        still:finish(2, {})
-        looks()
-
-        assert.matches("called inside a job", task.message)
-      end)
-
-      it("not while another cannot rest", function()
-        local other = fake.core()
-        still.rests = math.huge
-        other:timer(1, 1)
-        loop.spawn(loop.raise, nil, function() loop.await(loop.source(other, false), 1) end)
-
-        assert.equal(3, looks())
-        other:finish(1, {})
-        looks()
-      end)
+      assert.equal("in time", task.results[1])
     end)
   end)
 
-  describe("defer()", function()
-    it("calls back outside any task", function()
-      local inside, task = false, nil
+  describe("update()", function()
+    local now, news = core.now, core.news
+    local time
 
-      loop.run(function()
-        loop.defer(fail, function() inside, task = true, loop.current() end)
-        assert.is_false(inside)
-        ask()
-      end)
+    before_each(function() time = 100 end)
 
-      assert.is_true(inside)
-      assert.is_nil(task)
+    after_each(function() core.now, core.news = now, news end)
+
+    --- Each look at the clock takes that long.
+    local function slow_down(seconds)
+      function core.now()
+        time = time + seconds
+        return time
+      end
+    end
+
+    --- How many of 1,000 tasks run in one update.
+    local function count_done(...)
+      local done = 0
+      for _ = 1, 1000 do loop.enqueue(loop.prepare(nil, function() done = done + 1 end)) end
+      loop.update(...)
+      local first = done
+      loop.update(1e6)
+      assert.equal(1000, done)
+      return first
+    end
+
+    it("does one thing at least, however slow the machine is", function()
+      slow_down(1000)
+
+      assert.equal(1, count_done())
+      assert.equal(1, count_done(0))
     end)
 
-    it("calls back before run() returns", function()
-      local heard
+    it("takes as long as it is told", function()
+      slow_down(0.001)
 
-      loop.run(function() loop.defer(fail, function(...) heard = pack(...) end, 1, nil, 3) end)
+      local done = count_done(0.01)
 
-      assert.same({ n = 3, 1, nil, 3 }, heard)
+      assert.is_true(done >= 9 and done <= 12, done)
     end)
 
-    it("calls back in order, those that are added meanwhile too", function()
+    it("takes a share of the time since the last one, within two limits", function()
+      slow_down(0.00001)
+      loop.update()
+      time = time + 1 / 240
+
+      local brief = count_done()
+      time = time + 10
+      local long = count_done()
+      time = time + 0.1
+      local share = count_done()
+
+      assert.is_true(brief >= 9 and brief <= 11, brief)
+      assert.is_true(long >= 98 and long <= 101, long)
+      assert.is_true(share >= 58 and share <= 70, share)
+    end)
+
+    it("raises for what is no number of seconds", function()
+      for _, budget in ipairs { "1", -1, 0 / 0, {} } do
+        assert.error_matches(function() loop.update(budget) end, "expected a number of seconds")
+      end
+    end)
+
+    it("serves each source in turn, however much there is to do for one", function()
+      slow_down(1)
       local order = {}
-
-      loop.run(function()
-        loop.defer(fail, function()
-          order[#order + 1] = 1
-          loop.defer(fail, function() order[#order + 1] = 3 end)
+      for i = 1, 2 do
+        local other = fake.core { { body = "" } }
+        local its = loop.source(other, false)
+        spawn(function()
+          for _ = 1, 3 do
+            loop.send(its, "request", { path = "/" })
+            order[#order + 1] = i
+          end
         end)
-        loop.defer(fail, function() order[#order + 1] = 2 end)
-      end)
+      end
 
-      assert.same({ 1, 2, 3 }, order)
+      for _ = 1, 12 do loop.update() end
+
+      assert.same({ 1, 2, 1, 2, 1, 2 }, order)
     end)
 
-    it("reports an error and goes on", function()
-      local report, after
+    it("calls one back at least, and returns how many jobs moved", function()
+      slow_down(1000)
+      local called, job = 0, {}
+      for _ = 1, 2 do callbacks.defer(error, function() called = called + 1 end) end
+      for _ = 1, 2 do loop.enqueue(loop.prepare({ owner = job }, function() end)) end
 
-      loop.run(function()
-        loop.defer(function(message) report = message end, function() error "a mistake" end)
-        loop.defer(fail, function() after = true end)
-      end)
-
-      assert.matches("loop_spec.lua:%d+: a mistake\nstack traceback:", report)
-      assert.is_true(after)
+      assert.same({ 1, 1, 0 }, { loop.update(), loop.update(), loop.update() })
+      assert.equal(2, called)
     end)
 
-    it("lets a callback make calls that block", function()
-      local body
+    describe("of a source with a thread", function()
+      local tidings
 
-      loop.run(function()
-        loop.defer(fail, function() body = loop.run(ask) end)
-        ask()
+      before_each(function()
+        wire.responses, tidings = nil, 1
+        function core.news() return tidings end
+        function wire.background() return true end
+        source = loop.source(wire, true)
+        loop.use_thread(source)
+        loop.update(1)
+        spawn(ask)
       end)
 
-      assert.equal("second", body)
+      after_each(function()
+        source.closed = true
+        loop.close(source)
+      end)
+
+      --- Whether an update asks the core at all.
+      local function asks()
+        local before = wire.peeks
+        loop.update(1)
+        return wire.peeks > before
+      end
+
+      it("asks nothing until there are news", function()
+        assert.same({ true, false, false }, { asks(), asks(), asks() })
+
+        tidings = 2
+
+        assert.same({ true, false }, { asks(), asks() })
+      end)
+
+      it("asks when something has begun, or was cut short", function()
+        asks()
+        spawn(ask)
+        assert.is_true(asks())
+        loop.cut_off(source.waiting[1])
+        assert.is_true(asks())
+        assert.same({ 1 }, wire.cancelled)
+      end)
+
+      it("asks again when news came while it was looked at", function()
+        asks()
+        tidings = 2
+        function wire.on_peek()
+          tidings = 3
+          wire.on_peek = nil
+        end
+
+        assert.same({ true, true, false }, { asks(), asks(), asks() })
+      end)
+
+      it("asks always while another one has no thread", function()
+        local other = fake.core()
+        local its = loop.source(other, false)
+        spawn(function() loop.send(its, "request", { path = "/" }) end)
+
+        assert.same({ true, true }, { asks(), asks() })
+        its.closed = true
+        loop.close(its)
+      end)
+
+      it("has its descriptor readable as long as there is more to do", function()
+        slow_down(1000)
+        source.watched = true
+        for _ = 1, 2 do loop.enqueue(loop.prepare(nil, function() end)) end
+
+        loop.update()
+
+        assert.equal(0, wire.sent[#wire.sent].seconds)
+      end)
+    end)
+
+    it("raises inside a job and inside a callback, also when there is nothing to do", function()
+      local inside
+      local task = spawn(function() loop.update() end)
+      callbacks.defer(function(message) inside = message end, function() loop.update() end)
+      loop.update()
+
+      assert.matches("called inside a job", task.message)
+      assert.matches("called inside a callback", inside)
+    end)
+
+    it("works in a coroutine of the program's own, and in its hooks", function()
+      local ran = false
+      loop.enqueue(loop.prepare(nil, function() ran = true end))
+
+      coroutine.wrap(loop.update)()
+
+      assert.is_true(ran)
     end)
   end)
 end)

@@ -1,62 +1,8 @@
 local core = require "luma.core"
 local loop = require "luma.loop"
-local poller = require "luma.poller"
 local support = require "spec.support.client"
 
-local function least() return 0 end
-
-local function most() return 1 end
-
 describe("luma.poller", function()
-  describe("pause()", function()
-    local policy = { poll_interval = 2, poll_max = 10 }
-
-    it("grows by half from look to look, up to the limit", function()
-      local pauses = {}
-      for looks = 0, 6 do pauses[looks + 1] = poller.pause(policy, looks, nil, 0, most) end
-
-      assert.same({ 2, 3, 4.5, 6.75, 10, 10, 10 }, pauses)
-    end)
-
-    it("leaves a quarter to chance", function()
-      assert.equal(1.5, poller.pause(policy, 0, nil, 0, least))
-      assert.equal(1.75, poller.pause(policy, 0, nil, 0, function() return 0.5 end))
-    end)
-
-    it("stays at the limit after any number of looks", function()
-      assert.equal(10, poller.pause(policy, 1e6, nil, 0, most))
-    end)
-
-    it("is half of what the service expects", function()
-      assert.equal(4, poller.pause(policy, 5, { estimate = 8 }, 0, most))
-    end)
-
-    it("is half of what the progress lets expect", function()
-      assert.equal(3, poller.pause(policy, 5, { progress = 0.75 }, 18, most))
-    end)
-
-    for name, generation in pairs {
-      ["far too much"] = { estimate = 1e9 }, ["hardly begun"] = { progress = 0.001 },
-    } do
-      it("is the limit when it expects " .. name, function()
-        assert.equal(10, poller.pause(policy, 0, generation, 60, most))
-      end)
-    end
-
-    it("is the first pause when it expects next to nothing", function()
-      assert.equal(2, poller.pause(policy, 5, { estimate = 0.1 }, 0, most))
-    end)
-
-    for name, generation in pairs {
-      ["no estimate"] = {}, ["an estimate of 0"] = { estimate = 0 }, ["an estimate below 0"] = { estimate = -5 },
-      ["a progress of 0"] = { progress = 0 }, ["a progress of 1"] = { progress = 1 },
-    } do
-      it("makes nothing of " .. name, function()
-        assert.equal(3, poller.pause(policy, 1, generation, 60, most))
-      end)
-    end
-  end)
-
   describe("a client with many that wait", function()
     local server, client
 
@@ -300,72 +246,14 @@ describe("luma.poller", function()
       assert.equal(targets[2].id, results[2].id)
     end)
 
-    it("loses nobody when one is cancelled in the middle of a round that is repeated", function()
-      client.options.poll_interval, client.options.poll_max = UNHURRIED, UNHURRIED
-      local list, rest, cancelled = {}, loop.rest, false
-      for i = 1, 40 do list[i] = client:start { user_prompt = "boat sandbox:state=never" } end
-      local function frames(n)
-        for _ = 1, n do
-          client.update()
-          client.core:run(0.001)
-        end
-      end
-      --- What it does when the frame's time is over, and then what the program does.
-      function loop.rest()
-        local rounds = client.poller.rounds
-        local name, request = debug.getlocal(2, 2)
-        local repeated = name == "request" and request.earlier and request.earlier.print > 0 and rounds[1] == nil
-        if not repeated or cancelled or not list[40].generation then return rest() end
-        cancelled = true
-        loop.wake(loop.current())
-        list[7]:cancel()
-        loop.park()
-      end
-
-      local ok, message = pcall(function()
-        for _ = 1, 300 do
-          frames(10)
-          if cancelled then break end
-        end
-        frames(100)
-      end)
-      loop.rest = rest
-
-      assert.is_nil(not ok and message or nil)
-      assert.same({ true, "cancelled" }, { cancelled, list[7].state })
-      local asked = count()
-      for _ = 1, 500 do
-        frames(10)
-        if count() > asked then break end
-      end
-      assert.is_true(count() > asked)
-      client:close()
-      frames(10)
-      for _, job in ipairs(list) do assert.equal("cancelled", job.state) end
-    end)
-
-    --- Whether the core asks for this job's generation alone, and again and again.
-    local function is_held(job)
-      local look = job.task.parked_for
-      local round = look and look.round
-      return round and round.task and round.task.request and round.request.earlier.print ~= 0 and round
-    end
-
-    --- Frames until it is so.
-    local function play_until(is_so)
+    --- Frames until it is so; or, `is_so` being the frame itself, turns.
+    local function play_until(is_so, is_frame)
       for _ = 1, 5000 do
-        client.update()
+        if not is_frame then client.update() end
         client.core:run(0.001)
         if is_so() then return end
       end
       error("it does not come to that", 2)
-    end
-
-    local function are_held(jobs)
-      for _, job in ipairs(jobs) do
-        if not is_held(job) then return false end
-      end
-      return true
     end
 
     local function start_many(n, opts)
@@ -374,39 +262,49 @@ describe("luma.poller", function()
       return jobs
     end
 
-    --- Until the service was asked that often.
+    --- How often the service was asked, however.
+    local function queries()
+      local tasks, gets = count()
+      return tasks + gets
+    end
+
+    --- Frames until the service was asked so often once more.
     local function await_queries(n)
-      for _ = 1, 20000 do
-        local tasks, gets = count()
-        if tasks + gets >= n then return end
-      end
-      error("nobody asks", 2)
+      local before = queries()
+      play_until(function() return queries() >= before + n end)
+    end
+
+    local function await_generations(jobs)
+      play_until(function()
+        for _, job in ipairs(jobs) do
+          if not job.generation then return false end
+        end
+        return true
+      end)
     end
 
     for _, n in ipairs { 1, 2, 30 } do
-      it(("asks for %d again without an update as long as nothing has changed"):format(n), function()
-        client.options.poll_interval, client.options.poll_max = UNHURRIED, UNHURRIED
+      it(("asks for %d again as long as nothing has changed, and moves no job"):format(n), function()
         local jobs = start_many(n)
-        play_until(function() return are_held(jobs) end)
-        local tasks, gets = count()
+        await_generations(jobs)
+        await_queries(5)
 
-        await_queries(tasks + gets + 5)
+        for _, job in ipairs(jobs) do assert.equal("processing", job.state) end
       end)
     end
 
     it("asks for each again where there is no query for several", function()
       server:reset { polls = 1, batch_shape = "missing" }
-      client.options.poll_interval, client.options.poll_max = UNHURRIED, UNHURRIED
       local jobs = start_many(3)
+      await_generations(jobs)
 
-      play_until(function() return are_held(jobs) end)
+      await_queries(9)
 
       assert.is_true(client.lacks_batch)
-      assert.are_not.equal(is_held(jobs[1]), is_held(jobs[2]))
+      assert.is_true((count()) <= 1)
     end)
 
     it("hears at once of what changes after many that were the same", function()
-      client.options.poll_interval, client.options.poll_max = UNHURRIED, UNHURRIED
       local target = assert(client:submit { user_prompt = "boat sandbox:polls=9" })
       local job = client:spawn(client.wait, client, target)
 
@@ -416,21 +314,19 @@ describe("luma.poller", function()
     end)
 
     it("puts those together that begin one after the other", function()
-      client.options.poll_interval, client.options.poll_max = UNHURRIED, UNHURRIED
-      local jobs = {}
-      for i = 1, 4 do
-        jobs[i] = client:start { user_prompt = "boat sandbox:state=never" }
-        play_until(function() return is_held(jobs[i]) end)
-      end
+      for _ = 1, 4 do await_generations(start_many(1)) end
 
-      play_until(function() return are_held(jobs) and #is_held(jobs[1]).looks == 4 end)
+      play_until(function()
+        for _, seen in ipairs(support.log(server)) do
+          if seen.path == "/luma/tasks" and #core.decode(seen.body).ids == 4 then return true end
+        end
+      end)
     end)
 
     it("sees those through that were put together", function()
-      client.options.poll_interval, client.options.poll_max = UNHURRIED, UNHURRIED
       local jobs = start_many(2)
       for i = 1, 3 do
-        play_until(function() return is_held(jobs[1]) and is_held(jobs[2]) end)
+        await_generations(jobs)
         jobs[#jobs + 1] = client:start { user_prompt = "boat sandbox:polls=" .. 2 * i }
       end
 
@@ -442,91 +338,59 @@ describe("luma.poller", function()
     end)
 
     it("tells of each look who wants to hear of each", function()
-      client.options.poll_interval, client.options.poll_max = UNHURRIED, UNHURRIED
       local heard = 0
       start_many(1, { on_update = function() heard = heard + 1 end })
 
       play_until(function() return heard >= 5 end)
     end)
 
-    it("leaves it to the wait how long one that is completed has no link", function()
-      client.options.poll_interval, client.options.poll_max = UNHURRIED, UNHURRIED
+    it("goes on with one that is completed and has no link yet", function()
       local job = client:start { user_prompt = "boat sandbox:link_after=1000" }
+      play_until(function() return job.generation and job.generation.state == "completed" end)
 
-      play_until(function()
-        local round = is_held(job)
-        return round and job.generation.state == "completed" and not round.request.earlier.pause
-      end)
+      await_queries(3)
+
+      assert.is_false(job:done())
     end)
 
-    it("has the core keep to the longer of the two pauses", function()
-      client.options.poll_interval, client.options.poll_max = UNHURRIED, UNHURRIED / 100
-      local job, round = client:start { user_prompt = "boat sandbox:state=never" }, nil
+    it("keeps the pause that the service's estimate asks for", function()
+      local relay = support.serve { { body = '{"id":"a1","state":"pending","estimate_wait_seconds":200}' } }
+      client = support.connect(relay, { poll_interval = 0.01, poll_max = 1000 })
+      local job = client:start { user_prompt = "boat" }
+      play_until(function() return job.generation end)
 
-      play_until(function() round = is_held(job) return round end)
+      for _ = 1, 50 do
+        client.update()
+        client.core:run(0.001)
+      end
 
-      assert.is_true(round.request.earlier.pause >= 0.7 * UNHURRIED)
-      assert.is_true(round.request.earlier.most >= 0.7 * UNHURRIED)
-    end)
-
-    it("has the core make the pause of the one who waits least", function()
-      client.options.poll_interval, client.options.poll_max = UNHURRIED, 100 * UNHURRIED
-      local jobs, round = start_many(2), nil
-      play_until(function()
-        local look = jobs[1].task.parked_for
-        if look and look.task and look.looks == 1 then look.looks = 20 end -- its next one is due soon all the same
-        round = is_held(jobs[1])
-        return round and round == is_held(jobs[2])
-      end)
-
-      assert.is_true(round.looks[1].looks > 20 or round.looks[2].looks > 20)
-      assert.is_true(round.request.earlier.pause < 10 * UNHURRIED)
-    end)
-
-    it("has the core keep the pause that the service's estimate asks for", function()
-      local relay = support.serve { { body = '{"id":"a1","state":"pending","estimate_wait_seconds":2}' } }
-      client = support.connect(relay)
-      local job, round = client:start { user_prompt = "boat" }, nil
-
-      play_until(function() round = is_held(job) return round end)
-
-      assert.equal(1, round.request.earlier.growth)
+      assert.equal(1, relay:count())
+      assert.is_true(client.core:timeout() == nil or client.core:timeout() > 50)
     end)
 
     it("asks no more once nobody waits", function()
       client = support.connect(server, { poll_interval = UNHURRIED, poll_max = UNHURRIED, background = false })
       local jobs = start_many(30)
-      play_until(function() return are_held(jobs) end)
+      await_generations(jobs)
       for i = 1, 29 do jobs[i]:cancel() end
-      for _ = 1, 5 do client.update() end
-      local tasks, gets = count()
-      play_until(function()
-        local tasks_now, gets_now = count()
-        return tasks_now + gets_now > tasks + gets
-      end)
+      await_queries(2)
 
       jobs[30]:cancel()
-      play_until(function() return not client.core:timeout() end)
+      play_until(function() return jobs[30]:done() and not client.core:timeout() end)
 
       for _, job in ipairs(jobs) do assert.equal("cancelled", job.state) end
+      assert.same({}, client.source.waiting)
     end)
 
     it("does not ask for one that is cancelled before it could", function()
-      client = support.connect(server, { poll_interval = UNHURRIED, poll_max = UNHURRIED, background = false })
-      local job, rest = start_many(1)[1], loop.rest
-      function loop.rest()
-        local name, round = debug.getlocal(2, 2)
-        if name == "round" and round.looks[1].print and round.waiting == 1 then job:cancel() end
-        return rest()
-      end
+      client = support.connect(server, { poll_interval = 1000, poll_max = 1000, background = false })
+      local job = start_many(1)[1]
+      await_generations { job }
 
-      local ok, message = pcall(play_until, function()
-        return job:done() and client.source.count == 0 and not loop.is_due()
-      end)
-      loop.rest = rest
+      job:cancel()
+      play_until(function() return job:done() and not client.core:timeout() end)
 
-      assert.same({ true, nil }, { ok, not ok and message or nil })
-      assert.equal("cancelled", job.state)
+      assert.equal(0, queries())
     end)
 
     it("does not take a failure that comes again for the answer before it", function()
@@ -555,20 +419,22 @@ describe("luma.poller", function()
       assert.is_true(logged >= 6)
     end)
 
-    it("tells all of a round of which making it failed", function()
+    it("raises a mistake in making the request, and tells all of it when it comes again", function()
       local targets, list = submit_many(3, "sandbox:state=never"), {}
       for i, target in ipairs(targets) do list[i] = client:spawn(function() return client:wait(target) end) end
       client.dialect = setmetatable({ look_many = function() error "a mistake" end }, { __index = client.dialect })
 
-      local ok, message
-      for _ = 1, 100 do
-        ok, message = pcall(client.update)
-        if not ok then break end
-        client.core:run(0.01)
-      end
-      for _ = 1, 10 do client.update() end
+      local raised = 0
+      play_until(function()
+        local ok, message = pcall(client.update)
+        if not ok then
+          assert.matches("a mistake", message)
+          raised = raised + 1
+        end
+        return list[1]:done() and list[2]:done() and list[3]:done()
+      end, true)
 
-      assert.matches("a mistake", message)
+      assert.equal(2, raised)
       for i, job in ipairs(list) do
         assert.same({ "failed", "error", targets[i].id }, { job.state, job.error.kind, job.error.id })
       end

@@ -197,10 +197,21 @@ static void push_whole(lua_State *L, long long n) {
 
 /* Last of all asks for the engine of the client at 1: a finaliser that ran
    meanwhile may have closed it. */
-static int send_spec(lua_State *L, const Spec *spec) {
+static void send_spec(lua_State *L, const Spec *spec) {
   Engine *e = check_engine(L, 1);
   if (!engine_has_base(e, spec->base)) luaL_error(L, "there is no such base");
-  if (!engine_send(e, spec)) return luaL_error(L, "not enough memory");
+  if (!engine_send(e, spec)) luaL_error(L, "not enough memory");
+}
+
+/* The same for the table at 2, in which a field `begun` that is there becomes
+   true: nothing comes in between, so it is true of what was sent alone. */
+static int send_table(lua_State *L, const Spec *spec) {
+  push_option(L, 2, "begun");
+  bool wanted = !lua_isnil(L, -1);
+  lua_pushliteral(L, "begun");
+  lua_pushboolean(L, true);
+  send_spec(L, spec);
+  if (wanted) lua_rawset(L, 2);
   return 0;
 }
 
@@ -236,7 +247,7 @@ static int l_client_request(lua_State *L) {
   s.most = option_seconds(L, 2, "most");
   s.stop = option_number(L, 2, "stop", 0, 0, HUGE_VAL);
   check_target(L, &s);
-  return send_spec(L, &s);
+  return send_table(L, &s);
 }
 
 /* Which media the table at `i` asks for: one of a few words, or anything. */
@@ -269,7 +280,7 @@ static int l_client_fetch(lua_State *L) {
   s.validator = option_string(L, 2, "validator", NULL);
   if (!strstr(s.url, "://") || strchr(s.url, ' '))
     luaL_error(L, "url is not a URL");
-  return send_spec(L, &s);
+  return send_table(L, &s);
 }
 
 /* client:timer(id, seconds) */
@@ -278,7 +289,8 @@ static int l_client_timer(lua_State *L) {
   check_client(L, 1);
   s.id = check_id(L, 2, 1);
   s.delay = check_seconds(L, 3, 0);
-  return send_spec(L, &s);
+  send_spec(L, &s);
+  return 0;
 }
 
 /* client:cancel(id) */

@@ -2,6 +2,7 @@
 --- again where that is safe.
 local core = require "luma.core"
 local answer = require "luma.answer"
+local callbacks = require "luma.callbacks"
 local errors = require "luma.errors"
 local host = require "luma.host"
 local loop = require "luma.loop"
@@ -28,7 +29,7 @@ local MAX_UPLOADS = 100 -- pictures of one submit
 ---@field handle? string of that
 ---@field prompt? string for the log
 ---@field text? string the body as it is sent, once it was
----@field earlier? table what is asked for again: the last answer
+---@field if_changed? number fingerprint of the last answer, or 0 without one
 
 --- What is wrong with a request that a dialect made, or nil.
 local function request_problem(client, request)
@@ -117,7 +118,7 @@ end
 --- Tells the client's log what came of one exchange. Prompts are cut and the
 --- key is not there to be shown.
 local function log(client, request, attempt, response, err, seconds)
-  loop.defer(client.report, client.options.log, {
+  callbacks.defer(client.report, client.options.log, {
     call = request.kind,
     method = request.method or request.text and "POST" or "GET",
     path = request.path or request.url,
@@ -131,28 +132,6 @@ local function log(client, request, attempt, response, err, seconds)
   })
 end
 
---- Sends a request once. A quicker reader may know the answer.
----@return any result, luma.Error? err, luma.Request? further
-local function exchange(client, request, timeout, pause, read)
-  local task, earlier = loop.current(), request.earlier or {}
-  local response = loop.send(client.source, "request", {
-    path = request.path, base = client.hosts[request.host], url = request.url, method = request.method,
-    body = request.text, content_type = request.content_type,
-    timeout = timeout, delay = pause, paid = request.paid,
-    if_changed = earlier.print, pause = earlier.pause, growth = earlier.growth, most = earlier.most,
-    stop = earlier.stop,
-  })
-  if task then loop.rest() end
-  local result, err, further
-  if read and response.status == 200 and not response.kind then result = read(response) end
-  if not result then
-    local body = response.body and core.decode(response.body)
-    if task then loop.rest() end
-    result, err, further = answer.read(client.dialect, request, response, body, client.base_url, host.time)
-  end
-  return response, result, err, further
-end
-
 --- Writes the body as it is sent. A method that has one, but none, has an empty one.
 ---@return luma.Error? err
 local function write_body(request)
@@ -163,6 +142,35 @@ local function write_body(request)
   return problem and errors.new("invalid", "the request cannot be JSON: " .. problem) or nil
 end
 
+--- What is to be sent once, or why nothing can be.
+---@param client luma.Client
+---@param request luma.Call
+---@param opts table filled options; `deadline` on the clock of core.now
+---@param pause number seconds to hold it back
+---@return luma.Exchange?, luma.Error?
+function call.exchange(client, request, opts, pause)
+  local refusal = write_body(request) or loop.refusal(client)
+  if refusal then return nil, refusal end
+  local timeout, deadline = opts.request_timeout, opts.deadline
+  if deadline then timeout = math.max(0.001, math.min(timeout, deadline - core.now() - pause)) end
+  return {
+    path = request.path, base = client.hosts[request.host], url = request.url, method = request.method,
+    body = request.text, content_type = request.content_type,
+    timeout = timeout, delay = pause, paid = request.paid,
+    if_changed = request.if_changed, started = client.options.log and core.now() + pause,
+  }
+end
+
+--- What came of an exchange.
+---@param client luma.Client
+---@param request luma.Call
+---@param response luma.Response
+---@return any result, luma.Error? err, luma.Request? further
+function call.read(client, request, response)
+  local body = response.body and core.decode(response.body)
+  return answer.read(client.dialect, request, response, body, client.base_url, host.time)
+end
+
 --- Inside a task: sends `request`, again where that is safe, until an answer
 --- or the deadline.
 ---@param client luma.Client
@@ -170,35 +178,36 @@ end
 ---@param opts table filled options; `deadline` on the clock of core.now
 ---@param read? fun(response: luma.Response): any a quicker reader of a good answer; nil for what it
 --- cannot read
+---@param payment? luma.Payment it is made with this; the first exchange may be under way
 ---@return any result, luma.Error? err
-function call.run(client, request, opts, read)
-  local refused = write_body(request)
-  if refused then return nil, refused end
-  local pause, attempt, steps, task = 0, 0, 1, loop.current()
-  local in_turn = task and task.line -- to rest would let the next in line be sent first
+function call.run(client, request, opts, read, payment)
+  local pause, attempt, steps = 0, 0, 1
+  local exchange = payment and payment.exchange
   while true do
-    if task and (attempt > 0 or not in_turn) then loop.rest() end
-    local timeout, deadline = opts.request_timeout, opts.deadline
-    if deadline then timeout = math.max(0.001, math.min(timeout, deadline - core.now() - pause)) end
-    local refusal = loop.refusal(client)
-    if refusal then return nil, refusal end
-    local started = client.options.log and core.now() + pause
-    local response, result, err, further = exchange(client, request, timeout, pause, read)
+    local result, err, further
+    if not exchange then
+      exchange, err = call.exchange(client, request, opts, pause)
+      if not exchange then return nil, err end
+      if payment then payment.exchange, exchange.on_orphan, exchange.payment = exchange, payment.on_orphan, payment end
+      loop.begin(client.source, "request", exchange)
+    end
+    loop.wait(exchange)
+    local response = exchange.response
+    if read and response.status == 200 and not response.kind then result = read(response) end
+    if not result then result, err, further = call.read(client, request, response) end
     attempt = attempt + 1
-    if task then loop.rest() end
-    if started then log(client, request, attempt, response, err, core.now() - started) end
+    if exchange.started then log(client, request, attempt, response, err, core.now() - exchange.started) end
+    exchange = nil
     if result then return result end
     if further then
       request, read, pause, attempt, steps = follow(client, request, further), nil, 0, 0, steps + 1
-      refused = write_body(request)
-      if refused then return nil, refused end
       if steps > MAX_STEPS then
         return nil, errors.new("protocol", ("the dialect %q: read returned request after request"):format(
           client.dialect.name), { id = request.id })
       end
     else
       pause = retry.is_safe(err, request.paid) and retry.delay(opts.policy, attempt, err, client.random)
-      if not pause or (deadline and core.now() + pause >= deadline) then return nil, err end
+      if not pause or (opts.deadline and core.now() + pause >= opts.deadline) then return nil, err end
     end
   end
 end
@@ -213,6 +222,15 @@ local TOOLS = {
     return bytes or nil, bytes and media or nil
   end,
 }
+
+--- Whether something has to be brought to the service before it can be submitted.
+---@param client luma.Client
+---@param params table checked parameters
+---@return boolean
+function call.needs_upload(client, params)
+  local upload = client.dialect.upload
+  return upload ~= nil and upload(params, TOOLS) ~= nil
+end
 
 --- Inside a task: the parameters, in which what the service does not take as it
 --- is has been brought there before. That is free, and may be repeated.

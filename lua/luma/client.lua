@@ -1,13 +1,13 @@
 --- One account at one service: its options, its dialect, its connections.
 local core = require "luma.core"
+local books = require "luma.books"
 local call = require "luma.call"
 local dialects = require "luma.dialects"
 local download = require "luma.download"
 local errors = require "luma.errors"
-local handle = require "luma.handle"
+local generation = require "luma.generation"
 local host = require "luma.host"
 local job = require "luma.job"
-local line = require "luma.line"
 local loop = require "luma.loop"
 local lower = require("luma.text").lower
 local options = require "luma.options"
@@ -30,9 +30,7 @@ local version = require "luma.version"
 ---@field has_environment boolean the variables of the environment can be read
 ---@field poller table what `luma.poller` keeps here
 ---@field lacks_batch? boolean the service cannot be asked for several at once
----@field used { submits: integer, inflight: integer } against the client's limits
----@field seen table<string, number> when ids submitted here were last seen, until they ended
----@field spawned table<luma.Job, true> jobs that may wait for other clients too
+---@field books luma.Books what it has paid for
 ---@field defaults table<string, table> by call: the metatable of its options
 local Client = { __name = "luma.Client" }
 Client.__index = Client
@@ -166,9 +164,7 @@ function client.new(given, getenv, random)
     has_key = key ~= nil,
     has_environment = has_environment,
     poller = poller.new(),
-    used = { submits = 0, inflight = 0 },
-    seen = {},
-    spawned = {},
+    books = books.new(),
     defaults = {},
   }, Client)
   local hosts, bases = hosts_of(dialect, values.base_url and base_url)
@@ -216,20 +212,14 @@ local function call_defaults(self, name)
   return self.defaults[name]
 end
 
---- The options of one call: those given, over the client's. Without any they
---- are the client's themselves, and not to be written to.
+--- The options of one call: those given, over the client's. They are not written
+--- to afterwards.
 local function call_options(self, name, given)
   local defaults = self.defaults[name] or call_defaults(self, name)
   if given == nil then return defaults.__index end
   local opts = core.merge({}, schema.options(name, options.calls[name], given))
   if opts.retries then opts.policy = policy_of(opts.retries) end
   return setmetatable(opts, defaults)
-end
-
---- The same for a call that writes into them.
-local function own_options(self, name, given)
-  if given == nil then given = {} end
-  return call_options(self, name, given)
 end
 
 local function misuse(name, what, value)
@@ -302,6 +292,13 @@ local function check_submit(self, kind, params, opts)
   return checked
 end
 
+--- Claims the path of a job, if it has one, before anything is paid: a second job
+--- that goes there is refused.
+---@return luma.core.Claim? claim, luma.Error? err
+local function claim_path(path)
+  if path then return download.claim(path) end
+end
+
 -- ---- the calls ----
 
 --- Has a clip made. Returns as soon as the service has accepted it.
@@ -314,7 +311,7 @@ function Client:submit(params, opts)
   opts = call_options(self, "submit", opts)
   local checked, err = check_submit(self, "submit", params, opts)
   if not checked then return nil, err end
-  return loop.call(job.submit, self, checked, opts)
+  return loop.run(generation.submit, self, checked, opts)
 end
 
 --- Has a completed clip continued. The new clip is a generation of its own.
@@ -339,7 +336,7 @@ function Client:extend(target, params, opts)
   local checked
   checked, err = check_submit(self, "extend", params, opts)
   if not checked then return nil, err end
-  return loop.call(job.extend, self, ref, checked, opts)
+  return loop.run(generation.extend, self, ref, checked, opts)
 end
 
 --- Looks at a generation once.
@@ -352,7 +349,7 @@ function Client:get(target, opts)
   opts = call_options(self, "get", opts)
   if not ref then return nil, err end
   if not self.has_key then return nil, no_key(self) end
-  return loop.call(job.get, self, ref, opts)
+  return loop.run(generation.get, self, ref, opts)
 end
 
 --- Looks at several at once: in the order asked, `false` for one that the
@@ -375,7 +372,7 @@ function Client:get_many(targets, opts)
     refs[i] = ref
   end
   if not self.has_key then return nil, no_key(self) end
-  return loop.run(job.get_many, self, refs, opts)
+  return loop.run(generation.get_many, self, refs, opts)
 end
 
 --- Waits until a generation is completed; an error once it has failed.
@@ -385,10 +382,10 @@ end
 function Client:wait(target, opts)
   check_open(self, "wait")
   local ref, err = check_ref("wait", target)
-  opts = own_options(self, "wait", opts)
+  opts = call_options(self, "wait", opts)
   if not ref then return nil, err end
   if not self.has_key then return nil, no_key(self) end
-  return loop.run(job.wait, self, ref, type(target) == "table" and target or nil, opts)
+  return loop.run(generation.wait, self, ref, type(target) == "table" and target or nil, opts)
 end
 
 --- Fetches the clip of a generation, or of a URL, to a file.
@@ -405,7 +402,7 @@ function Client:download(target, path, opts)
     misuse("download", "a file name", path)
   end
   opts = call_options(self, "download", opts)
-  return loop.run(job.download, self, target, path, opts)
+  return loop.run(generation.download, self, target, path, opts)
 end
 
 --- Submits, waits, and fetches the clip if `opts.path` says where to.
@@ -415,10 +412,13 @@ end
 function Client:generate(params, opts)
   check_open(self, "generate")
   check_table("generate", params)
-  opts = own_options(self, "generate", opts)
+  opts = call_options(self, "generate", opts)
   local checked, err = check_submit(self, "submit", params, opts)
   if not checked then return nil, err end
-  return loop.run(job.generate, self, checked, opts)
+  local claim
+  claim, err = claim_path(opts.path)
+  if err then return nil, err end
+  return loop.run(job.generate, self, checked, opts, claim)
 end
 
 --- The request that `submit` would send. Sends nothing, needs no key.
@@ -470,14 +470,13 @@ end
 function Client:start(params, opts)
   check_open(self, "start")
   check_table("start", params)
-  opts = own_options(self, "start", opts)
+  opts = call_options(self, "start", opts)
   local checked, err = check_submit(self, "submit", params, opts)
   if not checked then return nil, err end
-  if opts.path then opts.claim, err = download.claim(opts.path) end
+  local claim
+  claim, err = claim_path(opts.path)
   if err then return nil, err end
-  opts.alone = true
-  local fields = { on_done = opts.on_done, path = opts.path, claim = opts.claim, queued = true }
-  return handle.new(self, fields, job.generate, self, checked, opts)
+  return job.start(self, checked, opts, { claim = claim })
 end
 
 --- A job out of any function; the calls above yield in it instead of blocking.
@@ -487,7 +486,7 @@ end
 function Client:spawn(fn, ...)
   check_open(self, "spawn")
   if type(fn) ~= "function" then misuse("spawn", "a function", fn) end
-  return handle.new(self, { spawned = true }, fn, ...)
+  return job.spawn(self, fn, ...)
 end
 
 --- Goes on with a job that was saved with `job:token()`: waits, and fetches the
@@ -498,7 +497,7 @@ end
 function Client:resume(text, opts)
   check_open(self, "resume")
   if type(text) ~= "string" then misuse("resume", "a token", text) end
-  opts = own_options(self, "resume", opts)
+  opts = call_options(self, "resume", opts)
   local saved, problem = token.read(text)
   local name = self.dialect.name
   if saved and (saved.base_url ~= self.base_url or saved.dialect ~= name) then
@@ -507,20 +506,22 @@ function Client:resume(text, opts)
   end
   if problem then return nil, errors.new("invalid", problem, { field = "token" }) end
   local ref, err = check_ref("resume", saved)
-  opts.path = opts.path or saved.path
+  local path = opts.path or saved.path
   if not ref then return nil, err end
   if not self.has_key then return nil, no_key(self) end
-  if opts.path then opts.claim, err = download.claim(opts.path) end
+  local claim
+  claim, err = claim_path(path)
   if err then return nil, err end
-  opts.alone = true
-  local fields = { on_done = opts.on_done, path = opts.path, claim = opts.claim, ref = ref }
-  return handle.new(self, fields, job.finish, self, ref, opts)
+  return job.resume(self, ref, path, opts, claim)
 end
 
---- Once a frame: lets jobs go on and calls callbacks. Never waits.
+--- Once a frame: lets the jobs of all clients go on and calls callbacks. Never
+--- waits. May be called with a colon.
+---@param budget? number seconds it may take
 ---@return integer moved jobs that went on
-function Client.update()
-  return loop.update()
+function Client.update(budget, after_colon)
+  if getmetatable(budget) == Client then budget = after_colon end
+  return loop.update(budget)
 end
 
 --- For a program with an event loop: a descriptor that becomes readable when
@@ -528,7 +529,9 @@ end
 ---@return integer? fd nil with `background = false`; on Windows a socket
 function Client:fd()
   check_open(self, "fd")
-  if self.options.background then self.core:background() end
+  loop.check_fork()
+  loop.use_thread(self.source)
+  self.source.watched = true
   return self.core:fd()
 end
 
@@ -546,12 +549,19 @@ end
 function Client:close()
   check_self(self, "close")
   if self.closed then return end
-  self.closed = true
+  self.closed, self.source.closed = true, true
   self.core:close()
-  local ok, problem = pcall(line.close, self) -- there may be no memory for it
+  job.close(self)
+  poller.close(self)
   loop.close(self.source)
-  handle.close(self)
-  if not ok then error(problem, 0) end
+end
+
+--- What has been, or may have been, paid for here and is not known to have ended:
+--- ids to wait for, and submits whose answer nobody got to know.
+---@return luma.Unfinished[]
+function Client:unfinished()
+  check_self(self, "unfinished")
+  return books.unfinished(self.books)
 end
 
 Client.__close = Client.close

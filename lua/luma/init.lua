@@ -11,7 +11,7 @@ local picture = require "luma.picture"
 
 --- What a client can do and `luma` offers too, on a default client.
 local CALLS = { "submit", "extend", "get", "get_many", "wait", "download", "generate", "preview", "price",
-  "start", "spawn", "resume", "fd", "timeout" }
+  "start", "spawn", "resume", "unfinished", "fd", "timeout" }
 
 ---@class luma: luma.Client every call, on a client made from the environment
 local luma = {
@@ -22,10 +22,11 @@ local luma = {
 }
 
 --- Once a frame: lets the jobs of all clients go on and calls callbacks.
+---@param budget? number seconds it may take; by default a small share of the time since the last call
 ---@return integer moved jobs that went on
-local function update()
+local function update(budget)
   if luma.update == update then luma.update = loop.update end -- a step less in each frame
-  return loop.update()
+  return loop.update(budget)
 end
 luma.update = update
 

@@ -1,358 +1,423 @@
---- The life of a generation, as straight-line functions. All run inside a
---- task; `opts` are filled options.
+--- A job: what goes on while the program does something else, and what that can
+--- look at, wait for and cancel. It goes by acts. While its submit is on the wire
+--- it is an exchange without a task; while its generation is pending it is a watch
+--- of the poller; only what reads the answer, and what fetches the clip, is a task.
 local core = require "luma.core"
+local books = require "luma.books"
 local call = require "luma.call"
-local download = require "luma.download"
+local callbacks = require "luma.callbacks"
 local errors = require "luma.errors"
-local line = require "luma.line"
+local generation = require "luma.generation"
 local loop = require "luma.loop"
-local poller = require "luma.poller"
+local token = require "luma.token"
 
 local job = {}
 
-local LAST_LOOK = 0.8 -- of what is left of a wait, when the next look would be too late
+local unpack = table.unpack or unpack -- luacheck: ignore 143
 
---- Has the job that this is part of know how far a generation is.
-local function note(task, generation)
-  local watch = task.watch
-  if watch then watch(task.owner, generation.state, generation, generation.progress) end
-end
+local AWAIT = 600 -- seconds, when none are given
+-- Bytes of bodies that a client may have on the wire; jobs with more, as with
+-- pictures, wait until there is room.
+local MOST_BYTES = 64 * 1024 * 1024
 
---- Tells who watches how far a generation is.
-local function tell(client, opts, generation)
-  note(loop.current(), generation)
-  if opts.on_update then loop.defer(client.report, opts.on_update, generation) end
-end
-
---- What tells who watches how far a download is, or nil if nobody does.
-local function teller(client, opts)
-  local task, on_progress = loop.current(), opts.on_progress
-  local watch = task.watch
-  if not (watch or on_progress) then return nil end
-  return function(received, total)
-    if watch then watch(task.owner, "downloading", nil, total and total > 0 and received / total or nil) end
-    if on_progress then loop.defer(client.report, on_progress, received, total) end
-  end
-end
-
--- ---- what costs money ----
-
---- The error of a limit of the client's own, or nil.
-local function over_limit(limits, used)
-  if limits.max_submits and used.submits >= limits.max_submits then
-    return errors.new("quota", ("max_submits: this client has made its %d submits"):format(used.submits))
-  end
-  if limits.max_inflight and used.inflight >= limits.max_inflight then
-    return errors.new("rate_limit",
-      ("max_inflight: %d generations are under way, wait for one first"):format(used.inflight),
-      { retryable = true })
-  end
-end
-
---- Notes a look at a generation, if it is one of the client's own.
-local function settle(client, generation)
-  local id, state = generation.id, generation.state
-  if not client.seen[id] then return end
-  if state == "completed" or state == "failed" or state == "expired" then
-    client.seen[id] = nil
-    client.used.inflight = client.used.inflight - 1
-  else
-    client.seen[id] = core.now()
-  end
-end
-
---- Sends what is paid for, within the client's limits. What the service may
---- have taken counts; what it certainly did not, does not.
-local function pay(client, request, opts)
-  local used = client.used
-  local err = over_limit(client.options, used)
-  if err then return nil, err end
-  local task = loop.current()
-  local paid = task and task.paid
-  if task then task.paid = true end -- in case this raises
-  used.submits, used.inflight = used.submits + 1, used.inflight + 1
-  local generation
-  generation, err = call.run(client, request, opts)
-  if generation then
-    client.seen[generation.id] = 0
-    settle(client, generation)
-    if task then note(task, generation) end -- so that the job can be saved at once
-  else
-    used.inflight = used.inflight - 1
-    if err.sent == "no" then
-      used.submits = used.submits - 1
-      if task then task.paid = paid end
-    end
-  end
-  return generation, err
-end
-
----@param client luma.Client
----@param params table checked parameters
----@param opts table
----@return luma.Generation?, luma.Error?
-function job.submit(client, params, opts)
-  local ready, err = call.upload(client, params, opts)
-  if not ready then return nil, err end
-  return pay(client, call.submit(client, ready), opts)
-end
-
----@param client luma.Client
----@param ref luma.Ref of a completed generation
----@param params table checked parameters
----@param opts table
----@return luma.Generation?, luma.Error?
-function job.extend(client, ref, params, opts)
-  local ready, err = call.upload(client, params, opts)
-  if not ready then return nil, err end
-  return pay(client, call.extend(client, ref, ready), opts)
-end
-
--- ---- looking ----
-
----@param client luma.Client
----@param ref luma.Ref
----@param opts table
----@return luma.Generation?, luma.Error?
-function job.get(client, ref, opts)
-  local generation, err = call.run(client, call.look(client, ref), opts)
-  if generation then settle(client, generation)
-  else err.id = ref.id end
-  return generation, err
-end
-
----@param client luma.Client
----@param refs luma.Ref[]
----@param opts table
----@return (luma.Generation|false)[]?, luma.Error?
-function job.get_many(client, refs, opts)
-  local list, err = poller.get_many(client, refs, opts)
-  for _, generation in ipairs(list or {}) do
-    if generation then settle(client, generation) end
-  end
-  return list, err
-end
-
---- An error about a generation that is, or may be, paid for.
-local function about(generation, id, kind, message, fields)
-  fields = fields or {}
-  fields.sent, fields.id, fields.generation = "yes", id, generation
-  fields.raw = generation and generation.raw
-  return errors.new(kind, message, fields)
-end
-
---- The error of a generation that failed, or of which the file is gone.
-local function failure(generation)
-  local reason = generation.failure_reason
-    or ("the service says %q and gives no reason"):format(generation.raw_state or generation.state)
-  local refund = generation.refunded and " (the service gives the money back)" or ""
-  return about(generation, generation.id, generation.failure_kind or "failed",
-    ("generation %s %s: %s%s"):format(generation.id, generation.state, reason, refund),
-    { code = generation.failure_code })
-end
-
---- Whether there is something to fetch.
-local function has_link(generation)
-  return generation.video_url or generation.image_url or generation.outputs and generation.outputs[1]
-end
-
-local function overdue(id, generation, err, timeout)
-  local message = ("generation %s was %s after %g s: wait for it again"):format(
-    id, generation and generation.state or "not seen", timeout)
-  if err then message = message .. (" (the last look failed: %s)"):format(err.message) end
-  return about(generation, id, "timeout", message)
-end
-
-local function without_link(generation, grace)
-  return about(generation, generation.id, "protocol",
-    ("generation %s is completed, but %d s later there is no link: get it again later"):format(
-      generation.id, grace))
-end
-
---- What a look means: nothing yet, or what the wait returns. A service that
---- does not know yet what was just submitted may know it soon.
----@param generation? luma.Generation
----@param err? luma.Error of the look, when it failed
----@param own any whether this client submitted it, and saw it accepted
----@param without_link_for number seconds that it has been completed without a link
----@param grace number seconds that a link may take
----@return boolean over, luma.Generation?, luma.Error?
-local function verdict(generation, err, own, without_link_for, grace)
-  if err and not err.retryable and not (own and err.kind == "invalid") then
-    return true, nil, err
-  end
-  local state = generation and generation.state
-  if state == "failed" or state == "expired" then return true, nil, failure(generation) end
-  if state ~= "completed" then return false end
-  if has_link(generation) then return true, generation end
-  if without_link_for >= grace then return true, nil, without_link(generation, grace) end
-  return false
-end
-
----@class luma.Wait: luma.Look what a wait goes by
+---@class luma.Job: luma.Awaitable
+---@field state "running"|"pending"|"processing"|"unknown"|"downloading"|"completed"|"failed"|"cancelled" the
+--- last three once it has ended
+---@field progress? number 0 to 1, of the generation or of the download
+---@field generation? luma.Generation as last seen
+---@field error? luma.Error why it failed
+---@field elapsed number seconds it has run
 ---@field client luma.Client
----@field after fun(look: luma.Wait, generation?: luma.Generation, err?: luma.Error): any, any
----@field completed_at? number clock time at which it was first seen completed
----@field last? boolean no further look fits in
+---@field path? string where the clip goes
+---@field claim? luma.core.Claim on that path, until the end
+---@field ref? luma.Ref of the generation, where that was known from the beginning
+---@field opts? table of `start` or `resume`
+---@field payment? luma.Payment of `start`
+---@field parent? luma.Job that waits for this one in `generate`
+---@field background boolean its client's engine has a thread
+---@field act? string the last of its acts that was a task
+---@field task? luma.Task that
+---@field watch? luma.Wait while its generation is pending
+---@field waiters? luma.Exchange[] of those who await it
+---@field cancelled? boolean
+---@field results? table what it returned
+---@field called? boolean on_done was
+local Job = { __name = "luma.Job" }
 
---- Seconds until the next look.
-local function pause_before(look, now)
-  local client, known, looks = look.client, look.known, look.looks
-  if not known and looks == 0 then return 0 end -- of what nothing is known it is due at once
-  local pause = poller.pause(look.opts, looks, known, now - look.start, client.random)
-  -- What this client has not seen for a while, or never, is due earlier.
-  return looks == 0 and math.max(0, pause - (now - (client.seen[look.id] or 0))) or pause
+-- Jobs under way, of all clients. In a child of fork they end.
+local under_way = {}
+
+function Job:__index(name)
+  if name == "elapsed" then return (rawget(self, "ended") or core.now()) - self.started end
+  return Job[name]
 end
 
---- Looks at a generation until it is completed or failed, or the deadline has
---- passed. A look that fails is not the end: the next one may succeed.
----@param look luma.Wait
----@param found? luma.Generation by the last look
----@param err? luma.Error of it
----@return any, any what `after` returns
-local function go_on(look, found, err)
-  local client, opts = look.client, look.opts
-  while true do
-    local now, known = core.now(), look.known
-    if found then
-      settle(client, found)
-      tell(client, opts, found)
-    end
-    if known and known.state == "completed" then look.completed_at = look.completed_at or now end
-    local over, result, final = verdict(known, err, opts.own and client.seen[look.id],
-      now - (look.completed_at or now), client.dialect.link_grace or 0)
-    if final then
-      final.id, final.generation = look.id, final.generation or known
-      final.sent = (final.generation or final.kind ~= "invalid") and "yes" or "maybe" -- there may be no such id
-    end
-    if over then return look:after(result, final) end
-    local left = opts.deadline - now
-    if look.last or left <= 0 then return look:after(nil, overdue(look.id, known, err, opts.timeout)) end
-    local pause = pause_before(look, now)
-    if pause >= left then pause, look.last = left * LAST_LOOK, true end
-    -- A look that is refused comes back at once, to be made an error of.
-    if opts.alone and not loop.refusal(client) then return poller.look(client, look, pause, go_on) end
-    found, err = poller.look(client, look, pause)
+function Job:__tostring()
+  return ("luma.job (%s)"):format(self.state)
+end
+
+local function check(self, name)
+  if getmetatable(self) ~= Job then
+    errors.misuse(("job.%s: of a job it is called with a colon, job:%s()"):format(name, name))
+  end
+  loop.check_fork()
+end
+
+-- ---- how it ends ----
+
+local function call_back(self)
+  if self.called then return end
+  self.called = true
+  self.on_done(self)
+end
+
+--- Can be done again until its last store.
+local function end_job(self, err, ...)
+  if self.over then return end
+  self.error, self.results = err, { n = select("#", ...), ... }
+  self.ended = self.ended or core.now()
+  self.state = not err and "completed" or err.kind == "cancelled" and "cancelled" or "failed"
+  for _, waiter in ipairs(self.waiters or {}) do loop.interrupt(waiter) end
+  if self.claim then self.claim:release() end
+  if self.on_done then callbacks.defer(self.client.report, call_back, self) end
+  under_way[self] = nil
+  self.watch, self.over = nil, true
+  loop.note_move(self)
+end
+
+--- It has made, or not made, a generation.
+local function end_with(self, made, err)
+  if err then end_job(self, err, nil, err) else end_job(self, nil, made) end
+end
+
+--- What an error raised inside the job's function is to those who look at it.
+local function error_of(self, task)
+  local raised = task.raised
+  if errors.is(raised) then return raised end
+  local known = self.generation or self.ref
+  local id = known and known.id
+  local paid = task.payment and (not task.payment.settled or task.payment.taken)
+  return errors.new("error", task.message, {
+    traceback = task.failure,
+    sent = self.generation and "yes" or (paid or id) and "maybe" or "no",
+    id = id,
+    generation = self.generation,
+  })
+end
+
+--- An act has ended, which may have begun the next one.
+local function on_act_done(task)
+  local self = task.owner
+  if self.task ~= task or self.over then return end
+  local err = task.failure and error_of(self, task)
+  if err then end_job(self, err, nil, err) end
+end
+
+--- Begins an act that is a task. Can be done again: it is begun once.
+local function begin_act(self, act, fn, ...)
+  if self.act ~= act then
+    self.task = loop.prepare({ owner = self, on_done = on_act_done, background = self.background }, fn, self, ...)
+    self.act = act
+  end
+  loop.enqueue(self.task)
+end
+
+-- ---- its acts ----
+
+local function finish(self, made, err)
+  -- What it was started for is paid: the same call would pay again.
+  if err and self.payment then err = generation.after_paying(self.generation, err) end
+  end_with(self, made, err)
+end
+
+local function fetch(self, made)
+  finish(self, generation.fetch(self.client, made, self.path, self.opts, self.claim))
+end
+
+--- Its generation is over.
+local function on_watched(watch, made, err)
+  local self = watch.job
+  if made and self.path then begin_act(self, "fetch", fetch, made)
+  else finish(self, made, err) end
+end
+
+local function follow(self, ref, known)
+  self.watch = generation.follow(self.client, ref, known, self.opts, self, on_watched)
+end
+
+--- Reads the answer to the submit, and repeats that where it is safe. Sends it, if
+--- that was not done before.
+local function accept(self)
+  local made, err = generation.pay(self.payment, self.opts)
+  if not made then end_with(self, nil, err) return end
+  if self.opts.on_update then callbacks.defer(self.client.report, self.opts.on_update, made) end
+  follow(self, made, made)
+end
+
+local function on_response(exchange)
+  local self = exchange.job
+  if self.over then generation.conclude(self.payment) -- it was given up as it began
+  else begin_act(self, "accept", accept) end
+end
+
+--- Bytes of bodies that the client has on the wire.
+local function bytes_on_wire(client)
+  local bytes = 0
+  for _, exchange in pairs(client.source.waiting) do bytes = bytes + (exchange.body and #exchange.body or 0) end
+  return bytes
+end
+
+--- Hands the submit to the core, which sends it as soon as it can. There is no
+--- task until the answer is there.
+local function submit(self, exchange)
+  exchange.job, exchange.deliver, exchange.payment = self, on_response, self.payment
+  self.payment.exchange = exchange
+  loop.begin(self.client.source, "request", exchange)
+end
+
+--- Waits until there is room for a large body. Nothing tells, so it looks.
+local function submit_later(self)
+  while bytes_on_wire(self.client) > MOST_BYTES and not loop.refusal(self.client) do
+    loop.send(self.client.source, "timer", { delay = 0.05 })
+  end
+  accept(self)
+end
+
+-- ---- starting one ----
+
+local function new(client, fields)
+  local self = setmetatable(fields, Job)
+  self.state, self.started, self.client = "running", core.now(), client
+  self.background = self.background ~= false and client.options.background
+  if self.background then loop.use_thread(client.source) end
+  return self
+end
+
+--- Calls `begin`. A job that an error passed through is given up: what it has
+--- sent is cut off, and nothing more is sent.
+local function start(self, begin, ...)
+  under_way[self] = true
+  local ok, problem = pcall(begin, self, ...)
+  if ok then return self end
+  local exchange = self.payment and self.payment.exchange
+  under_way[self], self.over = nil, true
+  if exchange then loop.cut_off(exchange) end
+  if self.task then loop.abandon(self.task) end
+  if self.watch then generation.stop_following(self.watch) end
+  if self.claim then self.claim:release() end
+  error(problem, 0)
+end
+
+--- Opens the payment and hands the submit over, or refuses it.
+local function send_paid(self, params)
+  local client, exchange = self.client, nil
+  local request = call.submit(client, params)
+  local payment, err = generation.open_payment(client, request, self, self)
+  self.payment = payment
+  if payment then exchange, err = call.exchange(client, request, self.opts, 0) end
+  if err then
+    if payment then books.settle(client.books, payment, client.options, nil, err) end
+    self.payment = nil
+    begin_act(self, "refuse", end_with, nil, err)
+  elseif exchange.body and #exchange.body + bytes_on_wire(client) > MOST_BYTES then
+    begin_act(self, "accept", submit_later)
+  else
+    submit(self, exchange)
   end
 end
 
---- `opts` are the call's own: what holds until the end is written into them.
---- `opts.alone` says that the task does nothing else; then it sleeps between
---- looks.
-local function wait(client, ref, known, opts, after)
-  local start = core.now()
-  opts.deadline, opts.own = start + opts.timeout, known and client.seen[ref.id]
-  return go_on {
-    client = client, id = ref.id, handle = ref.handle, known = known, opts = opts,
-    start = start, looks = 0, after = after,
-    task = nil, -- for which there is room then
-  }
+--- What goes before a submit is a task.
+local function upload(self, params)
+  local ready, err = call.upload(self.client, params, self.opts)
+  if ready then send_paid(self, ready) else end_with(self, nil, err) end
 end
 
-local function waited(_, generation, err)
-  return generation, err
+local function begin(self, params)
+  if call.needs_upload(self.client, params) then begin_act(self, "upload", upload, params)
+  else send_paid(self, params) end
 end
 
+--- Has a clip made, and fetched if there is a path for it.
+---@param client luma.Client
+---@param params table checked parameters
+---@param opts table
+---@param fields table of the job
+---@return luma.Job
+function job.start(client, params, opts, fields)
+  fields.opts, fields.path, fields.on_done = opts, opts.path, opts.on_done
+  return start(new(client, fields), begin, params)
+end
+
+--- Waits for a generation that is known by its id, and fetches its clip if there
+--- is a path for it.
 ---@param client luma.Client
 ---@param ref luma.Ref
----@param known? luma.Generation what is known of it
+---@param path? string
 ---@param opts table
----@return luma.Generation?, luma.Error?
-function job.wait(client, ref, known, opts)
-  return wait(client, ref, known, opts, waited)
+---@param claim? luma.core.Claim on that path
+---@return luma.Job
+function job.resume(client, ref, path, opts, claim)
+  local fields = { opts = opts, path = path, claim = claim, ref = ref, on_done = opts.on_done }
+  return start(new(client, fields), follow, ref)
 end
 
--- ---- fetching ----
-
---- An error that comes after something was paid for says what that was.
-local function with_generation(generation, result, err)
-  if not err then return result end
-  if not err.message:find(generation.id, 1, true) then
-    err.message = ("%s (generation %s)"):format(err.message, generation.id)
+local function on_function_done(task)
+  local self, results = task.owner, task.results
+  if task.failure then
+    local err = error_of(self, task)
+    end_job(self, err, nil, err)
+  else
+    local err = results[1] == nil and errors.is(results[2]) and results[2] or nil
+    end_job(self, err, unpack(results, 1, results.n))
   end
-  err.id, err.generation, err.sent = generation.id, err.generation or generation, "yes"
-  return nil, err
 end
 
---- Fetches a generation's clip, or what is at a URL.
+--- A job out of any function.
 ---@param client luma.Client
----@param target luma.Generation|string
----@param path string
----@param opts table
----@return string? path, luma.Error?
-function job.download(client, target, path, opts)
-  local link, err = download.source(target, path)
-  if not link then return nil, err end
-  local claim, done = opts.claim, nil
-  if not claim then claim, err = download.claim(path) end
-  if claim then
-    local is_known = type(target) == "table" and client.has_key
-    local function look() return (job.get(client, target, opts)) end
-    done, err = download.run(client, target, claim, opts, is_known and look or nil, teller(client, opts))
-    claim:release()
-  end
-  if type(target) == "string" then return done, err end
-  return with_generation(target, done, err)
+---@param fn function
+---@return luma.Job
+function job.spawn(client, fn, ...)
+  local self = new(client, {})
+  self.task = loop.prepare({ owner = self, on_done = on_function_done, background = self.background }, fn, ...)
+  return start(self, function() loop.run_now(self.task) end)
 end
 
---- Fetches the clip of what was waited for, if there is a path for it.
-local function finish(look, generation, err)
-  local client, opts = look.client, look.opts
-  local path
-  opts.deadline = nil -- that was the wait's
-  if generation and opts.path then path, err = job.download(client, generation, opts.path, opts) end
-  if opts.claim then opts.claim:release() end
-  if not generation or not opts.path then return generation, err end
-  if not path then return nil, err end
-  generation = core.merge(generation, { path = path }) -- others may wait for the same one
+local function cancel_job(waiter)
+  waiter.job:cancel()
+end
+
+--- Inside a task: `start`, and waits for the end.
+---@param client luma.Client
+---@param params table checked parameters
+---@param opts table
+---@param claim? luma.core.Claim on opts.path
+---@return luma.Generation?, luma.Error?
+function job.generate(client, params, opts, claim)
   local task = loop.current()
-  if task.watch then task.watch(task.owner, "completed", generation, 1) end
-  return generation
+  local self = job.start(client, params, opts, {
+    claim = claim, parent = task.owner, background = task.background or false,
+  })
+  local waiter = { job = self, on_cancel = cancel_job }
+  self.waiters = { waiter }
+  loop.wait(waiter)
+  return self:result()
 end
 
---- The same after a submit: the same call would pay again.
-local function finish_paid(look, generation, err)
-  generation, err = finish(look, generation, err)
-  if not err then return generation end
-  generation, err = with_generation(look.known, nil, err)
-  err.retryable = false
-  return generation, err
-end
-
---- Claims the path, if there is one that was not claimed before.
-local function claim(opts)
-  local err
-  if opts.path and not opts.claim then opts.claim, err = download.claim(opts.path) end
-  return err
-end
-
---- Submits, waits, and fetches the clip if there is a path for it.
+--- Cancels the jobs of a client that is closed which wait for another one.
 ---@param client luma.Client
----@param params table
----@param opts table
----@return luma.Generation?, luma.Error?
-function job.generate(client, params, opts)
-  local err = claim(opts)
-  if err then return nil, err end
-  local submitted
-  submitted, err = job.submit(client, params, opts)
-  line.leave(loop.current())
-  if not submitted then
-    if opts.claim then opts.claim:release() end
-    return nil, err
+function job.close(client)
+  for self in pairs(under_way) do
+    if self.client == client and not self.opts and self.task ~= loop.current() then loop.cancel(self.task) end
   end
-  tell(client, opts, submitted)
-  return wait(client, submitted, submitted, opts, finish_paid) -- and what was sent is forgotten
 end
 
---- Waits for a generation that is known by its id, and fetches its clip if
---- there is a path for it.
----@param client luma.Client
----@param ref luma.Ref
----@param opts table
----@return luma.Generation?, luma.Error?
-function job.finish(client, ref, opts)
-  return wait(client, ref, nil, opts, finish)
+loop.on_fork(function()
+  for self in pairs(under_way) do
+    local known = self.generation or self.ref
+    local err = errors.new("cancelled", "this process is a fork: the parent goes on with the job", {
+      sent = known and "yes" or self.payment and "maybe" or "no",
+      id = known and known.id,
+      generation = self.generation,
+    })
+    end_job(self, err, nil, err)
+  end
+end)
+
+-- ---- what the program sees ----
+
+--- Whether it has ended, in whatever way, and its `on_done` was called.
+---@return boolean
+function Job:done()
+  check(self, "done")
+  return self.over == true and (self.on_done == nil or self.called == true)
+end
+
+--- What the job's function returned; nil and the error when it failed, and
+--- nothing while it runs.
+function Job:result()
+  check(self, "result")
+  if not self.over then return end
+  return unpack(self.results, 1, self.results.n)
+end
+
+--- Of a client that was closed there is no timer; but what its jobs may still
+--- wait for comes soon.
+local function pass_until_over(self, seconds)
+  local stop = core.now() + seconds
+  repeat loop.pass() until self.over or core.now() > stop
+end
+
+local function wait_until_over(self, seconds)
+  if self.over then return end
+  local source = self.client.source
+  if self.client.closed then return pass_until_over(self, seconds) end
+  local timer = { delay = seconds }
+  self.waiters = self.waiters or {}
+  self.waiters[#self.waiters + 1] = timer
+  local response = loop.send(source, "timer", timer)
+  for i = #self.waiters, 1, -1 do
+    if self.waiters[i] == timer then table.remove(self.waiters, i) end
+  end
+  return response
+end
+
+--- Waits until the job has ended and returns its result; inside another job
+--- that one yields. Always ends.
+---@param seconds? number 600 by default
+---@return any result, luma.Error? err of kind "timeout" when it still runs
+function Job:await(seconds)
+  check(self, "await")
+  if seconds ~= nil and not (type(seconds) == "number" and seconds > 0) then
+    errors.misuse("job:await: expected a number of seconds above 0, got "
+      .. (type(seconds) == "number" and tostring(seconds) or "a " .. type(seconds)))
+  end
+  local task = loop.current()
+  if core.depth() > 0 and not task then
+    errors.misuse("job:await: called inside a callback: luma.spawn a job that awaits")
+  end
+  if task and task.owner == self then
+    errors.misuse("job:await: a job cannot await itself, as it would never end")
+  end
+  local slept = loop.run(wait_until_over, self, seconds or AWAIT)
+  if self.over then return self:result() end
+  local refusal = loop.refusal(self.client)
+  if not refusal and slept and slept.kind then return nil, errors.new(slept.kind, slept.message) end
+  return nil, refusal or errors.new("timeout", ("the job still runs after %g s"):format(seconds or AWAIT))
+end
+
+local function stop(self)
+  generation.stop_following(self.watch)
+end
+
+--- Ends the job early. It ends as `cancelled` with the next update, unless what
+--- it waits for came in before. What was sent stays sent: the error says
+--- whether that was a submit, and the id where there is one.
+---@return boolean whether there was something to cancel
+function Job:cancel()
+  check(self, "cancel")
+  if self.over or self.cancelled then return false end
+  self.cancelled = true
+  if self.task and not self.task.over then loop.cancel(self.task)
+  elseif self.watch then begin_act(self, "stop", stop)
+  elseif self.payment and self.payment.exchange then loop.cut_off(self.payment.exchange) end
+  return true
+end
+
+--- A short text for `luma.resume`, without the key, good in another process.
+---@return string? token, luma.Error? err while there is no id to save
+function Job:token()
+  check(self, "token")
+  local known = self.generation or self.ref
+  if not known then
+    return nil, errors.new("invalid", "the job has no generation yet: save it once it has")
+  end
+  return token.write {
+    dialect = self.client.dialect.name,
+    base_url = self.client.base_url,
+    id = known.id,
+    handle = known.handle,
+    path = self.path,
+  }
 end
 
 return job

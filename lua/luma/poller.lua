@@ -8,40 +8,9 @@ local loop = require "luma.loop"
 
 local poller = {}
 
-local GROWTH = 1.5 -- of the pause from look to look
 local CHUNK = 50 -- ids in one request
 local SLACK = 0.5 -- of the poll interval: what is due so soon goes along
-local SAME = {} -- what an answer says that was given before
-
--- ---- when to look; pure ----
-
---- Seconds the generation may still take, by what is known of it.
-local function expected(generation, elapsed)
-  if not generation then return nil end
-  if generation.estimate and generation.estimate > 0 then return generation.estimate end
-  local progress = generation.progress
-  if progress and progress > 0 and progress < 1 then return elapsed * (1 - progress) / progress end
-end
-
---- A quarter of a pause is left to chance.
-local function vary(pause, random)
-  return pause * (0.75 + 0.25 * random())
-end
-
---- Seconds until the next look: growing, or half of what the service expects,
---- within the two limits.
----@param policy { poll_interval: number, poll_max: number }
----@param looks integer that were made
----@param generation? luma.Generation as last seen
----@param elapsed number seconds since the first
----@param random fun(): number in [0, 1)
----@return number
-function poller.pause(policy, looks, generation, elapsed, random)
-  local guess = expected(generation, elapsed)
-  local pause = guess and guess / 2 or policy.poll_interval * GROWTH ^ looks
-  pause = math.max(policy.poll_interval, math.min(policy.poll_max, pause))
-  return vary(pause, random)
-end
+local UNCHANGED = {} -- the reading of an answer that was given before
 
 -- ---- asking for several ----
 
@@ -101,7 +70,7 @@ local function read_items(client, text)
     local generation = read_item(client, text, from, to)
     if not generation then return nil end
     list[#list + 1], at = generation, behind
-    loop.rest()
+    loop.yield_if_over_budget()
   end
 end
 
@@ -116,7 +85,7 @@ end
 ---@return table<string, luma.Generation>?, luma.Error?
 local function ask_together(client, refs, opts, request, read)
   local list, err = call.run(client, request, opts, read)
-  if list == SAME then return SAME end
+  if list == UNCHANGED then return UNCHANGED end
   if list and list[1] then return by_id(list) end
   if err and not is_rather_each(client, refs[1], opts, err) then return nil, err end
   local found, problem = ask_each(client, refs, opts)
@@ -151,338 +120,235 @@ end
 
 -- ---- looking for those who wait ----
 
----@class luma.Look what one task waits for, again and again
+---@class luma.Watch: luma.Awaitable a generation that somebody waits for
 ---@field id string
 ---@field handle? string
----@field known? luma.Generation as it was seen last
----@field print? number fingerprint of the answer that said so, if it was asked for by itself
----@field opts table of its wait, with the deadline
----@field start number clock time at which the wait began
+---@field known? luma.Generation as last seen
+---@field opts table of its wait
+---@field deadline number clock time
+---@field due number clock time of the next look
 ---@field looks integer that were made
----@field round? luma.Round it is part of
----@field task? luma.Task nil once it was told
+---@field batch? luma.Batch that it is in: this is the truth, the batch's list a hint
+---@field on_answer fun(watch: luma.Watch, generation?: luma.Generation, err?: luma.Error): boolean takes what was
+--- seen, and says whether it is over; else it has set when it is due. It must not wait, or call the program
 
----@class luma.Round looks that are made together
----@field looks luma.Look[] the first is the one with the nearest deadline
+---@class luma.Batch watches that are looked at together; a task sees to it
+---@field client luma.Client
+---@field watches luma.Watch[]
 ---@field due number clock time
----@field waiting integer of the looks, those who still wait
----@field request? luma.Call that is sent each time, if all are looked at again
----@field print? number fingerprint of the answer to that
----@field task? luma.Task while that is under way
----@field repeats integer answers to it that said nothing new
----@field again? luma.Round while that is made of the looks that were told nothing
+---@field task? luma.Task
+---@field timer? luma.Exchange while it sleeps: others may join
+---@field print? number fingerprint of the last answer to the same question
+---@field count? integer of watches that it was about
+---@field failed? boolean its task was cut off, and was begun again
 
--- The rounds to come are a heap: the one that is due first is the first.
-
-local function add(rounds, round)
-  local i = #rounds + 1
-  while i > 1 do
-    local half = (i - i % 2) / 2
-    if rounds[half].due <= round.due then break end
-    rounds[i] = rounds[half]
-    i = half
-  end
-  rounds[i] = round
-end
-
-local function take(rounds)
-  local first, n = rounds[1], #rounds
-  local moved = rounds[n]
-  rounds[n] = nil
-  n = n - 1
-  if n == 0 then return first end
-  local i = 1
-  while 2 * i <= n do
-    local child = 2 * i
-    if child < n and rounds[child + 1].due < rounds[child].due then child = child + 1 end
-    if rounds[child].due >= moved.due then break end
-    rounds[i] = rounds[child]
-    i = child
-  end
-  rounds[i] = moved
-  return first
-end
-
---- What a client keeps. In a child of fork it begins anew: those who look in
---- the parent do so there alone.
+--- What a client keeps of it. In a child of fork it begins anew: those who look
+--- in the parent do so there alone.
 local function state_of(client)
-  local forks = client.core:forks()
+  local forks = core.forks()
   if client.poller.forks ~= forks then
     -- Items of lists and what they say, as long as someone waits for more.
-    local items = setmetatable({}, { __mode = "v" })
-    client.poller = { rounds = {}, driven = false, forks = forks, items = items, small = nil }
+    client.poller = { batches = {}, forks = forks, items = setmetatable({}, { __mode = "v" }) }
   end
   return client.poller
 end
 
-local drive
-
---- Has a round made at that time. The task that makes them may have to begin,
---- or to get up earlier.
-local function schedule(client, round, due)
-  local state = state_of(client)
-  round.due = due
-  add(state.rounds, round)
-  if not state.driven then
-    state.driven = true
-    loop.spawn(loop.raise, nil, drive, client)
-  elseif state.timer and due < state.next_due then
-    state.next_due = due
-    loop.cut_off(client.source, state.timer)
-  end
-end
-
---- One look less in a round. To those that are left another request belongs,
---- but one that is under way goes on until there is none.
-local function drop(round)
-  round.request, round.waiting = nil, round.waiting - 1
-  if round.waiting == 0 and round.task then loop.cancel(round.task) end
-end
-
---- Wakes who waits, unless the wait was cancelled.
-local function tell(look, generation, err)
-  local task, round = look.task, look.round
-  look.task, look.known, look.round = nil, generation or look.known, nil
-  if task then loop.wake(task, generation, err) end
-  if round then drop(round) end
-end
-
---- Seconds until the next look, as who waits would have it.
-local function pause_of(client, look, looks, now)
-  return poller.pause(look.opts, looks, look.known, now - look.start, client.random)
-end
-
---- When to look again, without a word to who waits; nil if it is to be told. How
---- long one that is completed has no link is for the wait to judge.
-local function stays(client, look, generation)
-  if generation ~= look.known or not look.task or look.opts.on_update then return nil end
-  if generation.state == "completed" then return nil end
-  local now = core.now()
-  local due = now + pause_of(client, look, look.looks, now)
-  return due < look.opts.deadline and due or nil
-end
-
---- Whether the two are looked at equally often.
-local function is_alike(a, b)
-  return a.opts.poll_interval == b.opts.poll_interval and a.opts.poll_max == b.opts.poll_max
-end
-
---- Makes a look part of a round.
-local function enter(round, look)
-  local looks = round.looks
-  look.round, looks[#looks + 1], round.waiting = round, look, round.waiting + 1
-  if look.opts.deadline < looks[1].opts.deadline then looks[1], looks[#looks] = look, looks[1] end
-end
-
---- Tells each who waits what was seen, and has those looked at again to whom it
---- says nothing. One that a batch left out is asked for by itself: only that
---- answer says why.
-local function tell_all(client, round, found, err)
-  local alone, due = {}, math.huge
-  local again = { looks = {}, waiting = 0, repeats = 0, request = round.request, print = round.print }
-  round.again = again
-  for _, look in ipairs(round.looks) do
-    local generation = found == SAME and look.known or found and found[look.id]
-    look.looks, look.print = look.looks + round.repeats + 1, found and not round.looks[2] and round.print or nil
-    local at = generation and stays(client, look, generation)
-    if err then -- one each: the wait writes its id into it
-      tell(look, nil, errors.new(err.kind, err.message, err))
-    elseif at then
-      enter(again, look)
-      due = math.min(due, at)
-      if not is_alike(look, again.looks[1]) then again.request = nil end
-    elseif generation then
-      tell(look, generation)
-    else
-      alone[#alone + 1] = function()
-        tell(look, call.run(client, call.look(client, look), look.opts))
-      end
+--- The watches that are in a batch. One with the nearest deadline is the first:
+--- a request may take as long as that one can wait.
+local function members(batch)
+  local list = {}
+  for _, watch in ipairs(batch.watches) do
+    if watch.batch == batch then
+      list[#list + 1] = watch
+      if watch.deadline < list[1].deadline then list[1], list[#list] = watch, list[1] end
     end
-    loop.rest()
   end
-  if #again.looks < #round.looks then again.request = nil end
-  if client.closed then
-    for _, look in ipairs(again.looks) do tell(look, nil, loop.refusal(client)) end
-  elseif again.looks[1] then
-    schedule(client, again, due)
+  return list
+end
+
+--- Puts a watch into a batch. Its last store makes it so.
+local function enter(batch, watch)
+  batch.watches[#batch.watches + 1] = watch
+  batch.print = nil
+  watch.batch = batch
+end
+
+local function leave(watch)
+  if watch.batch then watch.batch.print = nil end
+  watch.batch = nil
+end
+
+--- Seconds by which a look may come early to go along with another one.
+local function slack(client)
+  return client.options.poll_interval * SLACK
+end
+
+--- A batch that sleeps, has room, and is due at about that time.
+local function find_batch(client, due)
+  if is_for_each(client) then return nil end
+  for batch in pairs(state_of(client).batches) do
+    local sleeps = not batch.task.cancelled and (batch.timer or batch.task.state == "ready" and not batch.begun)
+    if sleeps and math.abs(batch.due - due) <= slack(client) and #members(batch) < CHUNK then return batch end
   end
-  round.again = nil
-  loop.all(alone)
 end
 
---- Seconds until the core is to ask for a round again, as the one who waits least
---- would have it; nil if it is not to ask alone: who hears of each look, or reads
---- of it in a log, is told each time.
-local function pause_for(client, round)
-  local first, now, pause = round.looks[1], core.now(), math.huge
-  local completed = first.known and first.known.state == "completed"
-  if completed or client.options.log or first.opts.on_update then return nil end
-  for _, look in ipairs(round.looks) do
-    pause = math.min(pause, pause_of(client, look, look.looks + 1, now))
+--- Inside its task: until the batch is due.
+local function sleep(client, batch)
+  local left = batch.due - core.now()
+  while left > 0 and not loop.refusal(client) do
+    batch.timer = loop.begin(client.source, "timer", { delay = left })
+    loop.wait(batch.timer)
+    batch.timer = nil
+    left = batch.due - core.now()
   end
-  return pause
 end
 
---- What the answer to a round is compared with. As long as nothing changes the
---- core asks alone, without a word to those who wait.
-local function earlier(client, round)
-  local first = round.looks[1]
-  local opts, print = first.opts, round.print or round.looks[2] == nil and first.print
-  if not print then return { print = 0 } end
-  return {
-    print = print,
-    pause = pause_for(client, round),
-    growth = expected(first.known, core.now() - first.start) and 1 or GROWTH,
-    most = vary(math.max(opts.poll_interval, opts.poll_max), client.random),
-    stop = opts.deadline,
-  }
+--- Takes in what other sleeping batches have that is due as well. Those are left
+--- with nothing, and end.
+local function absorb(client, batch)
+  local size, by = #members(batch), core.now() + slack(client)
+  if size == 0 or is_for_each(client) then return end
+  for other in pairs(state_of(client).batches) do
+    local theirs = other ~= batch and other.timer and other.due <= by and members(other) or {}
+    if theirs[1] and size + #theirs <= CHUNK then
+      for _, watch in ipairs(theirs) do enter(batch, watch) end
+      size = size + #theirs
+      loop.cut_off(other.timer)
+    end
+  end
 end
 
---- Whether it is rather to be made together with others.
-local function is_small(round)
-  return 2 * #round.looks < CHUNK
-end
-
---- What is asked for in a round: one generation by its own address.
-local function request_for(client, refs)
-  return refs[2] and call.look_many(client, refs) or call.look(client, refs[1])
-end
-
---- Inside a task: asks for all of a round.
-local function ask(client, round)
-  local looks, state = round.looks, client.poller
-  local first, opts = looks[1], looks[1].opts
-  if looks[2] and is_for_each(client) then return {} end
+--- Inside a task: asks for all of these. By id what was found; UNCHANGED where
+--- the service says what it said last.
+local function ask(client, batch, watches)
+  local first = watches[1]
+  local opts = setmetatable({ deadline = first.deadline }, { __index = first.opts })
+  local same_question = batch.count == #watches and batch.print
+  local print
   local function read(response)
-    round.print, round.repeats = response.fingerprint, response.repeats or 0
-    if not response.body then return SAME end
-    return looks[2] and read_items(client, response.body) or nil
+    print = response.fingerprint
+    if not response.body then return UNCHANGED end
+    return watches[2] and read_items(client, response.body) or nil
   end
-  local request = round.request or request_for(client, looks)
-  request.earlier, round.print = earlier(client, round), nil
-  round.request, round.task = request, loop.current() -- unless someone cancels meanwhile
-  if request.earlier.pause and is_small(round) and not is_for_each(client) then state.small = round end
+  local request = watches[2] and call.look_many(client, watches) or call.look(client, first)
+  request.if_changed = same_question or 0
+  batch.print, batch.count = 0, #watches -- until something leaves or enters
   local found, err
-  if looks[2] then
-    found, err = ask_together(client, looks, opts, request, read)
+  if watches[2] then
+    found, err = ask_together(client, watches, opts, request, read)
   else
     found, err = call.run(client, request, opts, read)
-    if found and found ~= SAME then found = { [first.id] = found } end
+    if found and found ~= UNCHANGED then found = { [first.id] = found } end
   end
-  round.task = nil
-  if state.small == round then state.small = nil end
+  batch.print = found and batch.print and print or nil
   return found, err
 end
 
---- The task of one round.
-local function make(client, round)
-  loop.rest()
-  if round.waiting == 0 then return end
-  local found, err = ask(client, round)
-  loop.rest()
-  tell_all(client, round, found, err)
+--- Hands a watch what was seen of it.
+local function tell(watch, batch, generation, err)
+  if watch.batch ~= batch then return end
+  watch.looks = watch.looks + 1
+  watch.known = generation or watch.known
+  if watch.on_answer(watch, generation, err) then leave(watch) end
 end
 
---- The task of a round has ended. If it failed nobody is left waiting.
-local function end_round(client, round)
-  return function(task)
-    if client.poller.small == round then client.poller.small = nil end
-    for _, look in ipairs(task.failure and round.looks or {}) do
-      local of = look.round
-      if of and (of == round or of == round.again) then tell(look, nil, errors.new("error", task.message)) end
-    end
-    loop.raise(task)
-  end
-end
-
---- Adds the looks of another round, except those that were told meanwhile.
-local function join(round, looks)
-  for _, look in ipairs(looks) do
-    if look.task then enter(round, look) end
-  end
-end
-
---- Has the core let go of the small round that it has.
----@return luma.Look[] looks of that
-local function recall(state)
-  local round = state.small
-  local looks = round.looks
-  loop.cancel(round.task) -- raises without memory, and then nothing has changed
-  state.small, round.looks = nil, {}
-  return looks
-end
-
---- Inside a task: takes a round of what is due by then, of up to CHUNK looks.
---- The first is the one with the nearest deadline: a request may take as long
---- as the first of its looks can wait. A small one that is under way goes
---- along, so that there is one of those at most.
-local function take_due(client, by)
-  local state, each = client.poller, is_for_each(client)
-  local rounds = state.rounds
-  local from = take(rounds)
-  if from.request and not (state.small and is_small(from)) then return from end
-  local round = { looks = {}, waiting = 0, repeats = 0 }
-  repeat
-    join(round, from.looks)
-    loop.rest()
-    from = not each and rounds[1]
-    from = from and from.due <= by and #from.looks + #round.looks <= CHUNK and take(rounds)
-  until not from
-  local small = round.looks[1] and state.small
-  if small and #small.looks + #round.looks <= CHUNK then join(round, recall(state)) end
-  return round
-end
-
-local function sleep(client, seconds)
-  local state = client.poller
-  local id = loop.next_id(client.source)
-  client.core:timer(id, seconds)
-  state.timer = id
-  loop.await(client.source, state.timer)
-  state.timer = nil
-end
-
---- The task that has the rounds of one client made, as long as there are any.
-function drive(client)
-  local state = client.poller
-  loop.turn() -- so that looks which begin in the same turn go along
-  while true do
-    loop.rest()
-    if client.closed or not state.rounds[1] then break end
-    state.next_due = state.rounds[1].due
-    local wait = state.next_due - core.now()
-    if wait > 0 then
-      sleep(client, wait)
+--- Inside a task: delivers the answers. A watch that a list left out is asked
+--- for by itself: only that answer says why.
+local function dispatch(client, batch, watches, found, err)
+  local alone = {}
+  for _, watch in ipairs(watches) do
+    local generation = found == UNCHANGED and watch.known or found and found[watch.id]
+    if generation then
+      tell(watch, batch, generation)
+    elseif err then
+      tell(watch, batch, nil, errors.new(err.kind, err.message, err)) -- one each: its wait writes the id into it
     else
-      local round = take_due(client, core.now() + client.options.poll_interval * SLACK)
-      if round.looks[1] then loop.spawn(end_round(client, round), nil, make, client, round) end
+      local opts = setmetatable({ deadline = watch.deadline }, { __index = watch.opts })
+      alone[#alone + 1] = function() tell(watch, batch, call.run(client, call.look(client, watch), opts)) end
     end
+    loop.yield_if_over_budget()
   end
-  state.driven = false
-  while state.rounds[1] do
-    for _, look in ipairs(take(state.rounds).looks) do tell(look, nil, loop.refusal(client)) end
-  end
+  loop.all(alone)
 end
 
-local function cancelled(look)
-  tell(look, nil, errors.new("cancelled", "the job was cancelled"))
+--- The task of a batch: the only schedule there is.
+local function poll_batch(client, batch)
+  batch.begun = true
+  repeat
+    sleep(client, batch)
+    absorb(client, batch)
+    local watches = members(batch)
+    local refusal = loop.refusal(client)
+    if not watches[1] or refusal then break end
+    if watches[2] and is_for_each(client) then -- it has turned out that each has to be asked for by itself
+      for i = 2, #watches do poller.watch(client, watches[i], watches[i].due) end
+      watches = { watches[1] }
+    end
+    dispatch(client, batch, watches, ask(client, batch, watches))
+    batch.failed, batch.due = nil, math.huge
+    batch.watches = members(batch)
+    for _, watch in ipairs(batch.watches) do batch.due = math.min(batch.due, watch.due) end
+  until not batch.watches[1]
 end
 
---- Inside a task: the generation as it is after `pause` seconds, or later if
---- by then nothing has changed.
+local function launch(batch)
+  batch.begun, batch.timer = nil, nil
+  batch.task = loop.prepare({ raises = true, batch = batch, on_done = batch.on_done }, poll_batch, batch.client, batch)
+  loop.enqueue(batch.task)
+end
+
+--- The task has ended. One that was cut off, as by an interrupt, is begun again
+--- with its watches; a second time in a row it is a mistake, and all are told.
+local function on_done(task)
+  local batch = task.batch
+  if batch.task ~= task then return end
+  local failed, watches = task.failure ~= nil, members(batch)
+  if failed and not batch.failed and watches[1] then
+    launch(batch)
+    batch.failed = true
+    return
+  end
+  local refusal = failed and errors.new("error", task.message) or loop.refusal(batch.client)
+  for _, watch in ipairs(watches) do
+    local err = refusal and errors.new(refusal.kind, refusal.message, refusal)
+    if watch.on_answer(watch, nil, err or errors.new("cancelled", "the job was cancelled")) then leave(watch) end
+  end
+  state_of(batch.client).batches[batch] = nil
+end
+
+--- Has a generation looked at from the clock time `due` on, until it is over.
 ---@param client luma.Client
----@param look luma.Look of this wait; the same each time
----@param pause number
----@param wake? fun(look: luma.Look, generation?: luma.Generation, err?: luma.Error) what the task goes on
---- with, if it has nothing else to do; then what this returns is to be returned by it
----@return luma.Generation?, luma.Error?
-function poller.look(client, look, pause, wake)
-  local refusal = loop.refusal(client)
-  if refusal then return nil, refusal end
-  look.task = loop.current()
-  schedule(client, { looks = { look }, waiting = 1, repeats = 0 }, core.now() + pause)
-  if wake then return loop.sleep(wake, cancelled, look) end
-  return loop.park(cancelled, look)
+---@param watch luma.Watch
+---@param due number
+function poller.watch(client, watch, due)
+  watch.due = due
+  local batch = find_batch(client, due)
+  if batch then
+    enter(batch, watch)
+    if due >= batch.due then return end
+    batch.due = due
+    if batch.timer then loop.cut_off(batch.timer) end
+    return
+  end
+  batch = { client = client, watches = {}, due = due, on_done = on_done }
+  enter(batch, watch)
+  launch(batch)
+  state_of(client).batches[batch] = true
+end
+
+--- Looks for it no more. What is under way for it alone is cut off.
+---@param watch luma.Watch
+function poller.unwatch(watch)
+  local batch = watch.batch
+  if not batch then return end
+  leave(watch)
+  if not members(batch)[1] then loop.cancel(batch.task) end
+end
+
+--- Ends all watches of a client that is closed.
+---@param client luma.Client
+function poller.close(client)
+  for batch in pairs(state_of(client).batches) do loop.cancel(batch.task) end
 end
 
 --- What a client keeps of it, to begin with.

@@ -5,7 +5,7 @@ local fake = {}
 ---@class fake.Core
 ---@field sent table<integer, table> what was asked for, by id
 ---@field turns integer calls of run
----@field rests? number seconds that it says it rests
+---@field peeks integer calls of peek
 local Core = {}
 Core.__index = Core
 
@@ -14,7 +14,7 @@ Core.__index = Core
 ---@param responses? luma.Response[]
 ---@return fake.Core
 function fake.core(responses)
-  return setmetatable({ sent = {}, ready = {}, responses = responses, turns = 0, cancelled = {} }, Core)
+  return setmetatable({ sent = {}, ready = {}, responses = responses, turns = 0, peeks = 0, cancelled = {} }, Core)
 end
 
 local function add(self, id, entry)
@@ -23,6 +23,7 @@ local function add(self, id, entry)
 end
 
 function Core:request(spec)
+  spec.begun = true
   add(self, spec.id, spec)
 end
 
@@ -55,7 +56,13 @@ function Core:run(seconds)
   return self.ready[1] ~= nil
 end
 
+--- Called as it is asked for an event.
+---@type function?
+Core.on_peek = nil
+
 function Core:peek(seconds)
+  self.peeks = self.peeks + 1
+  if self.on_peek then self.on_peek() end
   if seconds then self:run(seconds) end
   local entry = self.ready[1]
   if entry then return (table.unpack or unpack)(entry, 1, 4) end -- luacheck: ignore 143
@@ -64,9 +71,6 @@ end
 function Core:ack(id)
   if self.ready[1] and self.ready[1][1] == id then table.remove(self.ready, 1) end
 end
-
---- By itself it may have something to do at any time.
-function Core:rest() return self.rests or 0 end
 
 function Core.background() end
 

@@ -217,6 +217,7 @@ local Client = {} -- luacheck: ignore 241
 ---@field growth? number factor by which the pause grows each time
 ---@field most? number seconds to which it grows
 ---@field stop? number clock time from which on it is not sent again
+---@field begun? boolean where it is false it becomes true once the request is the core's
 
 --- Sends a request. Redirects are not followed, and a body is never repeated.
 ---@param spec luma.core.Request
@@ -233,6 +234,7 @@ function Client:request(spec) end
 ---@field progress? boolean tell of progress
 ---@field offset? integer bytes of the part that are good if the validator holds; default 0
 ---@field validator? string ETag or date of what they are a part of; without one it starts over
+---@field begun? boolean where it is false it becomes true once the download is the core's
 
 --- Downloads a URL to a file, without the client's headers, following up to
 --- five redirects; to https alone unless the base is http. Bytes go to

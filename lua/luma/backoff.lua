@@ -1,0 +1,29 @@
+--- When to look at a generation next. Pure.
+local backoff = {}
+
+local GROWTH = 1.5 -- of the pause from look to look
+
+--- Seconds the generation may still take, by what is known of it.
+local function expected(generation, elapsed)
+  if not generation then return nil end
+  if generation.estimate and generation.estimate > 0 then return generation.estimate end
+  local progress = generation.progress
+  if progress and progress > 0 and progress < 1 then return elapsed * (1 - progress) / progress end
+end
+
+--- Seconds until the next look: growing, or half of what the service expects,
+--- within the two limits. A quarter is left to chance.
+---@param policy { poll_interval: number, poll_max: number }
+---@param looks integer that were made
+---@param generation? luma.Generation as last seen
+---@param elapsed number seconds since the first
+---@param random fun(): number in [0, 1)
+---@return number
+function backoff.delay(policy, looks, generation, elapsed, random)
+  local guess = expected(generation, elapsed)
+  local pause = guess and guess / 2 or policy.poll_interval * GROWTH ^ looks
+  pause = math.max(policy.poll_interval, math.min(policy.poll_max, pause))
+  return pause * (0.75 + 0.25 * random())
+end
+
+return backoff

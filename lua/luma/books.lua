@@ -1,0 +1,134 @@
+--- What a client has paid for, or may have: how much of its limits is used, and
+--- what nobody knows the end of. All is derived from what is there, so nothing
+--- that ends early can leave it wrong.
+local core = require "luma.core"
+local errors = require "luma.errors"
+
+local books = {}
+
+-- Seconds after which an id that nobody has seen since counts as under way no
+-- longer: whoever submitted it may have forgotten it.
+local FORGOTTEN = 600
+local MOST_DOUBTS = 100 -- that are remembered
+
+---@class luma.Payment one submit or extension
+---@field place integer in the books
+---@field owner luma.Awaitable the task or the job that makes it
+---@field exchange? luma.Exchange its last one
+---@field settled? boolean
+---@field taken? boolean then: the service has it, or may have it
+
+---@class luma.Books
+---@field last integer place of the last payment
+---@field payments table<integer, luma.Payment|true> those under way, and `true` for one that was taken and counts
+---@field seen table<string, number> when ids submitted here were last seen, until they end
+---@field states table<string, string> how they were
+---@field doubts luma.Unfinished[] submits whose answer nobody got to know
+
+---@class luma.Unfinished
+---@field id? string nil if none is known
+---@field state string as last seen; "unknown" without an id
+---@field sent "maybe"|"yes"
+
+---@return luma.Books
+function books.new()
+  return { last = 0, payments = {}, seen = {}, states = {}, doubts = {} }
+end
+
+--- Whether it may still bring an id. What its owner has not begun when it ends
+--- will never be.
+local function is_under_way(payment)
+  local exchange = payment.exchange
+  return not payment.owner.over or exchange and exchange.begun and not exchange.over
+end
+
+--- How many payments were taken or may be, and how many generations are under way.
+---@param self luma.Books
+---@return integer submits, integer inflight
+function books.count(self)
+  local submits, inflight, now = 0, 0, core.now()
+  for place, payment in pairs(self.payments) do
+    if payment == true then submits = submits + 1
+    elseif is_under_way(payment) then submits, inflight = submits + 1, inflight + 1
+    else self.payments[place] = nil end
+  end
+  for _, time in pairs(self.seen) do
+    if now - time < FORGOTTEN then inflight = inflight + 1 end
+  end
+  return submits, inflight
+end
+
+--- The error of a limit of the client's own, or nil.
+---@param self luma.Books
+---@param limits { max_submits?: integer, max_inflight?: integer }
+---@return luma.Error?
+function books.over_limit(self, limits)
+  if not (limits.max_submits or limits.max_inflight) then return nil end
+  local submits, inflight = books.count(self)
+  if limits.max_submits and submits >= limits.max_submits then
+    return errors.new("quota", ("max_submits: this client has made its %d submits"):format(submits))
+  end
+  if limits.max_inflight and inflight >= limits.max_inflight then
+    return errors.new("rate_limit",
+      ("max_inflight: %d generations are under way, wait for one first"):format(inflight),
+      { retryable = true })
+  end
+end
+
+---@param self luma.Books
+---@param owner luma.Awaitable
+---@return luma.Payment
+function books.open(self, owner)
+  local payment = { place = self.last + 1, owner = owner }
+  self.last = payment.place
+  self.payments[payment.place] = payment
+  return payment
+end
+
+--- Notes how a generation is that was submitted here, until it ends.
+---@param self luma.Books
+---@param generation luma.Generation
+---@param own? boolean it was just submitted
+function books.note(self, generation, own)
+  local id, state = generation.id, generation.state
+  if not (own or self.seen[id]) then return end
+  local ended = state == "completed" or state == "failed" or state == "expired"
+  self.states[id] = not ended and state or nil
+  self.seen[id] = not ended and core.now() or nil
+end
+
+--- What came of a payment. What the service may have taken counts; what it
+--- certainly did not, does not. Can be done again.
+---@param self luma.Books
+---@param payment luma.Payment
+---@param limits { max_submits?: integer }
+---@param generation? luma.Generation
+---@param err? luma.Error
+function books.settle(self, payment, limits, generation, err)
+  if generation then books.note(self, generation, true) end
+  local taken = generation ~= nil or err ~= nil and err.sent ~= "no"
+  self.payments[payment.place] = taken and limits.max_submits ~= nil or nil
+  payment.taken, payment.settled = taken, true
+end
+
+--- A payment that ended without anybody to be told, and without an id.
+---@param self luma.Books
+---@param sent "maybe"|"yes"
+function books.doubt(self, sent)
+  local doubts = self.doubts
+  if doubts[MOST_DOUBTS] then table.remove(doubts, 1) end
+  doubts[#doubts + 1] = { state = "unknown", sent = sent }
+end
+
+--- What has been, or may have been, paid for and is not known to have ended.
+---@param self luma.Books
+---@return luma.Unfinished[]
+function books.unfinished(self)
+  local list = {}
+  for id, state in pairs(self.states) do list[#list + 1] = { id = id, state = state, sent = "yes" } end
+  table.sort(list, function(a, b) return a.id < b.id end)
+  for _, doubt in ipairs(self.doubts) do list[#list + 1] = { state = doubt.state, sent = doubt.sent } end
+  return list
+end
+
+return books

@@ -1,0 +1,381 @@
+--- The life of a generation: submit, look, what a look means, fetch; and the
+--- money. `opts` are filled options, and are never written to.
+local core = require "luma.core"
+local backoff = require "luma.backoff"
+local books = require "luma.books"
+local call = require "luma.call"
+local callbacks = require "luma.callbacks"
+local download = require "luma.download"
+local errors = require "luma.errors"
+local loop = require "luma.loop"
+local poller = require "luma.poller"
+
+local generation = {}
+
+local LAST_LOOK = 0.8 -- of what is left of a wait, when the next look would be too late
+
+--- The job that the task which runs now is an act of.
+local function current_job()
+  local task = loop.current()
+  return task and task.owner
+end
+
+--- Keeps in a job, and in those that wait for it, how far its generation is.
+---@param job? luma.Job
+---@param state string
+---@param seen? luma.Generation
+---@param progress? number
+function generation.note(job, state, seen, progress)
+  while job do
+    -- A generation that has ended is not the end of its job.
+    if state ~= "completed" and state ~= "failed" and state ~= "expired" then job.state = state end
+    job.progress = progress
+    job.generation = seen or job.generation
+    loop.note_move(job)
+    job = job.parent
+  end
+end
+
+--- Tells who watches how far a generation is.
+local function tell(client, opts, job, seen)
+  generation.note(job, seen.state, seen, seen.progress)
+  if opts.on_update then callbacks.defer(client.report, opts.on_update, seen) end
+end
+
+--- What tells who watches how far a download is, or nil if nobody does.
+local function teller(client, opts)
+  local job, on_progress = current_job(), opts.on_progress
+  if not (job or on_progress) then return nil end
+  return function(received, total)
+    generation.note(job, "downloading", nil, total and total > 0 and received / total or nil)
+    if on_progress then callbacks.defer(client.report, on_progress, received, total) end
+  end
+end
+
+-- ---- what costs money ----
+
+--- Notes what came of a payment that its task did not see to the end. What is
+--- still under way comes here later. Can be done again.
+---@param payment luma.Payment
+function generation.conclude(payment)
+  local exchange, client = payment.exchange, payment.client
+  if payment.settled or exchange and exchange.begun and not exchange.response then return end
+  local result, err
+  if exchange and exchange.response then
+    result, err = call.read(client, payment.request, exchange.response)
+    if result then generation.note(payment.job, result.state, result, result.progress)
+    elseif err.sent ~= "no" then books.doubt(client.books, err.sent) end
+  end
+  books.settle(client.books, payment, client.options, result, err)
+end
+
+local function on_orphan(exchange)
+  generation.conclude(exchange.payment)
+end
+
+local function on_leave(task)
+  if task.payment then generation.conclude(task.payment) end
+end
+
+--- Notes a payment before anything is sent; or refuses it.
+---@param client luma.Client
+---@param request luma.Call
+---@param owner luma.Awaitable the task or the job that makes it
+---@param job? luma.Job
+---@return luma.Payment?, luma.Error?
+function generation.open_payment(client, request, owner, job)
+  local err = books.over_limit(client.books, client.options)
+  if err then return nil, err end
+  local payment = books.open(client.books, owner)
+  payment.client, payment.request, payment.job, payment.on_orphan = client, request, job, on_orphan
+  return payment
+end
+
+--- Inside a task: makes a payment, of which the first exchange may be under way.
+---@param payment luma.Payment
+---@param opts table
+---@return luma.Generation?, luma.Error?
+function generation.pay(payment, opts)
+  local client, task = payment.client, loop.current()
+  if task.payment then generation.conclude(task.payment) end -- an error that the program caught may have left it
+  task.payment, task.on_leave = payment, on_leave
+  local made, err = call.run(client, payment.request, opts, nil, payment)
+  books.settle(client.books, payment, client.options, made, err)
+  if made then generation.note(payment.job, made.state, made, made.progress) end -- so that it can be saved at once
+  return made, err
+end
+
+local function pay(client, request, opts)
+  local payment, err = generation.open_payment(client, request, loop.current(), current_job())
+  if not payment then return nil, err end
+  return generation.pay(payment, opts)
+end
+
+---@param client luma.Client
+---@param params table checked parameters
+---@param opts table
+---@return luma.Generation?, luma.Error?
+function generation.submit(client, params, opts)
+  local ready, err = call.upload(client, params, opts)
+  if not ready then return nil, err end
+  return pay(client, call.submit(client, ready), opts)
+end
+
+---@param client luma.Client
+---@param ref luma.Ref of a completed generation
+---@param params table checked parameters
+---@param opts table
+---@return luma.Generation?, luma.Error?
+function generation.extend(client, ref, params, opts)
+  local ready, err = call.upload(client, params, opts)
+  if not ready then return nil, err end
+  return pay(client, call.extend(client, ref, ready), opts)
+end
+
+-- ---- looking ----
+
+---@param client luma.Client
+---@param ref luma.Ref
+---@param opts table
+---@return luma.Generation?, luma.Error?
+function generation.get(client, ref, opts)
+  local seen, err = call.run(client, call.look(client, ref), opts)
+  if seen then books.note(client.books, seen)
+  else err.id = ref.id end
+  return seen, err
+end
+
+---@param client luma.Client
+---@param refs luma.Ref[]
+---@param opts table
+---@return (luma.Generation|false)[]?, luma.Error?
+function generation.get_many(client, refs, opts)
+  local list, err = poller.get_many(client, refs, opts)
+  for _, seen in ipairs(list or {}) do
+    if seen then books.note(client.books, seen) end
+  end
+  return list, err
+end
+
+--- An error about a generation that is, or may be, paid for.
+local function about(made, id, kind, message, fields)
+  fields = fields or {}
+  fields.sent, fields.id, fields.generation = "yes", id, made
+  fields.raw = made and made.raw
+  return errors.new(kind, message, fields)
+end
+
+--- The error of a generation that failed, or of which the file is gone.
+local function failure(made)
+  local reason = made.failure_reason
+    or ("the service says %q and gives no reason"):format(made.raw_state or made.state)
+  local refund = made.refunded and " (the service gives the money back)" or ""
+  return about(made, made.id, made.failure_kind or "failed",
+    ("generation %s %s: %s%s"):format(made.id, made.state, reason, refund),
+    { code = made.failure_code })
+end
+
+--- Whether there is something to fetch.
+local function has_link(made)
+  return made.video_url or made.image_url or made.outputs and made.outputs[1]
+end
+
+local function overdue(id, made, err, timeout)
+  local message = ("generation %s was %s after %g s: wait for it again"):format(
+    id, made and made.state or "not seen", timeout)
+  if err then message = message .. (" (the last look failed: %s)"):format(err.message) end
+  return about(made, id, "timeout", message)
+end
+
+local function without_link(made, grace)
+  return about(made, made.id, "protocol",
+    ("generation %s is completed, but %d s later there is no link: get it again later"):format(
+      made.id, grace))
+end
+
+--- What a look means: nothing yet, or what the wait returns. A service that
+--- does not know yet what was just submitted may know it soon.
+---@param made? luma.Generation
+---@param err? luma.Error of the look, when it failed
+---@param own any whether this client submitted it, and saw it accepted
+---@param without_link_for number seconds that it has been completed without a link
+---@param grace number seconds that a link may take
+---@return boolean over, luma.Generation?, luma.Error?
+local function verdict(made, err, own, without_link_for, grace)
+  if err and not err.retryable and not (own and err.kind == "invalid") then
+    return true, nil, err
+  end
+  local state = made and made.state
+  if state == "failed" or state == "expired" then return true, nil, failure(made) end
+  if state ~= "completed" then return false end
+  if has_link(made) then return true, made end
+  if without_link_for >= grace then return true, nil, without_link(made, grace) end
+  return false
+end
+
+---@class luma.Wait: luma.Watch what a wait goes by
+---@field client luma.Client
+---@field began number clock time
+---@field own any whether this client submitted it, and saw it accepted
+---@field job? luma.Job that is told how far it is
+---@field finish fun(wait: luma.Wait, result?: luma.Generation, err?: luma.Error) what comes then; it is called
+--- again if it raises
+---@field completed_at? number clock time at which it was first seen completed
+---@field last? boolean no further look fits in
+
+--- Seconds until the next look.
+local function pause_before(watch, now)
+  local client, known, looks = watch.client, watch.known, watch.looks
+  if not known and looks == 0 then return 0 end -- of what nothing is known it is due at once
+  local pause = backoff.delay(watch.opts, looks, known, now - watch.began, client.random)
+  -- What this client has not seen for a while, or never, is due earlier.
+  return looks == 0 and math.max(0, pause - (now - (client.books.seen[watch.id] or 0))) or pause
+end
+
+--- What is known by now: whether the wait is over, and its result; else it has set
+--- when the next look is due. A look that failed is not the end: the next one may
+--- succeed.
+---@param watch luma.Wait
+---@param err? luma.Error of the last look
+---@return boolean over, luma.Generation?, luma.Error?
+local function judge(watch, err)
+  local client, known, now = watch.client, watch.known, core.now()
+  if known and known.state == "completed" then watch.completed_at = watch.completed_at or now end
+  local own = watch.own and client.books.seen[watch.id]
+  local over, result, final = verdict(known, err, own, now - (watch.completed_at or now),
+    client.dialect.link_grace or 0)
+  if final then
+    final.id, final.generation = watch.id, final.generation or known
+    final.sent = (final.generation or final.kind ~= "invalid") and "yes" or "maybe" -- there may be no such id
+  end
+  if over then return true, result, final end
+  local left = watch.deadline - now
+  if watch.last or left <= 0 then return true, nil, overdue(watch.id, known, err, watch.opts.timeout) end
+  local pause = pause_before(watch, now)
+  if pause >= left then pause, watch.last = left * LAST_LOOK, true end
+  watch.due = now + pause
+  return false
+end
+
+--- In the poller: takes what was seen.
+local function on_answer(watch, seen, err)
+  if seen then
+    books.note(watch.client.books, seen)
+    tell(watch.client, watch.opts, watch.job, seen)
+  end
+  local over, result, final = judge(watch, err)
+  if over then watch:finish(result, final) end
+  return over
+end
+
+--- Has a generation looked at until it is completed or failed, or the deadline
+--- has passed; then calls `finish`. What is known already may be enough.
+---@param client luma.Client
+---@param ref luma.Ref
+---@param known? luma.Generation what is known of it
+---@param opts table
+---@param job? luma.Job
+---@param finish fun(watch: luma.Wait, result?: luma.Generation, err?: luma.Error)
+---@return luma.Wait
+function generation.follow(client, ref, known, opts, job, finish)
+  local now = core.now()
+  local watch = {
+    client = client, id = ref.id, handle = ref.handle, known = known, opts = opts, began = now,
+    deadline = now + opts.timeout, looks = 0, own = known and client.books.seen[ref.id], job = job,
+    finish = finish, on_answer = on_answer,
+  }
+  local over, result, err = judge(watch)
+  local refusal = loop.refusal(client)
+  if not over and refusal then over, result, err = judge(watch, refusal) end
+  if over then finish(watch, result, err)
+  else poller.watch(client, watch, watch.due) end
+  return watch
+end
+
+--- Ends a wait early.
+---@param watch luma.Wait
+function generation.stop_following(watch)
+  if watch.over then return end
+  poller.unwatch(watch)
+  local _, result, err = judge(watch, errors.new("cancelled", "the job was cancelled"))
+  watch:finish(result, err)
+end
+
+local function wake(watch, result, err)
+  watch.result, watch.problem, watch.over = result, err, true
+  loop.wake(watch)
+end
+
+--- Inside a task: waits until a generation is over.
+---@param client luma.Client
+---@param ref luma.Ref
+---@param known? luma.Generation what is known of it
+---@param opts table
+---@return luma.Generation?, luma.Error?
+function generation.wait(client, ref, known, opts)
+  local watch = generation.follow(client, ref, known, opts, current_job(), wake)
+  watch.on_cancel = generation.stop_following
+  loop.wait(watch)
+  return watch.result, watch.problem
+end
+
+-- ---- fetching ----
+
+--- An error that comes after something was paid for says what that was.
+local function with_generation(made, result, err)
+  if not err then return result end
+  if not err.message:find(made.id, 1, true) then
+    err.message = ("%s (generation %s)"):format(err.message, made.id)
+  end
+  err.id, err.generation, err.sent = made.id, err.generation or made, "yes"
+  return nil, err
+end
+
+--- Fetches a generation's clip, or what is at a URL.
+---@param client luma.Client
+---@param target luma.Generation|string
+---@param path string
+---@param opts table
+---@param claim? luma.core.Claim on that path, where there is one already
+---@return string? path, luma.Error?
+function generation.download(client, target, path, opts, claim)
+  local link, err = download.source(target, path)
+  if not link then return nil, err end
+  local done
+  if not claim then claim, err = download.claim(path) end
+  if claim then
+    local is_known = type(target) == "table" and client.has_key
+    local function look() return (generation.get(client, target, opts)) end
+    done, err = download.run(client, target, claim, opts, is_known and look or nil, teller(client, opts))
+    claim:release()
+  end
+  if type(target) == "string" then return done, err end
+  return with_generation(target, done, err)
+end
+
+--- Inside a task: fetches the clip of what was waited for.
+---@param client luma.Client
+---@param made luma.Generation
+---@param path string
+---@param opts table
+---@param claim luma.core.Claim
+---@return luma.Generation?, luma.Error?
+function generation.fetch(client, made, path, opts, claim)
+  local fetched, err = generation.download(client, made, path, opts, claim)
+  if not fetched then return nil, err end
+  made = core.merge(made, { path = fetched }) -- others may wait for the same one
+  generation.note(current_job(), "completed", made, 1)
+  return made
+end
+
+--- An error after a submit that was accepted: the same call would pay again.
+---@param made luma.Generation
+---@param err luma.Error
+---@return luma.Error
+function generation.after_paying(made, err)
+  local _, final = with_generation(made, nil, err)
+  final.retryable = false
+  return final
+end
+
+return generation
