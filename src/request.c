@@ -5,7 +5,6 @@
    of its own over HTTP/1.1, so there every POST goes out on one. */
 #include "request.h"
 
-#include <ctype.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -169,9 +168,9 @@ double fingerprint(const char *text, size_t n) {
 static const char *header_value(const char *line, size_t n, const char *name,
                                 size_t *size) {
   size_t len = strlen(name);
-  if (n <= len || line[len] != ':') return NULL;
-  for (size_t i = 0; i < len; i++)
-    if (tolower((unsigned char)line[i]) != name[i]) return NULL;
+  /* Not by tolower, which asks the host's locale. */
+  if (n <= len || line[len] != ':' || !curl_strnequal(line, name, len))
+    return NULL;
   const char *value = line + len + 1, *end = line + n;
   while (value < end && (unsigned char)*value <= ' ') value++;
   while (end > value && (unsigned char)end[-1] <= ' ') end--;
@@ -284,7 +283,7 @@ static void read_file_header(Request *r, const char *line, size_t n) {
     if (size >= sizeof text) size = sizeof text - 1;
     memcpy(text, value, size);
     text[size] = '\0';
-    bool is_length = tolower((unsigned char)line[8]) == 'l';
+    bool is_length = curl_strnequal(line, "content-l", 9) != 0;
     if (is_length && r->status == 200) r->total = strtoll(text, NULL, 10);
     if (!is_length && r->status == 206) r->in_place = is_rest(r, text);
   } else if ((value = header_value(line, n, "content-encoding", &size))) {

@@ -2,6 +2,7 @@
 local core = require "luma.core"
 local call = require "luma.call"
 local errors = require "luma.errors"
+local is_windows = require("luma.host").is_windows
 local loop = require "luma.loop"
 local retry = require "luma.retry"
 local text = require "luma.text"
@@ -76,8 +77,6 @@ function download.is_device(path)
   return DEVICES[name:lower()] == true
 end
 
-local IS_WINDOWS = package.config:sub(1, 1) == "\\"
-
 --- Claims a path for one job, before anything is paid: no other download, of
 --- this program or of another one, goes there until it is released. A name that
 --- ends with `.*` gets the ending of what comes.
@@ -86,7 +85,7 @@ local IS_WINDOWS = package.config:sub(1, 1) == "\\"
 function download.claim(path)
   local claim, problem
   if path == "" then problem = "the path is empty"
-  elseif IS_WINDOWS and download.is_device(path) then problem = "this is the name of a device"
+  elseif is_windows and download.is_device(path) then problem = "this is the name of a device"
   else claim, problem = core.claim(path) end
   if claim then return claim end
   return nil, errors.new("io", ("cannot write %s: %s: choose another path"):format(path, problem), { field = "path" })

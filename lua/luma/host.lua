@@ -10,6 +10,9 @@ end
 local os = library(function() return os end)
 local io = library(function() return io end)
 local debug = library(function() return debug end)
+local package = library(function() return package end)
+
+host.is_windows = (package.config or "/"):sub(1, 1) == "\\"
 
 --- The value of a variable of the environment; nil where that cannot be asked.
 ---@type (fun(name: string): string?)?

@@ -37,16 +37,36 @@ function common.escape(text)
   return (text:gsub(special, function(c) return ("%%%02X"):format(c:byte()) end))
 end
 
+--- Year, month and day, by the count of days since 1970.
+local function day_of(days)
+  local z = days + 719468
+  local era = math.floor(z / 146097)
+  local day = z - era * 146097
+  local year = math.floor((day - math.floor(day / 1460) + math.floor(day / 36524) - math.floor(day / 146096)) / 365)
+  local rest = day - (365 * year + math.floor(year / 4) - math.floor(year / 100))
+  local month = math.floor((5 * rest + 2) / 153)
+  local date = rest - math.floor((153 * month + 2) / 5) + 1
+  month = month < 10 and month + 3 or month - 9
+  return year + era * 400 + (month <= 2 and 1 or 0), month, date
+end
+
+--- A moment as services write it. Not by os.date, which a host may lack.
+---@param seconds number since 1970
+---@return string
+function common.date(seconds)
+  local days, rest = math.floor(seconds / 86400), math.floor(seconds % 86400)
+  local year, month, day = day_of(days)
+  return ("%04d-%02d-%02dT%02d:%02d:%02dZ"):format(year, month, day, math.floor(rest / 3600),
+    math.floor(rest / 60) % 60, rest % 60)
+end
+
 local SKEW = 120 -- seconds by which two clocks may differ
 
 --- The dates between which something was made that was sent at that time.
 ---@param sent_at number seconds since 1970
 ---@return string from, string to escaped
 function common.around(sent_at)
-  local function date(seconds)
-    return common.escape(os.date("!%Y-%m-%dT%H:%M:%SZ", math.floor(seconds)))
-  end
-  return date(sent_at - SKEW), date(sent_at + SKEW)
+  return common.escape(common.date(sent_at - SKEW)), common.escape(common.date(sent_at + SKEW))
 end
 
 --- Whether two values of JSON are equal.

@@ -3,6 +3,7 @@
 --- relays and gateways are known to put it, but nothing is taken for an id that
 --- may be the name of something else. Pure: parameters to request, answer to
 --- generation.
+local date_of = require("luma.dialects.common").date
 local lower, number_of = require("luma.text").lower, require("luma.text").number
 local type = type -- asked for every field
 
@@ -371,29 +372,13 @@ end
 local ZERO_DAY = "0001-01-02" -- the zero time stands for none, and sorts before this
 local EARLY, LATE, NEVER = 1e9, 1e11, 1e17 -- seconds since 1970; what is beyond LATE is a finer unit
 
---- A day as its date, by the count of days since 1970.
-local function date_of(days)
-  local z = days + 719468
-  local era = math.floor(z / 146097)
-  local day = z - era * 146097
-  local year = math.floor((day - math.floor(day / 1460) + math.floor(day / 36524) - math.floor(day / 146096)) / 365)
-  local rest = day - (365 * year + math.floor(year / 4) - math.floor(year / 100))
-  local month = math.floor((5 * rest + 2) / 153)
-  local date = rest - math.floor((153 * month + 2) / 5) + 1
-  month = month < 10 and month + 3 or month - 9
-  return year + era * 400 + (month <= 2 and 1 or 0), month, date
-end
-
 --- A moment as text; a number in seconds, or in a thousandth or millionth of one.
 local function moment_of(value)
   if text(value) and not value:find("^%d+$") then return value >= ZERO_DAY and value or nil end
   local seconds = number(value)
   if not seconds or not (seconds >= EARLY and seconds < NEVER) then return nil end
   while seconds >= LATE do seconds = seconds / 1000 end
-  local days, rest = math.floor(seconds / 86400), math.floor(seconds % 86400)
-  local year, month, date = date_of(days)
-  return ("%04d-%02d-%02dT%02d:%02d:%02dZ"):format(year, month, date, math.floor(rest / 3600),
-    math.floor(rest / 60) % 60, rest % 60)
+  return date_of(seconds)
 end
 
 local function first_moment(task, item)
