@@ -248,6 +248,20 @@ describe("luma.cli, the real program", function()
       assert.same({ 0, path .. "\n" }, { result.code, result.out })
     end)
 
+    it("costs what its list says, and is not sent when that is too much", function()
+      local price = command.run(fal, { "price", "--dialect", "fal", "--model-name", "ray-2" })
+      local amount = tonumber(price.out:match "^(%S+) USD\n$")
+      local words = { "submit", "a boat", "--dialect", "fal", "--model-name", "ray-2", "--max-cost" }
+
+      words[#words + 1] = tostring(amount - 0.01)
+      local refused = command.run(fal, words)
+      words[#words] = tostring(amount)
+      local sent = command.run(fal, words)
+
+      assert.same({ 3, 0 }, { refused.code, sent.code })
+      assert.equal(1, support.count(fal, "POST"))
+    end)
+
     it("is what the line to paste has too", function()
       local stopped = command.terminal(fal, "-n -u pending -k 15",
         quick("generate", "a boat", "--model-name", "ray-2", "--dialect", "fal", "-o", path))
@@ -293,6 +307,7 @@ describe("luma.cli, the real program", function()
     it("3: a person must act", function()
       assert.equal(3, code "a boat sandbox:submit_fault=401")
       assert.equal(3, code("a boat", "--max-submits", "0"))
+      assert.equal(3, code("a boat", "--max-cost", "1")) -- nobody knows what it costs at a relay
       assert.equal(3, command.run(server, { "generate", "a boat" }, { LUMA_API_KEY = "" }).code)
     end)
 

@@ -24,6 +24,8 @@ describe("luma.cli.exit_codes", function()
     ["an interrupt"] = { 130, "cancelled" },
     ["a mistake in luma"] = { 1, "error" },
     ["a clip that is asked for too early"] = { 4, "invalid", { id = "x", generation = { state = "processing" } } },
+    ["a clip that the service does not know"] = { 1, "invalid",
+      { status = 400, id = "x", generation = { state = "unknown" } } },
     ["a clip that never will be"] = { 1, "invalid", { id = "x", generation = { state = "failed" } } },
   } do
     it(("is %d for %s"):format(case[1], name), function()

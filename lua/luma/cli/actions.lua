@@ -126,7 +126,8 @@ end
 function actions.price(self)
   local params, err = steps.collect(self)
   if not params then return self:fail(err) end
-  local amount, currency = steps.price_of(self, params)
+  params.user_prompt = params.user_prompt or "a clip" -- costs the same
+  local amount, currency = self.client:price(params)
   if not amount then return self:fail(currency) end
   if self.args.json then
     self.output:object { price = amount, currency = currency, exit = exit_codes.DONE }

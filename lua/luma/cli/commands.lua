@@ -33,6 +33,7 @@ commands.list = {
       "luma generate @prompt.txt --resolution 1080p -o '{slug}-{id8}.{ext}'",
       'luma generate "the boat sails on" --image-url frame.png -o sails.mp4',
       'luma generate "a paper boat" --dry-run',
+      "luma generate --help --dialect fal",
     },
   },
   {

@@ -46,9 +46,10 @@ end
 function exit_codes.of(err)
   if err.kind ~= "cancelled" and exit_codes.is_doubtful(err) then return exit_codes.DOUBT end
   if err.kind == "invalid" then
-    -- Asked for too early, or for ever in vain.
-    if err.generation then return err.generation.state == "failed" and exit_codes.FAILED or exit_codes.LATER end
-    return err.status and exit_codes.FAILED or exit_codes.MISUSED
+    if err.status then return exit_codes.FAILED end
+    -- A clip that is asked for too early, or for ever in vain.
+    local state = err.generation and err.generation.state
+    return state == "failed" and exit_codes.FAILED or state and exit_codes.LATER or exit_codes.MISUSED
   end
   -- A path that cannot be written is told before anything is sent.
   if err.kind == "io" then return err.field == "path" and exit_codes.MISUSED or exit_codes.LATER end

@@ -57,6 +57,13 @@ function inputs.picture(word, data_uri)
   return uri
 end
 
+--- A picture, unless it is none that could stand in a file; luma says what is
+--- wrong with that.
+local function take_picture(value, context, earlier)
+  if type(value) ~= "string" or earlier then return value, earlier end
+  return inputs.picture(value, context.data_uri)
+end
+
 --- The parameters of a clip: those of the flags, over the file's, over the
 --- config's.
 ---@param args luma.cli.Words
@@ -78,10 +85,14 @@ function inputs.collect(args, context)
   end
   for _, row in ipairs(context.rows) do
     local value = params[row[1]]
-    if row.type == "image" and type(value) == "string" then
-      params[row[1]], problem = inputs.picture(value, context.data_uri)
-      if problem then return nil, problem end
+    if row.of == "image" and type(value) == "table" then
+      local list = {}
+      for i, each in ipairs(value) do list[i], problem = take_picture(each, context, problem) end
+      params[row[1]] = list
+    elseif row.type == "image" then
+      params[row[1]], problem = take_picture(value, context)
     end
+    if problem then return nil, problem end
   end
   return params
 end

@@ -80,7 +80,7 @@ end
 local function flag_part(row)
   local flag = rows.flag(row)
   local short = row.short and ("Fl %s , "):format(row.short) or ""
-  if row.type == "boolean" then
+  if rows.is_switch(row) then
     local no = row.single and "" or (" , Fl -no-%s"):format(flag)
     return { (".It %sFl -%s%s"):format(short, flag, no), prose(rows.doc(row)) }
   end
@@ -112,7 +112,7 @@ local function clip_flags(lines)
     local fresh = {}
     for _, row in ipairs(rows.flags(rows.params(name, "generate"))) do
       local shown = table.concat(flag_part(row))
-      if known[row[1]] ~= shown then fresh[#fresh + 1] = row end
+      if known[row[1]] ~= shown and row.type ~= "unsupported" then fresh[#fresh + 1] = row end
       known[row[1]] = known[row[1]] or shown
     end
     local title = i == 1 and "The clip" or ("The clip, at %s"):format(dialects.find(name).title)

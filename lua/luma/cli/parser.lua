@@ -26,12 +26,13 @@ end
 --- A row as one flag, or as two where it can be denied.
 local function add_row(command, row, with_choices)
   local flag = rows.flag(row)
-  if row.type == "boolean" then
+  if rows.is_switch(row) then
+    local hidden = row.type == "unsupported"
     local names = (row.short and "-" .. row.short .. " " or "") .. "--" .. flag
-    local yes = command:flag(names):target(row[1]):description(rows.doc(row)):action("store_true")
+    local yes = command:flag(names):target(row[1]):description(rows.doc(row)):action("store_true"):hidden(hidden)
     if row.single then return { yes } end
     local no = command:flag("--no-" .. flag):target(row[1]):description("The opposite of --" .. flag .. ".")
-    return { yes, no:action("store_false") }
+    return { yes, no:action("store_false"):hidden(hidden) }
   end
   local option = command:option((row.short and "-" .. row.short .. " " or "") .. "--" .. flag)
     :target(row[1]):description(rows.doc(row)):argname(rows.argument(row))

@@ -145,20 +145,29 @@ local ARGUMENTS = { seconds = "SECONDS", deadline = "SECONDS", count = "N", posi
   image = "FILE|URL", base_url = "URL", url = "URL", proxy = "URL", file = "FILE", path = "FILE", extra = "JSON",
   headers = "JSON", list = "JSON", object = "JSON", plan = "PLAN", bytes = "BYTES", loopback = "ADDRESS" }
 
+local TEXTS = { string = true, text = true, line = true, path = true, file = true, url = true, base_url = true,
+  image = true, proxy = true, choice = true, dialect = true, duration = true }
+local BOOLEANS = { ["true"] = true, ["false"] = false, yes = true, no = false }
+
+--- Whether it is said without a value. What a service does not offer may be
+--- denied, which is what it does anyway.
+---@param row luma.Row
+---@return boolean
+function rows.is_switch(row)
+  return row.type == "boolean" or row.type == "unsupported"
+end
+
 --- What stands for a row's value in the help.
 ---@param row luma.Row
 ---@return string
 function rows.argument(row)
   local listed, is_long = choices(row, "|")
   if is_long then listed = "VALUE" end
-  return row.argument or listed or ARGUMENTS[row.type] or "TEXT"
+  return row.argument or listed or ARGUMENTS[row.type] or TEXTS[row.type] and "TEXT" or "JSON"
 end
 
-local NUMBERS = { number = true, integer = true, seconds = true, count = true, positive = true }
-local TEXTS = { string = true, text = true, line = true, path = true, file = true, url = true, base_url = true,
-  image = true, proxy = true, choice = true, dialect = true }
-local BOOLEANS = { ["true"] = true, ["false"] = false, yes = true, no = false }
-
+local NUMBERS = { number = true, integer = true, seconds = true, count = true, positive = true,
+  amount = true }
 --- A word as a row's value, or what is wrong with it.
 ---@param row luma.Row
 ---@param word string
@@ -166,7 +175,7 @@ local BOOLEANS = { ["true"] = true, ["false"] = false, yes = true, no = false }
 ---@return any value, string? problem
 function rows.convert(row, word, decode)
   local kind = row.type
-  if kind == "boolean" then
+  if rows.is_switch(row) then
     if BOOLEANS[word] == nil then return nil, "must be true or false" end
     return BOOLEANS[word]
   end

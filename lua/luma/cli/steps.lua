@@ -21,6 +21,9 @@ function steps.collect(self)
     data_uri = require("luma").data_uri,
   })
   if not params then return nil, session.misuse(problem) end
+  if params.user_prompt == nil and self.args.command ~= "price" then
+    return nil, session.misuse "there is no prompt: give it as the argument, or as user_prompt in --params"
+  end
   self.params = params
   return params
 end
@@ -69,19 +72,13 @@ function steps.skipped(self, path, id)
   return exit_codes.DONE
 end
 
---- What a clip costs and in what, or nothing and why that is not known.
-function steps.price_of(self, params)
-  if not self.client.price then return nil, { message = "this luma has no list of prices" } end
-  return self.client:price(params)
-end
-
 --- An error when the clip costs more than it may, or nobody knows what.
 function steps.over_cost(self, params)
   local word = self.args.max_cost
   if not word then return nil end
   local limit = tonumber(word)
   if not limit then return session.misuse("--max-cost must be a number") end
-  local amount, currency = steps.price_of(self, params)
+  local amount, currency = self.client:price(params)
   if not amount then
     return { kind = "quota", sent = "no", message = "max_cost: the price is unknown: " .. currency.message }
   end
@@ -113,7 +110,7 @@ end
 function steps.dry_run(self, params, path)
   local preview, err = self.client:preview(params)
   if not preview then return self:fail(err) end
-  local amount, currency = steps.price_of(self, params)
+  local amount, currency = self.client:price(params)
   if self.args.json then
     self.output:object {
       method = preview.method, url = preview.url, headers = preview.headers,

@@ -1,0 +1,80 @@
+local inputs = require "luma.cli.inputs"
+local support = require "spec.support.client"
+
+local function data_uri(path)
+  if path == "none.png" then return nil, { message = "none.png is not there" } end
+  return "data:of " .. path
+end
+
+local function decode(text) return text == "{}" and {} or nil end
+
+--- What is collected of flags, with rows for it.
+local function collect(args, settings)
+  settings = settings or {}
+  return inputs.collect(args, {
+    rows = {
+      { "user_prompt", type = "text" }, { "image_url", type = "image" }, { "pictures", type = "list", of = "image" },
+      { "loop", type = "boolean" }, { "steps", type = "count" },
+    },
+    settings = { chosen = settings.chosen or {}, common = settings.common or {},
+      getenv = function() end, decode = decode },
+    stdin = { read = function() return "of stdin\r\n" end },
+    data_uri = data_uri,
+  })
+end
+
+describe("luma.cli.inputs", function()
+  after_each(support.tidy)
+
+  for word, taken in pairs {
+    ["frame.png"] = "data:of frame.png",
+    ["C:\\frame.png"] = "data:of C:\\frame.png",
+    ["./http"] = "data:of ./http",
+    ["https://example.org/x.png"] = "https://example.org/x.png",
+    ["data:image/png;base64,AAAA"] = "data:image/png;base64,AAAA",
+  } do
+    it("takes for a picture on disk what is no address: " .. word, function()
+      assert.equal(taken, collect({ image_url = word }).image_url)
+    end)
+  end
+
+  it("does so in lists too, and leaves to luma what is no text", function()
+    assert.same({ "data:of a.png", "https://x/b.png", 7 },
+      collect({ pictures = { "a.png", "https://x/b.png", 7 } }).pictures)
+  end)
+
+  it("says which picture cannot be read", function()
+    assert.same({ nil, "none.png is not there" }, { collect { image_url = "none.png" } })
+    assert.same({ nil, "none.png is not there" }, { collect { pictures = { "none.png", "b.png" } } })
+  end)
+
+  it("takes the prompt as it is, but for its sources", function()
+    assert.equal("a boat", collect({ prompt = "a boat" }).user_prompt)
+    assert.equal("of stdin", collect({ prompt = "-" }).user_prompt)
+    assert.equal("@", collect({ prompt = "@" }).user_prompt)
+    assert.is_nil(collect({}).user_prompt)
+  end)
+
+  it("has flags go before the profile, and that before what is for all", function()
+    local settings = { chosen = { steps = "2", loop = "yes" }, common = { steps = "3", user_prompt = "of all" } }
+
+    assert.same({ steps = 1, loop = true, user_prompt = "of all" }, collect({ steps = "1" }, settings))
+    assert.same({ steps = 2, loop = false, user_prompt = "mine" }, collect({ loop = false, prompt = "mine" }, settings))
+  end)
+
+  it("says where a word is no value", function()
+    assert.same({ nil, "--steps must be a number" }, { collect { steps = "many" } })
+    assert.same({ nil, "loop in the config file must be true or false" }, { collect({}, { common = { loop = "so" } }) })
+    assert.same({ nil, "--pictures is no JSON" }, { collect { pictures = "[" } })
+  end)
+
+  it("wants an object of parameters", function()
+    local file = support.path()
+    support.write(file, "[1]")
+
+    local params, problem = collect { params = file }
+
+    assert.is_nil(params)
+    assert.matches("is no JSON object$", problem)
+  end)
+end)
