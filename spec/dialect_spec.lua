@@ -221,7 +221,7 @@ describe("a dialect of the program's own", function()
       local _, err = client:get "k-1"
 
       assert.equal("protocol", err.kind)
-      assert.equal(8, server:count())
+      assert.equal(32, server:count())
     end)
   end)
 

@@ -36,6 +36,12 @@ function Answer:header(name)
   return answer.header(self.head, name)
 end
 
+--- When it was made, by the service's own clock; nil where that is not said.
+---@return number? seconds since 1970
+function Answer:time()
+  return retry.http_date(self:header("date") or "")
+end
+
 --- The value of JSON inside the answer; nil if it is none.
 ---@param json string
 ---@return any
@@ -108,6 +114,8 @@ local function ask_dialect(dialect, member, found, call)
   local ok, made, further = pcall(dialect[member], found, call)
   local problem
   if not ok then problem = ("failed: %s"):format(text.line(tostring(made), 200))
+  elseif further ~= nil and call.paid then
+    problem = "returned a further request for what is paid for"
   elseif further ~= nil then
     if type(further) ~= "table" or type(further.path or further.url) ~= "string" then
       problem = "returned a further request that is none"

@@ -13,7 +13,7 @@ local call = {}
 
 call.header = answer.header
 
-local MAX_STEPS = 8 -- requests that one look, or one upload, may need
+local MAX_STEPS = 32 -- requests that one look, or one upload, may need
 local MAX_UPLOADS = 100 -- pictures of one submit
 
 -- ---- requests; pure ----
@@ -200,7 +200,8 @@ function call.run(client, request, opts, read, payment)
     exchange = nil
     if result then return result end
     if further then
-      request, read, pause, attempt, steps = follow(client, request, further), nil, 0, 0, steps + 1
+      request, read, attempt, steps = follow(client, request, further), nil, 0, steps + 1
+      pause = request.delay or 0
       if steps > MAX_STEPS then
         return nil, errors.new("protocol", ("the dialect %q: read returned request after request"):format(
           client.dialect.name), { id = request.id })

@@ -23,7 +23,9 @@ end
 
 --- Seconds since 1970 of an HTTP date, or nil. Of its three forms two are
 --- obsolete; a server that sends those is asked again without a hint.
-local function http_date(text)
+---@param text string
+---@return number?
+function retry.http_date(text)
   local day, name, year, h, m, s =
     text:match("^%a+, (%d%d) (%a%a%a) (%d%d%d%d) (%d%d):(%d%d):(%d%d) GMT$")
   local month = MONTHS[name]
@@ -43,8 +45,8 @@ function retry.after(value, now, date)
   if not value then return nil end
   local seconds, fraction = value:match("^%s*(%d+)%.?(%d*)%s*$")
   if seconds then return tonumber(seconds) + (tonumber(fraction) or 0) / 10 ^ #fraction end
-  local moment = http_date(value)
-  now = http_date(date or "") or now
+  local moment = retry.http_date(value)
+  now = retry.http_date(date or "") or now
   return moment and now and math.max(0, moment - now)
 end
 

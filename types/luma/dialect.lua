@@ -53,6 +53,7 @@
 ---@field body? table sent as JSON
 ---@field bytes? string sent as it is, in place of a body
 ---@field content_type? string of the bytes
+---@field delay? number seconds before it is sent; of a further request
 ---@field method? "GET"|"POST"|"PUT"|"DELETE" default: POST with a body, else GET
 ---@field [string] any what the dialect itself wants to know when it reads the answer
 
@@ -70,6 +71,10 @@ local Answer = {} -- luacheck: ignore 241
 ---@param name string lower case
 ---@return string?
 function Answer:header(name) end
+
+--- When it was made, by the service's own clock.
+---@return number? seconds since 1970; nil where it is not said
+function Answer:time() end
 
 --- The value of JSON that stands inside the answer.
 ---@param json string

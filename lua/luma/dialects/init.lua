@@ -5,7 +5,7 @@ local text = require "luma.text"
 local dialects = {}
 
 --- The dialects that come with luma: each is a file beside this one.
-dialects.NAMES = { "relay", "fal", "replicate" }
+dialects.NAMES = { "relay", "agents", "fal", "replicate" }
 
 -- All are read now: later a host may have taken `require` away.
 local built_in = {}

@@ -3,7 +3,7 @@
 --- relays and gateways are known to put it, but nothing is taken for an id that
 --- may be the name of something else. Pure: parameters to request, answer to
 --- generation.
-local date_of = require("luma.dialects.common").date
+local common = require "luma.dialects.common"
 local lower, number_of = require("luma.text").lower, require("luma.text").number
 local type = type -- asked for every field
 
@@ -60,12 +60,6 @@ end
 
 -- ---- requests ----
 
---- An id as one step of a path. One of nothing but dots would be a step back.
-local function escape(id)
-  local special = id:find("^%.+$") and "%." or "[^A-Za-z0-9%-._~]"
-  return (id:gsub(special, function(c) return ("%%%02X"):format(c:byte()) end))
-end
-
 ---@param params table
 ---@return luma.Request
 function relay.submit(params)
@@ -76,13 +70,13 @@ end
 ---@param params table
 ---@return luma.Request
 function relay.extend(ref, params)
-  return { path = "/luma/generations/" .. escape(ref.id) .. "/extend", body = params }
+  return { path = "/luma/generations/" .. common.escape(ref.id) .. "/extend", body = params }
 end
 
 ---@param ref luma.Ref
 ---@return luma.Request
 function relay.look(ref)
-  return { path = "/luma/generations/" .. escape(ref.id) }
+  return { path = "/luma/generations/" .. common.escape(ref.id) }
 end
 
 ---@param refs luma.Ref[]
@@ -378,7 +372,7 @@ local function moment_of(value)
   local seconds = number(value)
   if not seconds or not (seconds >= EARLY and seconds < NEVER) then return nil end
   while seconds >= LATE do seconds = seconds / 1000 end
-  return date_of(seconds)
+  return common.date(seconds)
 end
 
 local function first_moment(task, item)
