@@ -8,7 +8,7 @@ local relay = require "luma.dialects.relay"
 local ORIGIN = "https://relay.example"
 local function clock() return 784111777 end -- Sun, 06 Nov 1994 08:49:37 GMT
 
-local CLIENT = { dialect = relay }
+local CLIENT = { dialect = relay, options = {} }
 local REQUESTS = {
   submit = call.submit(CLIENT, { user_prompt = "a boat" }),
   extend = call.extend(CLIENT, { id = "a" }, { user_prompt = "on" }),

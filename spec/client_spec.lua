@@ -428,6 +428,94 @@ describe("luma.client", function()
       end)
     end)
 
+    describe("max_cost", function()
+      local PRICES = {
+        { amount = 0.3, currency = "USD", where = { resolution = "720p" } },
+        { amount = 0.4, currency = "EUR", where = { resolution = "1080p" } },
+        { amount = 0.2, currency = "USD", extend = true },
+      }
+
+      local function limited(base, limit, more)
+        local all = { max_cost = limit, prices = PRICES, retries = 0 }
+        for name, value in pairs(more or {}) do all[name] = value end
+        return support.connect(base, all)
+      end
+
+      it("refuses what goes beyond it, before anything is sent", function()
+        local one = limited(server, 0.9)
+        for _ = 1, 3 do assert(one:submit(BOAT)) end
+
+        local _, err = one:submit(BOAT)
+        local _, of_generate = one:generate(BOAT)
+        local _, of_start = one:start(BOAT):await(5)
+
+        assert.same({ "quota", "no", false }, { err.kind, err.sent, err.retryable })
+        assert.equal("max_cost: this costs 0.3 USD, and of the limit of 0.9 this client has spent 0.9", err.message)
+        assert.same({ "quota", "quota" }, { of_generate.kind, of_start.kind })
+        assert.equal(3, support.submits(server))
+      end)
+
+      it("refuses what has no known price", function()
+        local _, err = limited(server, 100, { prices = support.NONE }):submit(BOAT)
+
+        assert.equal("quota", err.kind)
+        assert.matches("^max_cost: what this costs at the relay is not known", err.message)
+        assert.equal(0, support.submits(server))
+      end)
+
+      it("counts an extension by its own price", function()
+        local one = limited(server, 0.5)
+        local first = assert(one:wait(assert(one:submit(BOAT))))
+
+        assert(one:extend(first, BOAT))
+        local _, err = one:extend(first, BOAT)
+
+        assert.equal("quota", err.kind)
+      end)
+
+      it("gives back what the service certainly did not take", function()
+        local one = limited(support.dead_base(), 0.3)
+
+        for _ = 1, 3 do
+          local _, err = one:submit(BOAT)
+          assert.equal("network", err.kind)
+        end
+      end)
+
+      it("keeps what the service may have taken", function()
+        local broken = support.serve { { fault = "close" }, {} }
+        local one = limited(broken, 0.3)
+
+        local _, first = one:submit(BOAT)
+        local _, second = one:submit(BOAT)
+
+        assert.equal("maybe", first.sent)
+        assert.equal("quota", second.kind)
+      end)
+
+      it("holds the price of each that is under way", function()
+        local one = limited(server, 0.7)
+        local jobs = {}
+        for i = 1, 3 do jobs[i] = assert(one:start(BOAT)) end
+
+        local _, err = jobs[3]:await(10)
+
+        assert.equal("quota", err.kind)
+        assert(jobs[1]:await(10))
+        assert(jobs[2]:await(10))
+      end)
+
+      it("is in one currency", function()
+        local one = limited(server, 10)
+        assert(one:submit(BOAT))
+
+        local _, err = one:submit { user_prompt = "a boat", resolution = "1080p" }
+
+        assert.matches("EUR", err.message)
+        assert.equal("quota", err.kind)
+      end)
+    end)
+
     describe("max_inflight", function()
       local function assert_full(one)
         local generation, err = one:submit(BOAT)

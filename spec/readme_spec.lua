@@ -51,7 +51,7 @@ local VALUES = {
   count = "whole number", positive = "whole number from 1", deadline = "seconds",
   ["function"] = "function", url = "URL", base_url = "URL", proxy = "URL",
   image = "picture", headers = "table", extra = "table", file = "file name",
-  path = "file name", prices = "list of prices",
+  path = "file name", prices = "list of prices", amount = "number",
 }
 
 local function code(value)

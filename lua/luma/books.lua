@@ -17,10 +17,12 @@ local MOST_DOUBTS = 100 -- that are remembered
 ---@field exchange? luma.Exchange its last one
 ---@field settled? boolean
 ---@field taken? boolean then: the service has it, or may have it
+---@field cost? number with the limit max_cost
 
 ---@class luma.Books
 ---@field last integer place of the last payment
----@field payments table<integer, luma.Payment|true> those under way, and `true` for one that was taken and counts
+---@field payments table<integer, luma.Payment|number> those under way, and what each cost that was taken and counts
+---@field currency? string of the costs
 ---@field seen table<string, number> when ids submitted here were last seen, until they end
 ---@field states table<string, string> how they were
 ---@field doubts luma.Unfinished[] submits whose answer nobody got to know
@@ -44,27 +46,47 @@ end
 
 --- How many payments were taken or may be, and how many generations are under way.
 ---@param self luma.Books
----@return integer submits, integer inflight
+---@return integer submits, integer inflight, number cost spent or reserved
 function books.count(self)
-  local submits, inflight, now = 0, 0, core.now()
+  local submits, inflight, cost, now = 0, 0, 0, core.now()
   for place, payment in pairs(self.payments) do
-    if payment == true then submits = submits + 1
-    elseif is_under_way(payment) then submits, inflight = submits + 1, inflight + 1
-    else self.payments[place] = nil end
+    if type(payment) == "number" then
+      submits, cost = submits + 1, cost + payment
+    elseif is_under_way(payment) then
+      submits, inflight, cost = submits + 1, inflight + 1, cost + (payment.cost or 0)
+    else
+      self.payments[place] = nil
+    end
   end
   for _, time in pairs(self.seen) do
     if now - time < FORGOTTEN then inflight = inflight + 1 end
   end
-  return submits, inflight
+  return submits, inflight, cost
+end
+
+local ROUNDING = 1e-9 -- a sum of fractions is not exact
+
+--- The error of max_cost, or nil.
+local function over_cost(self, limit, request, spent)
+  if not request.cost then return errors.new("quota", "max_cost: what this costs is not known") end
+  if self.currency and self.currency ~= request.currency then
+    return errors.new("quota", ("max_cost: this is paid for in %s, and what this client has spent in %s"):format(
+      request.currency, self.currency))
+  end
+  if spent + request.cost > limit + ROUNDING then
+    return errors.new("quota", ("max_cost: this costs %g %s, and of the limit of %g this client has spent %g"):format(
+      request.cost, request.currency, limit, spent))
+  end
 end
 
 --- The error of a limit of the client's own, or nil.
 ---@param self luma.Books
----@param limits { max_submits?: integer, max_inflight?: integer }
+---@param limits { max_submits?: integer, max_inflight?: integer, max_cost?: number }
+---@param request luma.Call
 ---@return luma.Error?
-function books.over_limit(self, limits)
-  if not (limits.max_submits or limits.max_inflight) then return nil end
-  local submits, inflight = books.count(self)
+function books.over_limit(self, limits, request)
+  if not (limits.max_submits or limits.max_inflight or limits.max_cost) then return nil end
+  local submits, inflight, cost = books.count(self)
   if limits.max_submits and submits >= limits.max_submits then
     return errors.new("quota", ("max_submits: this client has made its %d submits"):format(submits))
   end
@@ -73,13 +95,16 @@ function books.over_limit(self, limits)
       ("max_inflight: %d generations are under way, wait for one first"):format(inflight),
       { retryable = true })
   end
+  return limits.max_cost and over_cost(self, limits.max_cost, request, cost)
 end
 
 ---@param self luma.Books
 ---@param owner luma.Awaitable
+---@param request luma.Call
 ---@return luma.Payment
-function books.open(self, owner)
-  local payment = { place = self.last + 1, owner = owner }
+function books.open(self, owner, request)
+  local payment = { place = self.last + 1, owner = owner, cost = request.cost }
+  self.currency = request.currency or self.currency
   self.last = payment.place
   self.payments[payment.place] = payment
   return payment
@@ -101,13 +126,14 @@ end
 --- certainly did not, does not. Can be done again.
 ---@param self luma.Books
 ---@param payment luma.Payment
----@param limits { max_submits?: integer }
+---@param limits { max_submits?: integer, max_cost?: number }
 ---@param generation? luma.Generation
 ---@param err? luma.Error
 function books.settle(self, payment, limits, generation, err)
   if generation then books.note(self, generation, true) end
   local taken = generation ~= nil or err ~= nil and err.sent ~= "no"
-  self.payments[payment.place] = taken and limits.max_submits ~= nil or nil
+  local counts = taken and (limits.max_submits or limits.max_cost)
+  self.payments[payment.place] = counts and (payment.cost or 0) or nil
   payment.taken, payment.settled = taken, true
 end
 

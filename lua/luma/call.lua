@@ -6,6 +6,7 @@ local callbacks = require "luma.callbacks"
 local errors = require "luma.errors"
 local host = require "luma.host"
 local loop = require "luma.loop"
+local price = require "luma.price"
 local retry = require "luma.retry"
 local text = require "luma.text"
 
@@ -29,6 +30,8 @@ local MAX_UPLOADS = 100 -- pictures of one submit
 ---@field handle? string of that
 ---@field prompt? string for the log
 ---@field text? string the body as it is sent, once it was
+---@field cost? number with the limit max_cost
+---@field currency? string of the cost
 ---@field if_changed? number fingerprint of the last answer, or 0 without one
 
 --- What is wrong with a request that a dialect made, or nil.
@@ -61,13 +64,21 @@ local function make(client, kind, member, ref, ...)
   return request
 end
 
+--- Notes in a request that it costs money, and how much, where that is limited.
+local function set_paid(client, request, params)
+  request.paid, request.prompt = true, params.user_prompt
+  if not client.options.max_cost then return end
+  local amount, currency = price.find(client.dialect, client.options.prices, request.kind, params)
+  if amount then request.cost, request.currency = amount, currency end
+end
+
 --- The request that has a clip made.
 ---@param client luma.Client
 ---@param params table checked parameters
 ---@return luma.Call
 function call.submit(client, params)
   local request = make(client, "submit", "submit", nil, params)
-  request.paid, request.prompt = true, params.user_prompt
+  set_paid(client, request, params)
   return request
 end
 
@@ -78,7 +89,7 @@ end
 ---@return luma.Call
 function call.extend(client, ref, params)
   local request = make(client, "extend", "extend", nil, ref, params)
-  request.paid, request.prompt = true, params.user_prompt
+  set_paid(client, request, params)
   return request
 end
 

@@ -289,6 +289,10 @@ local function check_submit(self, kind, params, opts)
   local checked, err = check_params(self, kind, params, opts)
   if not checked then return nil, err end
   if not self.has_key then return nil, no_key(self) end
+  if self.options.max_cost then
+    local amount, problem = price.find(self.dialect, self.options.prices, kind, checked)
+    if not amount then return nil, errors.new("quota", "max_cost: " .. problem) end
+  end
   return checked
 end
 

@@ -84,9 +84,9 @@ end
 ---@param job? luma.Job
 ---@return luma.Payment?, luma.Error?
 function generation.open_payment(client, request, owner, job)
-  local err = books.over_limit(client.books, client.options)
+  local err = books.over_limit(client.books, client.options, request)
   if err then return nil, err end
-  local payment = books.open(client.books, owner)
+  local payment = books.open(client.books, owner, request)
   payment.client, payment.request, payment.job, payment.on_orphan = client, request, job, on_orphan
   return payment
 end

@@ -51,6 +51,7 @@
 ---@field connect_timeout? number seconds a connection may take to come about; default 10
 ---@field max_submits? integer submits it makes at most in its life; default: no limit
 ---@field max_inflight? integer generations under way at a time, until they are seen to end; default: no limit
+---@field max_cost? number what its submits may cost in all; default: no limit
 ---@field prices? luma.Price[] prices that go before the service's own
 ---@field log? fun(event: luma.LogEvent) called for each exchange with the service
 ---@field background? boolean let jobs run on a thread of their own; default true
