@@ -431,6 +431,18 @@ describe("luma.sandbox.service", function()
         download(relay, "/clips/" .. task.id .. ".mp4").delay)
     end)
 
+    it("error_creates keeps a 503 from saying that nobody took it", function()
+      local relay = build()
+
+      local plain = submit(relay, "sandbox:submit_fault=503")
+      local taken = submit(relay,
+        "sandbox:submit_fault=503 sandbox:error_creates=true")
+
+      assert.matches("无可用渠道", plain.error.message)
+      assert.not_matches("无可用渠道", taken.error.message)
+      assert.equal(1, relay.log.submits)
+    end)
+
     it("error_body chooses the body, also with status 200", function()
       local relay = build()
       local function refused(status, shape)
