@@ -285,7 +285,7 @@ describe("a submit", function()
     local result = outcome(true, client:submit(PROMPT))
 
     assert.equal("ok", result)
-    assert.equal(2, server:connections())
+    assert.equal(support.posts_alone() and 3 or 2, server:connections())
   end)
 
   it("shares an HTTP/2 connection with others all the same", function()
@@ -294,7 +294,7 @@ describe("a submit", function()
 
     for _ = 1, 5 do assert(client:submit(PROMPT)) end
 
-    assert.equal(1, server:connections())
+    assert.equal(support.posts_alone() and 5 or 1, server:connections())
   end)
 end)
 
@@ -378,7 +378,7 @@ describe("a submit on a connection whose last answer ended with", function()
     reset = { ok = true, ["network maybe"] = true },
     -- Bytes that come late are taken for the beginning of the next answer.
     garbage = { ok = true, ["protocol maybe"] = true }, long = { ok = true, ["protocol maybe"] = true },
-    short = { ok = true }, stall = { ["timeout maybe"] = true },
+    short = { ok = true }, stall = { ["timeout maybe"] = true, ok = support.posts_alone() },
   } do check(name, false, allowed) end
   for _, name in ipairs { "close", "reset", "short" } do check(name, true, { ok = true }) end
 end)

@@ -214,7 +214,7 @@ describe("luma.core, one exchange,", function()
         { log[1].method, log[2].method, log[3].method })
       assert.same({ "{}", "", "[]" },
         { log[1].body, log[2].body, log[3].body })
-      assert.equal(1, server:connections())
+      assert.equal(support.posts_alone() and 3 or 1, server:connections())
     end)
 
   end)
@@ -483,18 +483,21 @@ describe("luma.core, one exchange,", function()
       it(("at stage %s leaves it in doubt"):format(at), function()
         local response = post { { at = at, fault = "garbage" } }
 
-        assert.same({
-          kind = "protocol", sent = "maybe", lasting = false,
-          message = "the answer is not HTTP",
-        }, response)
+        -- Half a status line is enough for an old libcurl.
+        local old = at == "line" and response.kind == "network"
+        assert.same({ old and "network" or "protocol", "maybe", false },
+          { response.kind, response.sent, response.lasting })
+        assert.equal(old and "the answer broke off" or
+          "the answer is not HTTP", response.message)
       end)
     end
 
     it("after the status line has answered", function()
       local response = post { { at = "status", fault = "garbage" } }
 
-      assert.equal("yes", response.sent)
-      assert.is_string(response.kind)
+      -- To an old libcurl that is a header line.
+      if response.kind then assert.equal("yes", response.sent)
+      else assert.equal(200, response.status) end
     end)
   end)
 
@@ -847,7 +850,7 @@ describe("luma.core, one exchange,", function()
       })) end
 
       assert.equal(5, server:count())
-      assert.equal(1, server:connections())
+      assert.equal(support.posts_alone() and 5 or 1, server:connections())
     end)
 
     it("holds over TLS", function()
@@ -858,7 +861,7 @@ describe("luma.core, one exchange,", function()
         path = "/", body = "{}",
       })) end
 
-      assert.equal(1, server:connections())
+      assert.equal(support.posts_alone() and 3 or 1, server:connections())
     end)
 
     it("ends when the server says so", function()

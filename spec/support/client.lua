@@ -10,6 +10,7 @@ local support = {
   read = core.read,
   write = core.write,
   dead_base = core.dead_base,
+  posts_alone = core.posts_alone,
 }
 
 support.KEY = "sk-very-secret-key"

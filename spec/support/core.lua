@@ -47,9 +47,7 @@ end
 -- connection of its own.
 ---@return boolean
 function support.posts_alone()
-  local pipe = assert(io.popen "pkg-config --modversion libcurl")
-  local major, minor = pipe:read("*a"):match "^(%d+)%.(%d+)"
-  pipe:close()
+  local major, minor = core.system.libcurl().version:match "^(%d+)%.(%d+)"
   return tonumber(major) == 7 and tonumber(minor) < 80
 end
 
