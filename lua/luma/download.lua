@@ -122,11 +122,12 @@ local function what_came(response)
   return ("%s: %s"):format(kind, shown ~= "" and shown or text.line(body, 120))
 end
 
---- The error of an attempt, or nil when the file is there.
-local function attempt_error(response, url, path, media)
+--- The error of an attempt, or nil when the file is there. A disk that hangs still
+--- has the claim when the client is closed: it is asked for its path where needed.
+local function attempt_error(response, url, claim, media)
   local host, status = url:match("^%a+://[^/?#]+"), response.status
   if response.kind == "io" then
-    return errors.new("io", ("%s: %s"):format(path, response.message))
+    return errors.new("io", ("%s: %s"):format(claim:path(), response.message))
   end
   if response.kind then
     local is_refused = (status == 200 or status == 206) and response.body ~= ""
@@ -162,7 +163,7 @@ local function run(client, url, media, claim, opts, on_note)
       url = url, file = claim, media = media, as_it_is = as_it_is, stall = opts.stall_timeout, delay = pause,
       progress = on_note ~= nil, offset = offset, validator = validator,
     }, on_note)
-    err = attempt_error(response, url, claim:path(), media)
+    err = attempt_error(response, url, claim, media)
     if not err then
       if on_note then on_note(response.received, response.received) end
       return claim:path()
