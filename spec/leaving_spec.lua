@@ -133,6 +133,30 @@ describe("leaving", function()
     end)
   end
 
+  it("by fork leaves a descriptor that works in the child too", function()
+    local ran = run_forking("thread", [[
+      local poll = require "cqueues".poll
+      local fd = client:fd()
+      local child = fork()
+      if child == 0 then
+        local job, looks = client:start(boat), 0
+        repeat
+          poll({ pollfd = fd, events = "r" }, client:timeout() or 5)
+          luma.update()
+          looks = looks + 1
+        until job:done() or looks == 1000
+        say("child", client:fd() == fd, job.state)
+        os.exit(0, true)
+      end
+      say("its end", ("%d"):format(wait(child)))
+      -- What the child did with its own is nothing to the parent.
+      say("parent", assert(client:start(boat):await(30)).state)
+    ]])
+
+    assert.same({ "", 0 }, { ran.err, ran.code })
+    assert.equal("child\ttrue\tcompleted\nits end\t0\nparent\tcompleted\n", ran.out)
+  end)
+
   it("is no trouble for a child of fork that uses TLS, as the thread does at that moment", function()
     -- The thread begins one handshake after the other, and is in OpenSSL nearly all the time.
     local rude = support.serve { tls = true, exchanges = { { at = "accept", fault = "close" } } }

@@ -72,3 +72,43 @@ describe("with an older libcurl", function()
     assert.equal("network maybe", run(support.serve { { at = "request", fault = "close" } }, SUBMIT))
   end)
 end)
+
+describe("a libcurl that is not fit", function()
+  after_each(support.tidy)
+
+  --- Runs a program with a file of spec/support before its libcurl.
+  local function run(source, flags, text, environment)
+    local library = os.tmpname()
+    support.compile(source, library, flags .. " " .. support.BEFORE_CURL)
+    local ran = support.run({ "-e", text }, environment, "LD_PRELOAD=" .. library)
+    os.remove(library)
+    return ran
+  end
+
+  it("is refused when luma is loaded, with the version it takes", function()
+    local ran = run("old_curl.c", "-DOLD=0x074300", [[print(select(2, pcall(require, "luma.core")))]])
+
+    assert.same({ out = "luma needs libcurl 7.68 or newer, and found an older one\n", err = "", code = 0 }, ran)
+  end)
+
+  local WITHOUT_TLS = [[
+    local luma = require "luma"
+    local ok, problem = pcall(luma.client, { api_key = "k", base_url = os.getenv "URL" })
+    print(ok and (problem:submit { user_prompt = "a paper boat" }).id or problem)
+  ]]
+
+  it("for https says that it has no TLS", function()
+    local ran = run("no_tls.c", "", WITHOUT_TLS, { URL = "https://example.invalid" })
+
+    assert.same({ "", 0 }, { ran.err, ran.code })
+    assert.matches("this libcurl has no TLS, which https needs", ran.out)
+  end)
+
+  it("for https serves what is on this machine", function()
+    local server = support.serve { { body = '{"id":"one","state":"pending"}' } }
+
+    local ran = run("no_tls.c", "", WITHOUT_TLS, { URL = server.url })
+
+    assert.same({ out = "one\n", err = "", code = 0 }, ran)
+  end)
+end)

@@ -47,8 +47,27 @@ static inline void c_locale_leave(CLocale host) {
 
 #endif
 
+/* What a socket's error means, whose numbers on Windows are not errno's, and
+   unknown to its strerror; or NULL. */
+static inline const char *socket_strerror(int err) {
+  switch (err) {
+  case 10013: return "Permission denied";
+  case 10049: return "Cannot assign requested address";
+  case 10050: return "Network is down";
+  case 10051: return "Network is unreachable";
+  case 10053: return "Software caused connection abort";
+  case 10054: return "Connection reset by peer";
+  case 10060: return "Connection timed out";
+  case 10061: return "Connection refused";
+  case 10065: return "No route to host";
+  default: return NULL;
+  }
+}
+
 /* What errno means, in plain ASCII. Holds until the thread's next call. */
 static inline const char *c_strerror(int err) {
+  const char *known = socket_strerror(err);
+  if (known) return known;
   CLocale host = c_locale_enter();
   const char *text = strerror(err);
   c_locale_leave(host);

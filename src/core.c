@@ -360,6 +360,8 @@ static int l_invalid_utf8(lua_State *L) {
 EXPORT int luaopen_luma_core(lua_State *L);
 
 int luaopen_luma_core(lua_State *L) {
+  const char *unfit = compat_unfit();
+  if (unfit) return luaL_error(L, "%s", unfit);
   static const luaL_Reg functions[] = {{"client", l_client_new},
                                        {"now", l_now},
                                        {"live", l_live},

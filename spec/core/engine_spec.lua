@@ -1,4 +1,6 @@
 local core = require "luma.core"
+local cqueues = require "cqueues"
+local socket = require "socket"
 local support = require "spec.support.core"
 
 local clients = require "spec.support.client"
@@ -9,6 +11,11 @@ local finish, finish_all = support.finish, support.finish_all
 local function cancelled(sent)
   return { kind = "cancelled", message = "cancelled", lasting = true,
     sent = sent }
+end
+
+-- What LuaSocket takes for a socket.
+local function descriptor(fd)
+  return { getfd = function() return fd end, dirty = function() return false end }
 end
 
 -- Paths in the order in which a server saw them.
@@ -672,6 +679,43 @@ describe("luma.core, many exchanges,", function()
       local seen = support.pump(client, function(s) return #s.notes > 0 end)
 
       assert.same({ { id, 4, 6 } }, seen.notes)
+    end)
+  end)
+
+  describe("fd()", function()
+    -- It was signalled under the lock that whoever woke up needed.
+    it("wakes nobody for nothing", function()
+      local client = support.connect("http://127.0.0.1:1")
+      client:background()
+      local fd, wakes, nothing, left = client:fd(), 0, 0, 300
+      for i = 1, left do support.timer(client, i / 3000) end
+
+      while left > 0 and wakes < 10000 do
+        cqueues.poll({ pollfd = fd, events = "r" }, 5)
+        wakes = wakes + 1
+        if not client:run(0) then nothing = nothing + 1 end
+        while support.take(client) do left = left - 1 end
+      end
+
+      assert.equal(0, left)
+      assert.is_true(nothing < 30, nothing)
+    end)
+
+    it("stays readable while an event is left", function()
+      local client = support.connect("http://127.0.0.1:1")
+      client:background()
+      local fd, ready = client:fd(), {}
+      for _ = 1, 3 do support.timer(client, 0) end
+
+      for i = 1, 3 do
+        ready[i] = cqueues.poll({ pollfd = fd, events = "r" }, 5) ~= 5
+        while not support.take(client) do client:run(1) end
+      end
+      client:peek()
+      client:ack(1e6) -- of no event
+
+      assert.same({ true, true, true }, ready)
+      assert.is_true(socket.select({ descriptor(fd) }, nil, 0)[1] == nil)
     end)
   end)
 
