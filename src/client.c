@@ -242,10 +242,6 @@ static int l_client_request(lua_State *L) {
   s.paid = option_boolean(L, 2, "paid");
   s.earlier = option_number(L, 2, "if_changed", -1, -1, MOST_WHOLE);
   s.compare = s.earlier >= 0;
-  s.pause = option_seconds(L, 2, "pause");
-  s.growth = option_number(L, 2, "growth", 1, 0, MOST_WHOLE);
-  s.most = option_seconds(L, 2, "most");
-  s.stop = option_number(L, 2, "stop", 0, 0, HUGE_VAL);
   check_target(L, &s);
   return send_table(L, &s);
 }
@@ -309,24 +305,9 @@ static int l_client_run(lua_State *L) {
   return 1;
 }
 
-/* client:rest() -> seconds in which run() and peek() surely have nothing to
-   do, unless something is asked of it or core.news() changes */
-static int l_client_rest(lua_State *L) {
-  Engine *e = rest_engine(L, check_client(L, 1));
-  lua_pushnumber(L, (lua_Number)(e ? engine_rest(e) : 0));
-  return 1;
-}
-
 /* client:background() -> whether a thread moves everything */
 static int l_client_background(lua_State *L) {
   lua_pushboolean(L, engine_background(check_engine(L, 1)));
-  return 1;
-}
-
-/* client:forks() -> a number that is another one in a child of fork, which
-   does not get to see how its parent's requests end */
-static int l_client_forks(lua_State *L) {
-  lua_pushinteger(L, (lua_Integer)engine_forks(check_engine(L, 1)));
   return 1;
 }
 
@@ -390,7 +371,6 @@ static void push_response(lua_State *L, const Request *r) {
   if (r->status) set_whole(L, "status", r->status);
   if (r->status) set_buffer(L, "head", &r->head);
   if (r->print > 0) set_number(L, "fingerprint", r->print);
-  if (r->repeats > 0) set_whole(L, "repeats", r->repeats);
   if (r->status && (r->print == 0 || r->print != r->earlier))
     set_buffer(L, "body", &r->answer);
   if (r->failure) set_failure(L, r);
@@ -497,8 +477,7 @@ void client_register(lua_State *L) {
   static const luaL_Reg methods[] = {
       {"request", l_client_request}, {"fetch", l_client_fetch},
       {"timer", l_client_timer},     {"cancel", l_client_cancel},
-      {"run", l_client_run},         {"rest", l_client_rest},
-      {"forks", l_client_forks},     {"background", l_client_background},
+      {"run", l_client_run},         {"background", l_client_background},
       {"timeout", l_client_timeout}, {"fd", l_client_fd},
       {"peek", l_client_peek},       {"ack", l_client_ack},
       {"close", l_client_close},     {NULL, NULL}};

@@ -44,6 +44,8 @@ struct Engine {
   bool locked; /* by someone: for assertions */
   Cond event;  /* something is in the outbox, or the thread has ended */
   List inbox, outbox;
+  Event next;     /* out of the outbox, and not acknowledged yet */
+  Request *ended; /* the request that this is about, when it ended */
   List free_list; /* for the thread: it may take longer than a frame can */
   size_t free_bytes;
   Request *progress, **progress_last; /* those that have news of it */
@@ -57,9 +59,6 @@ struct Engine {
   bool stopped;  /* libcurl is left, and nothing can be handed in */
   int users;     /* who still holds the engine: its owner, its thread */
   /* … to here */
-
-  Event next;     /* of the owner: the event that it has not acknowledged */
-  Request *ended; /* the request that this is about, when it ended */
 
   /* Of the driver. */
   CURLM *multi;
@@ -193,7 +192,7 @@ static void step(Engine *e, Request *r, State to) {
       [STATE_INBOX] = TO(STATE_DELAYED) | TO(STATE_QUEUED) | TO(STATE_OUTBOX),
       [STATE_DELAYED] = TO(STATE_QUEUED) | TO(STATE_OUTBOX),
       [STATE_QUEUED] = TO(STATE_ACTIVE) | TO(STATE_OUTBOX),
-      [STATE_ACTIVE] = TO(STATE_DELAYED) | TO(STATE_OUTBOX),
+      [STATE_ACTIVE] = TO(STATE_OUTBOX),
       [STATE_OUTBOX] = 0,
   };
   assert(allowed[r->state] & TO(to));
@@ -228,12 +227,26 @@ static bool claim_signal(Engine *e) {
   return mine;
 }
 
-/* Tells the owner that there is an event. The count comes last: whoever heeds
-   it alone, and looks too early, looks again. */
+/* Whether there is an event; if not, the descriptor is quiet from here on,
+   unless it is about to be signalled. */
+static bool look_for_event(Engine *e) {
+  bool event = has_event(e);
+  if (!event && e->owner_signalled)
+    e->owner_signalled = !wakeup_clear(&e->owner_wakeup);
+  return event;
+}
+
+/* Tells the owner that there is an event. The count comes first: an owner that
+   the descriptor wakes may go by it. What was taken meanwhile, because of an
+   earlier event, leaves the descriptor nothing to say. */
 static void announce(Engine *e, bool signal) {
-  if (signal) wakeup_signal(&e->owner_wakeup);
   process_count_event();
   cond_signal(&e->event);
+  if (!signal) return;
+  wakeup_signal(&e->owner_wakeup);
+  lock(e);
+  look_for_event(e);
+  unlock(e);
 }
 
 static void forget_progress(Engine *e, Request *r) {
@@ -349,9 +362,7 @@ static void end_active(Engine *e, Request *r, CURLcode rc,
   if (parked) easy_park(easy);
   else give_easy(e, r, easy);
   if (parked) e->parked++;
-  if (why == NULL && request_again(r) && heap_reserve(e))
-    step(e, r, STATE_DELAYED);
-  else complete(e, r);
+  complete(e, r);
 }
 
 /* Ends a request that the driver has, wherever it stands. */
@@ -651,7 +662,7 @@ static void await_event(Engine *e, double seconds) {
 
 static bool check_event(Engine *e) {
   lock(e);
-  bool event = has_event(e);
+  bool event = look_for_event(e);
   unlock(e);
   return event;
 }
@@ -679,7 +690,8 @@ static bool is_at_rest(const Engine *e) {
 
 bool engine_run(Engine *e, double seconds) {
   lock(e);
-  bool event = has_event(e), threaded = e->threaded, stopped = e->stopped;
+  bool event = look_for_event(e);
+  bool threaded = e->threaded, stopped = e->stopped;
   bool idle = !threaded && seconds <= 0 && is_at_rest(e);
   unlock(e);
   if (threaded) {
@@ -691,15 +703,6 @@ bool engine_run(Engine *e, double seconds) {
     drive_until_event(e, event ? 0 : seconds);
   }
   return check_event(e);
-}
-
-double engine_rest(Engine *e) {
-  double rest = 0;
-  lock(e);
-  if (!has_event(e) && e->threaded) rest = HUGE_VAL;
-  else if (!has_event(e) && is_at_rest(e)) rest = until_due(e, HUGE_VAL);
-  unlock(e);
-  return rest;
 }
 
 double engine_timeout(Engine *e) {
@@ -792,6 +795,7 @@ bool engine_peek(Engine *e, Event *event) {
       forget_progress(e, r);
     }
     if (r) e->next.id = r->id;
+    look_for_event(e);
     unlock(e);
   }
   *event = e->next;
@@ -801,12 +805,10 @@ bool engine_peek(Engine *e, Event *event) {
 Request *engine_ack(Engine *e, long long id) {
   if (id == 0 || e->next.id != id) return NULL;
   Request *ended = e->ended;
+  lock(e);
   e->next = (Event){0};
   e->ended = NULL;
-  lock(e);
-  /* It cannot be cleared while it is about to be signalled. */
-  if (e->owner_signalled && !has_event(e))
-    e->owner_signalled = !wakeup_clear(&e->owner_wakeup);
+  look_for_event(e);
   unlock(e);
   return ended;
 }
@@ -874,8 +876,6 @@ Engine *engine_open(const EngineOptions *options, const char **why) {
 bool engine_is_foreign(const Engine *e) {
   return e->generation != process_forks();
 }
-
-long engine_forks(const Engine *e) { return e->generation; }
 
 bool engine_adopt(Engine *e) {
   assert(engine_is_foreign(e));

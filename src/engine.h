@@ -42,8 +42,6 @@ bool engine_is_foreign(const Engine *e);
 /* Makes it the child's own, with nothing under way: the parent goes on with
    what there was. False when libcurl cannot start. */
 bool engine_adopt(Engine *e);
-/* How many forks lie between the first process and the engine's own. */
-long engine_forks(const Engine *e);
 
 /* Whether it has that base; see Spec. */
 bool engine_has_base(const Engine *e, int n);
@@ -56,9 +54,6 @@ bool engine_cancel(Engine *e, long long id);
 /* Waits up to `seconds` for an event, and returns whether there is one;
    without a thread it is this that drives everything. */
 bool engine_run(Engine *e, double seconds);
-/* Seconds for which engine_run(e, 0) has nothing to do and there is no event,
-   unless something is handed in, or process_event_count changes. */
-double engine_rest(Engine *e);
 /* What comes out next: the same event until it is acknowledged, so that an
    error on the way to whoever wants it loses nothing. False when there is
    none. */

@@ -410,10 +410,6 @@ Request *request_new(const Wire *wire, const Spec *spec) {
   r->watch = spec->watch;
   r->compare = spec->compare;
   r->earlier = spec->earlier;
-  r->pause = spec->pause;
-  r->growth = spec->growth;
-  r->most = spec->most;
-  r->stop = spec->stop;
   r->timeout = spec->timeout;
   bool waits = spec->delay > 0 || (spec->path == NULL && spec->url == NULL);
   r->due = waits ? clock_now() + spec->delay : NEVER;
@@ -775,24 +771,6 @@ void request_end(Request *r, CURLcode rc) {
         fingerprint(r->answer.data ? r->answer.data : "", r->answer.len);
   if (r->file) end_file(r);
   let_go(r);
-}
-
-bool request_again(Request *r) {
-  if (r->pause == 0 || r->print == 0 || r->print != r->earlier) return false;
-  double start = clock_now() + r->pause, left = r->stop - start;
-  if (left <= 0) return false;
-  if (left < r->timeout) r->timeout = left;
-  r->due = start;
-  r->pause *= r->growth;
-  if (r->pause > r->most) r->pause = r->most;
-  r->repeats++;
-  buffer_drop(&r->head);
-  buffer_drop(&r->answer);
-  r->head_whole = r->begun = false;
-  r->status = 0;
-  r->sent = SENT_NO;
-  r->print = 0;
-  return true;
 }
 
 void request_fail(Request *r, const Failure *failure) {

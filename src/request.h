@@ -59,10 +59,6 @@ typedef struct Spec {
   bool paid;          /* only on a connection that is surely open */
   bool compare;       /* with an earlier answer, which had this fingerprint */
   double earlier;     /* 0: there was none */
-  /* While the answer is that one it is sent again after `pause` seconds, which
-     grow by this factor each time, to `most`, if that is before the clock time
-     `stop`. No pause: it is sent once. */
-  double pause, growth, most, stop;
   /* The rest is for keyless ones. */
   File *file;            /* where the answer's body goes: the caller's claim */
   int families;          /* of media that may go there; 0: anything */
@@ -80,10 +76,10 @@ typedef struct Request {
   char *url;
   bool keyed, paid, watch, compare;
   double earlier;
-  double growth, most, stop; /* as in Spec */
   char *body;
   size_t body_len;
   char *method, *type; /* or NULL */
+  double timeout;      /* seconds, from when it is active; 0: no limit */
   long stall_s;
   char *validator;
   long long offset;
@@ -119,11 +115,6 @@ typedef struct Request {
   bool resolving;             /* its host's name is looked up */
   double deadline;            /* clock time at which it has to end; NEVER */
   const char *proxy;          /* the Wire's own, or NULL: reached directly */
-
-  /* From one time that it is sent to the next. */
-  double pause;
-  double timeout;
-  long repeats;
 
   /* How it ended. */
   const Failure *failure; /* NULL: the service answered */
@@ -166,9 +157,6 @@ void request_end(Request *r, CURLcode rc);
 void request_mask(Request *r, const Wire *wire);
 /* The same as request_end for one that ended without libcurl. */
 void request_fail(Request *r, const Failure *failure);
-/* Whether it is to be sent again. Then it is as before it began, and `due` is
-   set. */
-bool request_again(Request *r);
 /* Accepts what request_new half built. Must not be on any list. */
 void request_free(Request *r);
 

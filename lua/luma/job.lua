@@ -186,6 +186,7 @@ end
 -- ---- starting one ----
 
 local function new(client, fields)
+  loop.check_fork()
   local self = setmetatable(fields, Job)
   self.state, self.started, self.client = "running", core.now(), client
   self.background = self.background ~= false and client.options.background

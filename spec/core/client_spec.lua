@@ -323,13 +323,13 @@ describe("luma.core.Client", function()
       assert.is_nil((client:peek()))
     end)
 
-    it("has something for run(), rest() and timeout() until then", function()
+    it("has something for run() and timeout() until then", function()
       local client = core.client { base = BASE }
       client:timer(1, 0)
       client:run(0)
       client:peek()
 
-      assert.same({ true, 0, 0 }, { client:run(0), client:rest(), client:timeout() })
+      assert.same({ true, 0 }, { client:run(0), client:timeout() })
       client:ack(1)
       assert.is_false(client:run(0))
     end)

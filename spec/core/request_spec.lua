@@ -1,7 +1,5 @@
 local support = require "spec.support.core"
 
-local core = require "luma.core"
-
 local finish = support.finish
 
 -- One POST to a server with this plan.
@@ -63,67 +61,6 @@ describe("luma.core, one exchange,", function()
 
     it("may be empty", function()
       assert.same({ "", "as before" }, ask { "", "" })
-    end)
-
-    --- Asks once, and then for something else.
-    local function ask_again(plan, earlier)
-      local server = support.serve(plan)
-      local client = support.connect(server)
-      earlier.path, earlier.body, earlier.timeout, earlier.most = "/x", "{}", 60, 50
-      earlier.if_changed = finish(client, support.request(client, {
-        path = "/x", body = "{}", timeout = 60, if_changed = 0,
-      })).fingerprint
-      return client, support.request(client, earlier), server
-    end
-
-    it("is asked for until it is another one", function()
-      local client, id, server = ask_again({ { body = "a" }, { body = "a" }, { body = "a" }, { body = "b" } },
-        { pause = 0.001, stop = core.now() + 60 })
-
-      local response = finish(client, id)
-
-      local log = server:log()
-      assert.same({ "b", 2, 4 }, { response.body, response.repeats, #log })
-      for _, seen in ipairs(log) do assert.same({ "POST", "{}" }, { seen.method, seen.body }) end
-    end)
-
-    it("is asked for after pauses that grow, but not beyond the longest", function()
-      local client, _, server = ask_again({ { body = "a" } },
-        { pause = 0.001, growth = 1e5, stop = core.now() + 120 })
-      support.run_until(client, server, function() return server:count() == 3 end)
-      local left
-      for _ = 1, 500 do
-        client:run(0.005)
-        left = client:timeout()
-        if left > 1 then break end
-      end
-
-      assert.is_true(left > 1 and left <= 50, left)
-    end)
-
-    it("is not asked for past the time that was given", function()
-      local client, id, server = ask_again({ { body = "a" } }, { pause = 60, stop = core.now() + 59 })
-
-      local response = finish(client, id)
-
-      assert.same({ nil, nil, 2 }, { response.body, response.repeats, server:count() })
-    end)
-
-    it("is not asked for past a failure", function()
-      local client, id = ask_again({ { body = "a" }, { body = "a" }, { at = "request", fault = "close" } },
-        { pause = 0.001, stop = core.now() + 60 })
-
-      local response = finish(client, id)
-
-      assert.same({ "network", 1 }, { response.kind, response.repeats })
-    end)
-
-    it("is not asked for once that was cancelled", function()
-      local client, id, server = ask_again({ { body = "a" } }, { pause = 60, stop = core.now() + 120 })
-      support.run_until(client, server, function() return server:count() == 2 and client:timeout() > 1 end)
-      client:cancel(id)
-
-      assert.equal("cancelled", finish(client, id).kind)
     end)
 
     it("always has its body for who did not ask", function()

@@ -213,10 +213,6 @@ local Client = {} -- luacheck: ignore 241
 ---@field paid? boolean it costs money: only on a connection that was used in the last 4 seconds, or a new one
 ---@field if_changed? number fingerprint of an earlier answer, or 0 if there was none: a good answer has its
 --- own, and comes without its body if it is the same
----@field pause? number seconds after which it is sent again, as long as the answer is the same; default 0: never
----@field growth? number factor by which the pause grows each time
----@field most? number seconds to which it grows
----@field stop? number clock time from which on it is not sent again
 ---@field begun? boolean where it is false it becomes true once the request is the core's
 
 --- Sends a request. Redirects are not followed, and a body is never repeated.
@@ -259,22 +255,10 @@ function Client:cancel(id) end
 ---@return boolean news whether there is
 function Client:run(seconds) end
 
---- How long `run` and `peek` surely have nothing to do, unless something is
---- asked of the client or `core.news()` changes.
----@return number seconds 0 if there may be something now, math.huge for no end
----@nodiscard
-function Client:rest() end
-
 --- Has a thread of the client's own move everything from now on; `run` then
 --- only waits.
 ---@return boolean threaded false where there can be none
 function Client:background() end
-
---- A number that is another one in a child of fork, which does not get to see
---- how its parent's requests end.
----@return integer forks
----@nodiscard
-function Client:forks() end
 
 --- A descriptor that is readable while there is an event.
 ---@return integer? fd nil without a thread of its own
@@ -332,7 +316,6 @@ function Claim:path() end
 ---@field body? string its body, or what came of it; empty if it went to the file, of what is no medium the
 --- beginning; nil if it is the same as before
 ---@field fingerprint? number of the body of a good answer, where the request asked for it
----@field repeats? integer times that the request was sent again and answered the same, if any
 ---@field kind? luma.Kind why there is no whole answer: network, timeout, protocol, cancelled, io or invalid
 ---@field message? string a sentence, with `kind`
 ---@field sent? luma.Sent with `kind`; without it an answer came, so the service has it
