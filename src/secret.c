@@ -71,11 +71,23 @@ static size_t match(const char *p, const char *end, const Needle *needle) {
   return (size_t)(p - start);
 }
 
-static void strike(const Needle *needle, char *data, size_t n,
-                   const char *first) {
-  char *end = data + n;
-  for (char *p = data;
-       p < end && (p = memchr(p, *first, (size_t)(end - p)));) {
+/* Where in the text, which has no less than two bytes, the letters `first` and
+   a second one that fits begin; NULL: nowhere. */
+static char *find(char *p, const char *end, const Needle *needle, char first) {
+  const char *last = end - 1;
+  while (p < last && (p = memchr(p, first, (size_t)(last - p))) != NULL) {
+    if (first != *needle->text || p[1] == needle->text[1] || p[1] == '%' ||
+        p[1] == '\\' || (needle->base64 && p[1] == in_urls(needle->text[1])))
+      return p;
+    p++;
+  }
+  return NULL;
+}
+
+static void strike(const Needle *needle, char *data, const char *end,
+                   char first) {
+  char *p = data;
+  while ((p = find(p, end, needle, first)) != NULL) {
     size_t found = match(p, end, needle);
     memset(p, '*', found);
     p += found ? found : 1;
@@ -83,16 +95,18 @@ static void strike(const Needle *needle, char *data, size_t n,
 }
 
 void secrets_strike(const Secrets *s, char *data, size_t n) {
-  if (n == 0) return;
+  if (n < MIN_SECRET) return;
   bool escapes = memchr(data, '\\', n) || memchr(data, '%', n);
   for (size_t i = 0; i < s->count; i++) {
     const Needle *needle = &s->needles[i];
-    strike(needle, data, n, needle->text);
-    if (escapes) strike(needle, data, n, "\\");
-    if (escapes) strike(needle, data, n, "%");
-    char other = in_urls(*needle->text);
-    if (needle->base64 && other != *needle->text)
-      strike(needle, data, n, &other);
+    char first = *needle->text;
+    strike(needle, data, data + n, first);
+    /* A letter of Base64's is only escaped where it has to be. */
+    bool plain = needle->base64 && first != '+' && first != '/';
+    if (escapes && !plain) strike(needle, data, data + n, '\\');
+    if (escapes && !plain) strike(needle, data, data + n, '%');
+    if (needle->base64 && !plain)
+      strike(needle, data, data + n, in_urls(first));
   }
 }
 

@@ -138,6 +138,16 @@ describe("luma.core.Client", function()
       core.client(options):close()
     end)
 
+    it("refuses what a metamethod of a request says, which may have closed the client", function()
+      local client = support.connect("http://127.0.0.1:9")
+      local function closing() client:close() return 1 end
+
+      for _, name in ipairs { "request", "fetch" } do
+        assert.is_false((pcall(client[name], client, setmetatable({ id = 1 }, { __index = closing }))))
+      end
+      client:close()
+    end)
+
     it("refuses options that nothing can list", function()
       local options = setmetatable({}, {
         __index = function(_, name) return name .. "!" end,
