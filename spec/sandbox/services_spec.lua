@@ -116,6 +116,10 @@ for dialect, spoken in pairs(services) do
       end
     end)
 
+    it("says when it answered", function()
+      assert.equal("Thu, 01 Jan 1970 00:16:40 GMT", submit().headers.date)
+    end)
+
     it("takes its time: polls, seconds", function()
       local slow, quick = make "sandbox:polls=3", make "sandbox:seconds=0"
 

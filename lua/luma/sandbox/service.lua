@@ -434,6 +434,7 @@ function Service:handle(request)
   local entry = self.log:add(request, self.now())
   request.entry = entry
   local answer = self:answer(request, entry)
+  answer.headers.date = dates.http(self.now())
   entry.status = not answer.drop and answer.status or nil
   entry.did = answer.did
   return answer, entry
