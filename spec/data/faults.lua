@@ -105,7 +105,7 @@ faults.rows = {
   { "answer", "stall", "timeout yes", 1, "timeout", "timeout", "timeout", "timeout", slow = 7 },
   { "answer", "garbage", "network yes", 1, "network", "network", "timeout", "network" },
   { "answer", "dribble", "ok", 1, "ok", "ok", "ok", "ok", step = { pause = 0.0005 } },
-  { "answer", "dribble", "ok", 1, "timeout", "timeout", "timeout", "ok",
+  { "answer", "dribble", "ok / timeout yes", 1, "timeout", "timeout", "timeout", "ok / timeout",
     note = "too slowly", step = { pause = 0.05 }, slow = 4 },
   { "answer", "flood", "protocol yes", 1, "protocol", "protocol", "protocol", "ok",
     note = "100 MB of body", few = true },
