@@ -408,6 +408,14 @@ describe("luma.download", function()
         end
       end
 
+      it("what comes is told without the name and password of a link", function()
+        local host = support.serve { { body = "words" } }
+
+        local _, err = client:download((host.url:gsub("//", "//user:pass@")) .. "/clip.mp4", path)
+
+        assert.matches("^http://127.0.0.1:%d+: the link leads", err.message)
+      end)
+
       it("what comes is promised by the name, where there is only a URL", function()
         local host = support.serve { { body = PNG } }
         local picture = path:gsub("mp4$", "png")

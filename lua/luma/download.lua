@@ -37,12 +37,12 @@ local function encode(char)
   return ("%%%02X"):format(char:byte())
 end
 
-local function link_problem(scheme, host, base_url)
+local function link_problem(scheme, authority, base_url)
   if not scheme then return "does not begin with https://" end
   if scheme ~= "https" and not (scheme == "http" and base_url:find "^http:") then return "is not https" end
-  if host == "" then return "names no host" end
-  if host:find("[\128-\255]") then return "has a host with letters beyond ASCII, which needs its xn-- form" end
-  if host:find(NO_URL) then return ("has a host with %q in it"):format(host:match(NO_URL)) end
+  if authority == "" then return "names no host" end
+  if authority:find("[\128-\255]") then return "has a host with letters beyond ASCII, which needs its xn-- form" end
+  if authority:find(NO_URL) then return ("has a host with %q in it"):format(authority:match(NO_URL)) end
 end
 
 --- The URL that a link means: https, or plain http when the service itself is
@@ -52,9 +52,9 @@ end
 ---@return string? url, luma.Error? err
 function download.link(link, base_url)
   local url = absolute(tidy(link), base_url)
-  local scheme, host, rest = url:match("^(%a[%w+.-]*)://([^/?#]*)([^#]*)")
-  local problem = link_problem(scheme, host, base_url)
-  if not problem then return scheme .. "://" .. host .. rest:gsub(NO_URL, encode) end
+  local scheme, authority, rest = url:match("^(%a[%w+.-]*)://([^/?#]*)([^#]*)")
+  local problem = link_problem(scheme, authority, base_url)
+  if not problem then return scheme .. "://" .. authority .. rest:gsub(NO_URL, encode) end
   return nil, errors.new("protocol", ("the clip's link %s: %s"):format(problem, text.line(link, 200)),
     { field = "url" })
 end
@@ -125,7 +125,7 @@ end
 --- The error of an attempt, or nil when the file is there. A disk that hangs still
 --- has the claim when the client is closed: it is asked for its path where needed.
 local function attempt_error(response, url, claim, media)
-  local host, status = url:match("^%a+://[^/?#]+"), response.status
+  local origin, status = url:match("^%a+://[^/?#]+"):gsub("//.*@", "//"), response.status
   if response.kind == "io" then
     return errors.new("io", ("%s: %s"):format(claim:path(), response.message))
   end
@@ -133,13 +133,13 @@ local function attempt_error(response, url, claim, media)
     local is_refused = (status == 200 or status == 206) and response.body ~= ""
     local message = is_refused and ("the link leads to %s, not to %s"):format(what_came(response),
       media == "image" and "a picture" or "a clip") or response.message
-    return errors.new(response.kind, ("%s: %s"):format(host, message),
+    return errors.new(response.kind, ("%s: %s"):format(origin, message),
       { status = status, retryable = not response.lasting, raw = is_refused and response.body or nil })
   end
   if status ~= 200 and status ~= 206 then
     local passing = status >= 500 or status == 429 or status == 408 or status == 416
     return errors.new(passing and "server" or "protocol",
-      ("%s answered %d instead of the clip"):format(host, status),
+      ("%s answered %d instead of the clip"):format(origin, status),
       { status = status, retryable = passing, raw = response.body })
   end
 end

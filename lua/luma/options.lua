@@ -94,7 +94,7 @@ options.calls = {
     { "timeout", type = "deadline", default = 600,
       doc = "Seconds to wait for the clip." },
     { "path", type = "path",
-      doc = "Where to put the clip; nothing is fetched without one." },
+      doc = "Where to put the clip; nothing is fetched without one. `boat.*` gets the ending of what comes." },
     { "on_update", type = "function",
       doc = "Called with the generation at each look." },
     { "on_progress", type = "function",

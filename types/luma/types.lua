@@ -72,7 +72,7 @@
 
 ---@class luma.GenerateOptions: luma.CallOptions
 ---@field timeout? number seconds to wait for the clip; math.huge for no end; default 600
----@field path? string where to put the clip; nothing is fetched without one
+---@field path? string where to put the clip; nothing is fetched without one; `boat.*` gets the ending of what comes
 ---@field on_update? fun(generation: luma.Generation) called once it is accepted and at each look
 ---@field on_progress? fun(received: integer, total?: integer) bytes; called as the file grows, and at the end
 
