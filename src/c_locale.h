@@ -31,15 +31,20 @@ static inline void c_locale_leave(CLocale l) {
 
 #else
 
+#include <pthread.h>
 #ifdef __APPLE__
 #include <xlocale.h>
 #endif
 
-typedef locale_t CLocale; /* the host's */
+typedef locale_t CLocale;     /* the host's */
+static locale_t c_locale_own; /* made once and kept */
+static inline void c_locale_make(void) {
+  c_locale_own = newlocale(LC_ALL_MASK, "C", (locale_t)0);
+}
 static inline CLocale c_locale_enter(void) {
-  static locale_t c; /* made once and kept; a second one is the same */
-  if (c == (locale_t)0) c = newlocale(LC_ALL_MASK, "C", (locale_t)0);
-  return c ? uselocale(c) : (locale_t)0;
+  static pthread_once_t once = PTHREAD_ONCE_INIT;
+  pthread_once(&once, c_locale_make);
+  return c_locale_own ? uselocale(c_locale_own) : (locale_t)0;
 }
 static inline void c_locale_leave(CLocale host) {
   if (host) uselocale(host);
