@@ -125,12 +125,11 @@ local function trace(raised)
   return debug.traceback("luma: internal error: " .. tostring(raised), 2)
 end
 
---- Runs the program, which ends here.
+--- Runs the program, which ends here. Signals are caught already.
 ---@param words string[] `arg`
 function cli.run(words)
   local core = require "luma.core"
   core.system.keep_streams()
-  core.system.catch_signals()
   local env = {
     out = io.stdout, err = io.stderr, stdin = io.stdin,
     getenv = os.getenv, now = core.now, system = core.system,
