@@ -23,8 +23,6 @@ function actions.submit(self)
   local params, err = steps.collect(self)
   if not params then return self:fail(err) end
   if self.args.dry_run then return steps.dry_run(self, params) end
-  err = steps.over_cost(self, params)
-  if err then return self:fail(err) end
   return submit(self, function() return self.client:submit(params) end)
 end
 

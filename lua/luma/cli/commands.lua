@@ -26,7 +26,7 @@ commands.list = {
       .. " Ctrl-C stops waiting and prints the command that goes on, which the same command again does as well."
       .. " A file that is there already is not made again.",
     arguments = { PROMPT },
-    own = { "output", "force", "params", "dry_run", "max_cost", "progress", "json", "profile" },
+    own = { "output", "force", "params", "dry_run", "progress", "json", "profile" },
     calls = { "generate" }, params = true, client = true,
     examples = {
       'luma generate "a paper boat on a river" -o boat.mp4',
@@ -41,7 +41,7 @@ commands.list = {
     summary = "Have a clip made, without waiting for it.",
     about = "Prints the id, for luma wait.",
     arguments = { PROMPT },
-    own = { "params", "dry_run", "max_cost", "json", "profile" },
+    own = { "params", "dry_run", "json", "profile" },
     params = true, client = true,
     examples = { 'id=$(luma submit "a paper boat")', 'luma wait "$id" -o boat.mp4' },
   },

@@ -142,8 +142,5 @@ return function(self)
   if err then return self:fail(err) end
   if self.env.system.caught() then return self:cut_short() end
   local code = earlier(self, clip)
-  if code then return code end
-  err = steps.over_cost(self, params)
-  if err then return self:fail(err) end
-  return make(self, clip)
+  return code or make(self, clip)
 end

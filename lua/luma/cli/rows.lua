@@ -16,8 +16,6 @@ rows.own = {
     doc = "Parameters as a JSON object, from a file or from - (stdin). Flags go before them." },
   dry_run = { "dry_run", type = "boolean", single = true,
     doc = "Print the request, the price and the name of the file; send nothing." },
-  max_cost = { "max_cost", type = "number", argument = "AMOUNT",
-    doc = "Send nothing that costs more, or whose price is unknown." },
   json = { "json", type = "boolean", single = true,
     doc = "Print one JSON object, for a failure too." },
   progress = { "progress", type = "choice", default = "auto", values = { "auto", "plain", "none", "json" },
@@ -141,9 +139,9 @@ function rows.doc(row)
   return table.concat(words, " ")
 end
 
-local ARGUMENTS = { seconds = "SECONDS", deadline = "SECONDS", count = "N", positive = "N", integer = "N", number = "N",
-  image = "FILE|URL", base_url = "URL", url = "URL", proxy = "URL", file = "FILE", path = "FILE", extra = "JSON",
-  headers = "JSON", list = "JSON", object = "JSON", plan = "PLAN", bytes = "BYTES", loopback = "ADDRESS" }
+local ARGUMENTS = { seconds = "SECONDS", deadline = "SECONDS", amount = "AMOUNT", count = "N", positive = "N",
+  integer = "N", number = "N", image = "FILE|URL", base_url = "URL", url = "URL", proxy = "URL", file = "FILE",
+  path = "FILE", plan = "PLAN", bytes = "BYTES", loopback = "ADDRESS" }
 
 local TEXTS = { string = true, text = true, line = true, path = true, file = true, url = true, base_url = true,
   image = true, proxy = true, choice = true, dialect = true, duration = true }

@@ -72,22 +72,6 @@ function steps.skipped(self, path, id)
   return exit_codes.DONE
 end
 
---- An error when the clip costs more than it may, or nobody knows what.
-function steps.over_cost(self, params)
-  local word = self.args.max_cost
-  if not word then return nil end
-  local limit = tonumber(word)
-  if not limit then return session.misuse("--max-cost must be a number") end
-  local amount, currency = self.client:price(params)
-  if not amount then
-    return { kind = "quota", sent = "no", message = "max_cost: the price is unknown: " .. currency.message }
-  end
-  if amount > limit then
-    return { kind = "quota", sent = "no",
-      message = ("max_cost: the clip costs %g %s, which is above %g"):format(amount, currency, limit) }
-  end
-end
-
 --- What keeps a file from being written there, as luma would say it.
 function steps.unwritable(path)
   local claim, err = require("luma.download").claim(path)
