@@ -91,6 +91,24 @@ describe("luma.errors", function()
     end
   end)
 
+  describe("about()", function()
+    it("makes another error, and leaves the one that is given", function()
+      local err = errors.new("server", "busy", { status = 502, sent = "no" })
+
+      local about = errors.about(err, { id = "a", sent = "yes", retryable = false }, "a")
+
+      assert.same({ "server", "busy (generation a)", 502, "a", "yes", false },
+        { about.kind, about.message, about.status, about.id, about.sent, about.retryable })
+      assert.same({ "busy", "no", true }, { err.message, err.sent, err.retryable })
+      assert.is_nil(err.id)
+      assert.is_true(errors.is(about))
+    end)
+
+    it("names nothing twice", function()
+      assert.equal("a is busy", errors.about(errors.new("server", "a is busy"), {}, "a").message)
+    end)
+  end)
+
   describe("is()", function()
     it("knows an error", function()
       assert.is_true(errors.is(errors.new("io", "x")))

@@ -352,6 +352,22 @@ describe("luma.generation", function()
       assert.equal(3, support.count(server, "GET"))
     end)
 
+    it("does not look again before the time that the service asks for", function()
+      local submitted = submit "sandbox:query_fault=429 sandbox:retry_after=3600"
+
+      local generation, err = client:wait(submitted, { timeout = 60 })
+
+      assert.is_nil(generation)
+      assert.same({ "timeout", 3600, submitted.id, "yes" }, { err.kind, err.retry_after, err.id, err.sent })
+      assert.equal(1, support.count(server, "GET"))
+    end)
+
+    it("looks again at that time", function()
+      local submitted = submit "sandbox:query_fault=429x1 sandbox:retry_after=0"
+
+      assert.equal("completed", assert(client:wait(submitted)).state)
+    end)
+
     it("takes an id", function()
       local id = submit().id
 

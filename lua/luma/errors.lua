@@ -74,6 +74,22 @@ function errors.new(kind, message, fields)
   return setmetatable(err, Error)
 end
 
+--- An error of a call as that of what the call was about. The one that is given
+--- stays as it is, since others may hold it.
+---@param err luma.Error
+---@param fields table that are other ones
+---@param name? string of what it is about, for the message
+---@return luma.Error
+function errors.about(err, fields, name)
+  local message = err.message
+  if name and not message:find(name, 1, true) then message = ("%s (generation %s)"):format(message, name) end
+  local all = {}
+  for field, value in pairs(err) do all[field] = value end
+  for field, value in pairs(fields) do all[field] = value end
+  all.kind, all.message = nil, nil
+  return errors.new(err.kind, message, all)
+end
+
 --- The folder of luma's own files, or nil where that cannot be told.
 local home = host.getinfo and host.getinfo(1, "S").source:match("^(@.*)errors%.lua$")
 

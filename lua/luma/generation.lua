@@ -141,7 +141,7 @@ end
 function generation.get(client, ref, opts)
   local seen, err = call.run(client, call.look(client, ref), opts)
   if seen then books.note(client.books, seen)
-  else err.id = ref.id end
+  elseif not err.id then err = errors.about(err, { id = ref.id }) end
   return seen, err
 end
 
@@ -185,6 +185,13 @@ local function overdue(id, made, err, timeout)
     id, made and made.state or "not seen", timeout)
   if err then message = message .. (" (the last look failed: %s)"):format(err.message) end
   return about(made, id, "timeout", message)
+end
+
+--- No look is left before the deadline that the service wants to see.
+local function put_off(id, made, err)
+  local message = ("generation %s was %s, and the service wants to be asked again in %g s, after the end of this wait: "
+    .. "wait for it then (%s)"):format(id, made and made.state or "not seen", err.retry_after, err.message)
+  return about(made, id, "timeout", message, { retry_after = err.retry_after })
 end
 
 local function without_link(made, grace)
@@ -245,13 +252,15 @@ local function judge(watch, err)
   local over, result, final = verdict(known, err, own, now - (watch.completed_at or now),
     client.dialect.link_grace or 0)
   if final then
-    final.id, final.generation = watch.id, final.generation or known
-    final.sent = (final.generation or final.kind ~= "invalid") and "yes" or "maybe" -- there may be no such id
+    final = errors.about(final, { id = watch.id, generation = final.generation or known,
+      sent = (final.generation or known or final.kind ~= "invalid") and "yes" or "maybe" }) -- there may be no such id
   end
   if over then return true, result, final end
   local left = watch.deadline - now
   if watch.last or left <= 0 then return true, nil, overdue(watch.id, known, err, watch.opts.timeout) end
-  local pause = pause_before(watch, now)
+  local asked = err and err.retry_after or 0
+  if asked >= left then return true, nil, put_off(watch.id, known, err) end
+  local pause = math.max(asked, pause_before(watch, now))
   if pause >= left then pause, watch.last = left * LAST_LOOK, true end
   watch.due = now + pause
   return false
@@ -324,11 +333,7 @@ end
 --- An error that comes after something was paid for says what that was.
 local function with_generation(made, result, err)
   if not err then return result end
-  if not err.message:find(made.id, 1, true) then
-    err.message = ("%s (generation %s)"):format(err.message, made.id)
-  end
-  err.id, err.generation, err.sent = made.id, err.generation or made, "yes"
-  return nil, err
+  return nil, errors.about(err, { id = made.id, generation = err.generation or made, sent = "yes" }, made.id)
 end
 
 --- Fetches a generation's clip, or what is at a URL.
@@ -373,9 +378,8 @@ end
 ---@param err luma.Error
 ---@return luma.Error
 function generation.after_paying(made, err)
-  local _, final = with_generation(made, nil, err)
-  final.retryable = false
-  return final
+  local fields = { id = made.id, generation = err.generation or made, sent = "yes", retryable = false }
+  return errors.about(err, fields, made.id)
 end
 
 return generation

@@ -261,7 +261,7 @@ local function dispatch(client, batch, watches, found, err)
     if generation then
       tell(watch, batch, generation)
     elseif err then
-      tell(watch, batch, nil, errors.new(err.kind, err.message, err)) -- one each: its wait writes the id into it
+      tell(watch, batch, nil, err)
     else
       local opts = setmetatable({ deadline = watch.deadline }, { __index = watch.opts })
       alone[#alone + 1] = function() tell(watch, batch, call.run(client, call.look(client, watch), opts)) end
@@ -310,8 +310,7 @@ local function on_done(task)
   end
   local refusal = failed and errors.new("error", task.message) or loop.refusal(batch.client)
   for _, watch in ipairs(watches) do
-    local err = refusal and errors.new(refusal.kind, refusal.message, refusal)
-    if watch.on_answer(watch, nil, err or errors.new("cancelled", "the job was cancelled")) then leave(watch) end
+    if watch.on_answer(watch, nil, refusal or errors.new("cancelled", "the job was cancelled")) then leave(watch) end
   end
   state_of(batch.client).batches[batch] = nil
 end
