@@ -221,6 +221,8 @@ describe("luma.download", function()
     for name, case in pairs {
       ["an id"] = { "4665a07c", "is no URL: for an id, download%(luma.get%(id%), path%)" },
       ["a file name"] = { "boat.mp4", "is no URL" },
+      ["a generation whose file is gone"] = { { id = "a", state = "expired" },
+        "is expired: its file is gone for good" },
       ["a generation without a clip"] = { { id = "a", state = "pending" }, "generation a is pending and has no clip" },
     } do
       it("asks nothing for " .. name, function()
@@ -700,6 +702,18 @@ describe("luma.download", function()
         assert.is_nil(done)
         assert.equal("network", err.kind)
         assert.same({ 2, 1 }, { bad:count(), service:count() })
+      end)
+
+      it("says so when the service has the file no more", function()
+        local host = support.serve { { status = 404, body = "" } }
+        local service = support.serve { { body = core.encode {
+          id = "gen-1", status = "succeeded", data_removed = true } } }
+        client = support.connect(service, { retries = 0, dialect = "replicate" })
+
+        local _, err = client:download({ id = "gen-1", state = "completed", video_url = host.url .. "/a" }, path)
+
+        assert.matches("answered 404 instead of the clip: the service has the file no more", err.message)
+        assert.is_false(err.retryable)
       end)
 
       it("asks nothing for a URL, of which no generation is known", function()

@@ -197,8 +197,10 @@ function download.source(target, path)
   if target.image_url then return target.image_url, "image" end
   local output = target.outputs and target.outputs[1]
   if output then return type(output) == "table" and output.url or output, "any" end
-  return nil, errors.new("invalid", ("generation %s is %s and has no clip: wait for it first"):format(
-    tostring(target.id), tostring(target.state)), { field = "video_url", id = target.id, generation = target })
+  local state = tostring(target.state)
+  return nil, errors.new("invalid", ("generation %s is %s%s"):format(tostring(target.id), state,
+    state == "expired" and ": its file is gone for good" or " and has no clip: wait for it first"),
+    { field = "video_url", id = target.id, generation = target })
 end
 
 local function fetch(client, target, claim, opts, on_note)
@@ -226,6 +228,9 @@ function download.run(client, target, claim, opts, look, on_note)
   local path, err = fetch(client, target, claim, opts, on_note)
   if not err or not look or OURS[err.kind] then return path, err end
   local fresh = look()
+  if fresh and fresh.state == "expired" then
+    err.message, err.retryable = err.message .. ": the service has the file no more", false
+  end
   local link = fresh and download.source(fresh, claim:path())
   -- What may pass was tried several times with this link.
   if not link or err.retryable and link == download.source(target, claim:path()) then return nil, err end

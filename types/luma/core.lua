@@ -277,7 +277,7 @@ function Client:timeout() end
 ---@param seconds? number to `run` first; without it nothing is moved
 ---@return integer? id
 ---@return luma.Response? response
----@return integer? received bytes in FILE.part
+---@return integer? received bytes in the part
 ---@return integer? total bytes it will have, where the server says so
 function Client:peek(seconds) end
 
