@@ -116,10 +116,17 @@ end
 ---@param own? boolean it was just submitted
 function books.note(self, generation, own)
   local id, state = generation.id, generation.state
-  if not (own or self.seen[id]) then return end
+  if not (own or self.seen[id] or self.states[id]) then return end
   local ended = state == "completed" or state == "failed" or state == "expired"
   self.states[id] = not ended and state or nil
   self.seen[id] = not ended and core.now() or nil
+end
+
+--- Remembers a generation whose call was interrupted, though it may have ended.
+---@param self luma.Books
+---@param generation luma.Generation
+function books.keep(self, generation)
+  self.states[generation.id] = generation.state
 end
 
 --- What came of a payment. What the service may have taken counts; what it
@@ -134,7 +141,8 @@ function books.settle(self, payment, limits, generation, err)
   local taken = generation ~= nil or err ~= nil and err.sent ~= "no"
   local counts = taken and (limits.max_submits or limits.max_cost)
   self.payments[payment.place] = counts and (payment.cost or 0) or nil
-  payment.taken, payment.settled = taken, true
+  payment.taken = taken
+  payment.settled = true
 end
 
 --- A payment that ended without anybody to be told, and without an id.

@@ -73,8 +73,12 @@ local function on_orphan(exchange)
   generation.conclude(exchange.payment)
 end
 
-local function on_leave(task)
+--- However a task ends: what it has paid for comes into the books.
+---@param task luma.Task
+function generation.on_leave(task)
+  local job = task.generating
   if task.payment then generation.conclude(task.payment) end
+  if task.lost and job and job.generation then books.keep(job.client.books, job.generation) end
 end
 
 --- Notes a payment before anything is sent; or refuses it.
@@ -98,7 +102,7 @@ end
 function generation.pay(payment, opts)
   local client, task = payment.client, loop.current()
   if task.payment then generation.conclude(task.payment) end -- an error that the program caught may have left it
-  task.payment, task.on_leave = payment, on_leave
+  task.payment, task.on_leave = payment, generation.on_leave
   local made, err = call.run(client, payment.request, opts, nil, payment)
   books.settle(client.books, payment, client.options, made, err)
   if made then generation.note(payment.job, made.state, made, made.progress) end -- so that it can be saved at once
@@ -273,7 +277,10 @@ local function on_answer(watch, seen, err)
     tell(watch.client, watch.opts, watch.job, seen)
   end
   local over, result, final = judge(watch, err)
-  if over then watch:finish(result, final) end
+  if over then
+    watch:finish(result, final)
+    watch.over = true
+  end
   return over
 end
 
@@ -296,8 +303,12 @@ function generation.follow(client, ref, known, opts, job, finish)
   local over, result, err = judge(watch)
   local refusal = loop.refusal(client)
   if not over and refusal then over, result, err = judge(watch, refusal) end
-  if over then finish(watch, result, err)
-  else poller.watch(client, watch, watch.due) end
+  if over then
+    finish(watch, result, err)
+    watch.over = true
+  else
+    poller.watch(client, watch, watch.due)
+  end
   return watch
 end
 
@@ -308,10 +319,12 @@ function generation.stop_following(watch)
   poller.unwatch(watch)
   local _, result, err = judge(watch, errors.new("cancelled", "the job was cancelled"))
   watch:finish(result, err)
+  watch.over = true
 end
 
 local function wake(watch, result, err)
-  watch.result, watch.problem, watch.over = result, err, true
+  watch.result, watch.problem = result, err
+  watch.over = true
   loop.wake(watch)
 end
 

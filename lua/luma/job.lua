@@ -34,6 +34,7 @@ local MOST_BYTES = 64 * 1024 * 1024
 ---@field opts? table of `start` or `resume`
 ---@field payment? luma.Payment of `start`
 ---@field parent? luma.Job that waits for this one in `generate`
+---@field caller? luma.Task the call of `generate` that this is for
 ---@field background boolean its client's engine has a thread
 ---@field act? string the last of its acts that was a task
 ---@field task? luma.Task that
@@ -71,6 +72,13 @@ local function call_back(self)
   self.on_done(self)
 end
 
+--- The call that this was for was interrupted: nobody hears of how it ended.
+local function tell_books(self, err)
+  if self.generation then books.keep(self.client.books, self.generation)
+  elseif err and err.sent ~= "no" then books.doubt(self.client.books, err.sent) end
+  self.caller = nil
+end
+
 --- Can be done again until its last store.
 local function end_job(self, err, ...)
   if self.over then return end
@@ -79,9 +87,11 @@ local function end_job(self, err, ...)
   self.state = not err and "completed" or err.kind == "cancelled" and "cancelled" or "failed"
   for _, waiter in ipairs(self.waiters or {}) do loop.interrupt(waiter) end
   if self.claim then self.claim:release() end
+  if self.caller and self.caller.lost then tell_books(self, err) end
   if self.on_done then callbacks.defer(self.client.report, call_back, self) end
   under_way[self] = nil
-  self.watch, self.over = nil, true
+  self.watch = nil
+  self.over = true
   loop.note_move(self)
 end
 
@@ -139,10 +149,12 @@ local function on_watched(watch, made, err)
   local self = watch.job
   if made and self.path then begin_act(self, "fetch", fetch, made)
   else finish(self, made, err) end
+  self.watch = nil
 end
 
 local function follow(self, ref, known)
-  self.watch = generation.follow(self.client, ref, known, self.opts, self, on_watched)
+  local watch = generation.follow(self.client, ref, known, self.opts, self, on_watched)
+  if not watch.over then self.watch = watch end
 end
 
 --- Reads the answer to the submit, and repeats that where it is safe. Sends it, if
@@ -296,8 +308,9 @@ end
 function job.generate(client, params, opts, claim)
   local task = loop.current()
   local self = job.start(client, params, opts, {
-    claim = claim, parent = task.owner, background = task.background or false,
+    claim = claim, parent = task.owner, caller = task, background = task.background or false,
   })
+  task.generating, task.on_leave = self, generation.on_leave
   local waiter = { job = self, on_cancel = cancel_job }
   self.waiters = { waiter }
   loop.wait(waiter)
@@ -398,8 +411,8 @@ function Job:cancel()
   check(self, "cancel")
   if self.over or self.cancelled then return false end
   self.cancelled = true
-  if self.task and not self.task.over then loop.cancel(self.task)
-  elseif self.watch then begin_act(self, "stop", stop)
+  if self.watch then begin_act(self, "stop", stop)
+  elseif self.task and not self.task.over then loop.cancel(self.task)
   elseif self.payment and self.payment.exchange then loop.cut_off(self.payment.exchange) end
   return true
 end

@@ -62,6 +62,7 @@ local running, is_yieldable = coroutine.running, coroutine.isyieldable
 ---@field message? string the same as text
 ---@field on_leave? fun(task: luma.Task) called however it ends, also when it is abandoned
 ---@field on_done? fun(task: luma.Task) called when it ends by itself
+---@field lost? boolean it was abandoned: nobody gets its results
 ---@field raises? boolean nobody waits for it: its error is raised to whoever turns the loop
 ---@field parent? luma.Task that it is a part of
 ---@field background? boolean part of a job
@@ -148,7 +149,8 @@ local function finish(task)
   if what and not what.over and what.on_cancel then what.on_cancel(what) end
   if task.on_leave then task.on_leave(task) end
   if task.on_done then task.on_done(task) end
-  task.co, task.over = nil, true
+  task.over = true
+  task.co = nil -- whoever keeps the task need not keep that
 end
 
 --- Runs a task until it waits, or ends it. It looks at the coroutine, so it can be
@@ -382,7 +384,10 @@ function loop.cut_off(exchange)
   end
 end
 
-local function ask_core(source, what, exchange)
+local function hand_over(source, what, exchange)
+  source.waiting[exchange.id] = exchange
+  enlist(source)
+  news = nil
   if what == "timer" then
     source.core:timer(exchange.id, exchange.delay)
     exchange.begun = true
@@ -403,11 +408,8 @@ function loop.begin(source, what, exchange)
   local id = source.last_id + 1
   source.last_id = id
   exchange.id, exchange.begun, exchange.on_cancel = id, false, loop.cut_off
-  exchange.source = source -- from here on it can be cut off
-  source.waiting[id] = exchange
-  enlist(source)
-  news = nil
-  local ok, problem = pcall(ask_core, source, what, exchange)
+  exchange.source = source -- so that it can be cut off
+  local ok, problem = pcall(hand_over, source, what, exchange)
   if not ok then
     loop.cut_off(exchange)
     error(problem, 0)
@@ -438,7 +440,8 @@ end
 --- Can be done again until the event is acknowledged.
 local function deliver(exchange, response)
   local task = exchange.task
-  exchange.response, exchange.over = response, true
+  exchange.response = response
+  exchange.over = true
   if task and not task.over then loop.wake(exchange)
   elseif task and exchange.on_orphan then exchange.on_orphan(exchange)
   elseif exchange.deliver then exchange.deliver(exchange) end
@@ -451,7 +454,8 @@ local function take_from(source, seconds)
   local id, response, received, total = wire:peek(seconds)
   local exchange = id and source.waiting[id]
   if exchange and response then
-    if not exchange.over then deliver(exchange, response) end
+    -- One that is over without a response was interrupted: nobody wants it.
+    if not exchange.over or exchange.response then deliver(exchange, response) end
     source.waiting[id] = nil
   elseif exchange and exchange.on_note and not exchange.over then
     exchange.on_note(received, total)
@@ -525,8 +529,8 @@ end
 --- is cut off; what comes of that goes to whoever asks next.
 ---@param task luma.Task
 function loop.abandon(task)
-  if task.over then return end
   local what = task.what
+  task.lost = true
   task.over = true
   if what and not what.over and what.on_cancel then what.on_cancel(what) end
   if task.on_leave then task.on_leave(task) end
