@@ -111,7 +111,7 @@ describe("core.system", function()
       local result = run([[
         system.catch_signals()
         for _ = 1, 1000 do io.stdout:write(("x"):rep(1000)) end
-        io.stderr:write "still here"]], "sh -c '\"$@\" | :' --")
+        io.stderr:write "still here"]], "env --default-signal=PIPE sh -c '\"$@\" | :' --")
 
       assert.equal("still here", result.err)
     end)

@@ -1,6 +1,7 @@
 --- The command line as tables: argparse, fed with rows.
 local commands = require "luma.cli.commands"
 local dialects = require "luma.dialects"
+local exit_codes = require "luma.cli.exit_codes"
 local rows = require "luma.cli.rows"
 
 local parser = {}
@@ -91,6 +92,20 @@ function parser.usage(command)
   return table.concat(parts)
 end
 
+--- What stands below the commands.
+local function epilog()
+  local lines = {
+    "luma help COMMAND says more, with examples. The key of the account is in LUMA_API_KEY;"
+      .. " to try all for nothing, run luma sandbox in another terminal.",
+    "",
+    "Exit codes:",
+  }
+  for _, meaning in ipairs(exit_codes.meanings) do
+    lines[#lines + 1] = ("   %3d  %s"):format(meaning[1], meaning[2])
+  end
+  return table.concat(lines, "\n") .. "\n\n" .. examples_text(commands.list.generate.examples)
+end
+
 --- Everything argparse knows of. The values of choices are for completion
 --- alone: what luma says of a wrong one is better.
 ---@param dialect string
@@ -102,7 +117,7 @@ function parser.new(dialect, with_choices)
   local root = argparse "luma"
     :description "Video with Luma's models."
     :usage "Usage: luma COMMAND [ARGUMENT ...] [OPTION ...]"
-    :epilog "luma help COMMAND says more, with examples. The key of the account is in LUMA_API_KEY."
+    :epilog(epilog())
     :add_help(false):command_target "command":help_max_width(79):help_description_margin(28)
     :require_command(false)
   root:flag("-h --help"):description("Print this."):action(stop(root, { help = root }))
