@@ -65,6 +65,18 @@ describe("the host's locale", function()
     end)
   end
 
+  it("is not seen by the sandbox either", function()
+    local out = run([[
+      assert(os.setlocale "de_DE.UTF-8")
+      local server = require "luma.sandbox".start { polls = 1, query_delay = "0.01" }
+      local client = require "luma".client { api_key = "k", base_url = server.url, poll_interval = 0.01 }
+      print(assert(client:generate { user_prompt = "x sandbox:submit_delay=0.01" }).state)
+      server:stop()
+    ]])
+
+    assert.equal("completed\n", out)
+  end)
+
   it("is not seen in numbers that are texts", function()
     local out = run([[
       assert(os.setlocale "de_DE.UTF-8")

@@ -72,6 +72,25 @@ describe("luma.price", function()
     end)
   end)
 
+  describe("of the services", function()
+    local dialects = require "luma.dialects"
+    local options = require "luma.options"
+
+    for _, name in ipairs(dialects.NAMES) do
+      it("has rows as a program's are: " .. name, function()
+        assert.is_nil((schema.problem(options.client, { prices = dialects.find(name).prices })))
+      end)
+    end
+
+    for name, expected in pairs { agents = 0.3, fal = 1, replicate = 0.3 } do
+      it("knows what a clip costs that says no more than a prompt: " .. name, function()
+        local client = support.connect("https://service.example", { dialect = name })
+
+        assert.same({ expected, "USD" }, { client:price { user_prompt = PROMPT } })
+      end)
+    end
+  end)
+
   describe("of a client", function()
     it("is that of what would be sent, defaults filled in, and needs no key", function()
       local client = support.connect("https://relay.example", {

@@ -4,6 +4,7 @@
 -- thread of its own, so that a program that blocks in C can talk to it.
 local json = require "luma.sandbox.json"
 local options = require "luma.sandbox.options"
+local schema = require "luma.schema"
 
 local sandbox = {}
 
@@ -28,11 +29,10 @@ end
 local ROWS = { { "on_ready" }, { "on_request" } }
 for _, row in ipairs(options.rows) do ROWS[#ROWS + 1] = row end
 
---- What a table shows to who indexes it. One without a metatable is itself, so
---- that the sandbox runs without the rest of luma.
+--- What a table shows to who indexes it.
 local function plain(given)
-  if type(given) ~= "table" or getmetatable(given) == nil then return given end
-  return (require("luma.schema").read(ROWS, given))
+  if type(given) ~= "table" then return given end
+  return (schema.read(ROWS, given))
 end
 
 local function check(name, given, kind, dialect)

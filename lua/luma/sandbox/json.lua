@@ -1,13 +1,14 @@
 --- JSON text for the sandbox. lua-cjson 2.1.0 writes an empty table as `{}`,
 -- and some answers are an empty list, so lists are marked and written here.
-local cjson = require("cjson.safe").new()
+-- By the core, to which the host's locale is nothing.
+local core = require "luma.core"
 
 local json = {}
 
 local List = { __name = "luma.sandbox.json.list" }
 
---- A stand-in for `null`, the same as in the program's own lua-cjson.
-json.null = cjson.null
+--- A stand-in for `null`, the same as in lua-cjson.
+json.null = core.null
 
 --- Marks a sequence as a list, so that it is written as `[]` when empty.
 ---@param items table
@@ -34,13 +35,13 @@ end
 local function encode_object(object)
   local parts = {}
   for i, key in ipairs(sorted_keys(object)) do
-    parts[i] = assert(cjson.encode(key)) .. ":" .. encode(object[key])
+    parts[i] = assert(core.encode(key)) .. ":" .. encode(object[key])
   end
   return "{" .. table.concat(parts, ",") .. "}"
 end
 
 function encode(value)
-  if type(value) ~= "table" then return assert(cjson.encode(value)) end
+  if type(value) ~= "table" then return assert(core.encode(value)) end
   if getmetatable(value) == List or value[1] ~= nil then
     return encode_list(value)
   end
@@ -68,7 +69,7 @@ end
 ---@param text string
 ---@return table? object `nil` when the text is neither
 function json.object(text)
-  local value = cjson.decode(text)
+  local value = core.decode(text)
   return type(value) == "table" and without_nulls(value) or nil
 end
 
@@ -76,7 +77,7 @@ end
 ---@return any value `nil` when the text is not JSON
 ---@return string? message
 function json.decode(text)
-  return cjson.decode(text)
+  return core.decode(text)
 end
 
 return json

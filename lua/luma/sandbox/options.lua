@@ -3,6 +3,7 @@
 -- (none means off), for whom it is (`server` rows hold for the whole server,
 -- all others may also stand in a prompt as `sandbox:NAME=VALUE`; a row with
 -- `dialects` is for those services alone) and its doc.
+local number_of = require("luma.text").number
 local faults = require "luma.sandbox.faults"
 
 local options = {}
@@ -205,7 +206,7 @@ local function bounds(row)
 end
 
 function readers.number(row, value)
-  local number = type(value) ~= "boolean" and tonumber(value)
+  local number = type(value) == "string" and number_of(value) or type(value) == "number" and value
   if number and number == number and number < math.huge
     and number >= (row.min or number) and number <= (row.max or number) then
     return number
