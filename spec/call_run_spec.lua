@@ -21,8 +21,8 @@ local function refusal(status, lines)
 end
 
 --- An exchange without an answer.
-local function loss(sent, lasting)
-  return { kind = "network", message = "the connection broke", sent = sent, lasting = lasting or false }
+local function loss(sent, permanent)
+  return { kind = "network", message = "the connection broke", sent = sent, permanent = permanent or false }
 end
 
 --- Runs a call against a core that answers so: what it asked for, and results.

@@ -39,7 +39,7 @@ end
 
 --- The error of an exchange that ended without an answer.
 local function read_failure(kind, fields)
-  local response = { kind = "network", message = "could not connect", lasting = false, sent = "no" }
+  local response = { kind = "network", message = "could not connect", permanent = false, sent = "no" }
   for name, value in pairs(fields or {}) do response[name] = value end
   local result, err = read_response(relay, REQUESTS[kind], response)
   assert.is_nil(result)
@@ -531,8 +531,8 @@ describe("luma.call", function()
       end)
 
       it("is not worth another try when the failure lasts", function()
-        assert.is_false(read_failure("query", { lasting = true }).retryable)
-        assert.is_true(read_failure("query", { lasting = false }).retryable)
+        assert.is_false(read_failure("query", { permanent = true }).retryable)
+        assert.is_true(read_failure("query", { permanent = false }).retryable)
       end)
 
       it("keeps what came of the answer", function()

@@ -717,11 +717,11 @@ describe("luma.client", function()
       it("gives the connections back", function()
         local one = support.connect(server)
         assert(one:submit(BOAT))
-        assert.is_true(core.live() > 0)
+        assert.is_true(core.live_objects() > 0)
 
         one:close()
 
-        assert.equal(0, core.live())
+        assert.equal(0, core.live_objects())
       end)
 
       it("is what the end of a client does, too", function()
@@ -731,7 +731,7 @@ describe("luma.client", function()
         collectgarbage()
         collectgarbage()
 
-        assert.equal(0, core.live())
+        assert.equal(0, core.live_objects())
       end)
 
       it("leaves other clients be", function()

@@ -15,10 +15,10 @@ describe("spec.support.coverage", function()
   it("adds what a file of LCOV's says, by file and line", function()
     local counts = {}
 
-    coverage.add(counts, "SF:/x/src/wire.c\nDA:1,2\nDA:2,0\nend_of_record\n")
-    coverage.add(counts, "SF:src/wire.c\nDA:2,3\nend_of_record\nSF:/x/src/core.c\nDA:9,1\n")
+    coverage.add(counts, "SF:/x/src/endpoint.c\nDA:1,2\nDA:2,0\nend_of_record\n")
+    coverage.add(counts, "SF:src/endpoint.c\nDA:2,3\nend_of_record\nSF:/x/src/core.c\nDA:9,1\n")
 
-    assert.same({ ["src/wire.c"] = { 2, 3 }, ["src/core.c"] = { [9] = 1 } }, counts)
+    assert.same({ ["src/endpoint.c"] = { 2, 3 }, ["src/core.c"] = { [9] = 1 } }, counts)
   end)
 
   if _VERSION == "Lua 5.4" then -- the one that is counted with

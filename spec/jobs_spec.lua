@@ -1140,7 +1140,7 @@ describe("jobs", function()
     collectgarbage()
     collectgarbage()
 
-    assert.equal(0, core.live())
+    assert.equal(0, core.live_objects())
   end)
 
   it("show neither the key nor their insides as text", function()

@@ -89,7 +89,7 @@ describe("leaving", function()
           end
           say("parent", assert(client:start(boat):await(30)).state, never.state)
           client:close()
-          say("parent closes", never.state, core.live())
+          say("parent closes", never.state, core.live_objects())
           say("child's end", ("%d"):format(wait(child)))
         ]])
 

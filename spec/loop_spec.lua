@@ -536,12 +536,12 @@ describe("luma.loop", function()
   end)
 
   describe("update()", function()
-    local now, news = core.now, core.news
+    local now, news = core.now, core.event_count
     local time
 
     before_each(function() time = 100 end)
 
-    after_each(function() core.now, core.news = now, news end)
+    after_each(function() core.now, core.event_count = now, news end)
 
     --- Each look at the clock takes that long.
     local function slow_down(seconds)
@@ -633,7 +633,7 @@ describe("luma.loop", function()
 
       before_each(function()
         wire.responses, tidings = nil, 1
-        function core.news() return tidings end
+        function core.event_count() return tidings end
         function wire.background() return true end
         source = loop.source(wire, true)
         loop.use_thread(source)

@@ -321,7 +321,7 @@ describe("luma.token", function()
       assert.same({ 0, "boat.mp4\n", "" }, { second.code, second.out, second.err })
       assert.equal(1, submits)
       assert.equal("boat.mp4\n", files)
-      assert.equal(0, luma.update() + core.live())
+      assert.equal(0, luma.update() + core.live_objects())
     end)
 
     it("submits nothing beside a note of a run that ended while it submitted", function()

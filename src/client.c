@@ -163,23 +163,23 @@ int l_client_new(lua_State *L) {
   const char *problem = push_plain(L, 1, 1);
   if (problem) return luaL_argerror(L, 1, problem);
   lua_replace(L, 1);
-  o.wire.base = option_string(L, 1, "base", NULL);
-  o.wire.proxy = option_string(L, 1, "proxy", NULL);
-  o.wire.ca_file = option_string(L, 1, "ca_file", NULL);
-  o.wire.user_agent = option_string(L, 1, "user_agent", NULL);
-  o.wire.connect_timeout =
+  o.endpoint.base = option_string(L, 1, "base", NULL);
+  o.endpoint.proxy = option_string(L, 1, "proxy", NULL);
+  o.endpoint.ca_file = option_string(L, 1, "ca_file", NULL);
+  o.endpoint.user_agent = option_string(L, 1, "user_agent", NULL);
+  o.endpoint.connect_timeout =
       option_number(L, 1, "connect_timeout", 10, 0.001, 1e6);
-  o.wire.max_answer =
+  o.endpoint.max_answer =
       (size_t)option_number(L, 1, "max_answer", 16 << 20, 1, 1 << 30);
   o.max_transfers = (int)option_number(L, 1, "max_transfers", 16, 1, 10000);
-  o.wire.lean = option_boolean(L, 1, "lean");
+  o.endpoint.use_ca_dir = option_boolean(L, 1, "use_ca_dir");
   option_list(L, "headers", "a header", headers);
   option_list(L, "secrets", "a secret", secrets);
   option_list(L, "bases", "a base", bases);
-  o.wire.bases = bases;
-  o.wire.headers = headers;
-  o.wire.secrets = secrets;
-  luaL_argcheck(L, o.wire.base != NULL, 1, "base is missing");
+  o.endpoint.bases = bases;
+  o.endpoint.headers = headers;
+  o.endpoint.secrets = secrets;
+  luaL_argcheck(L, o.endpoint.base != NULL, 1, "base is missing");
   Client *c = lua_newuserdatauv(L, sizeof *c, 0);
   memset(c, 0, sizeof *c);
   luaL_setmetatable(L, CLIENT_TYPE);
@@ -240,8 +240,8 @@ static int l_client_request(lua_State *L) {
   s.body = option_string(L, 2, "body", &s.body_len);
   s.timeout = option_seconds(L, 2, "timeout");
   s.paid = option_boolean(L, 2, "paid");
-  s.earlier = option_number(L, 2, "if_changed", -1, -1, MOST_WHOLE);
-  s.compare = s.earlier >= 0;
+  s.if_changed = option_number(L, 2, "if_changed", -1, -1, MOST_WHOLE);
+  s.compare = s.if_changed >= 0;
   check_target(L, &s);
   return send_table(L, &s);
 }
@@ -351,8 +351,8 @@ static void set_failure(lua_State *L, const Request *r) {
   static const char *const sent[] = {"no", "maybe", "yes"};
   set_string(L, "sent", sent[r->sent]);
   set_string(L, "kind", r->failure->kind);
-  lua_pushboolean(L, r->failure->lasting);
-  lua_setfield(L, -2, "lasting");
+  lua_pushboolean(L, r->failure->permanent);
+  lua_setfield(L, -2, "permanent");
   lua_pushstring(L, r->failure->message);
   if (r->proxy_name) {
     lua_pushfstring(L, "%s: %s", r->proxy_name, lua_tostring(L, -1));
@@ -370,8 +370,8 @@ static void push_response(lua_State *L, const Request *r) {
   lua_createtable(L, 0, r->failure || r->is_download ? 8 : 4);
   if (r->status) set_whole(L, "status", r->status);
   if (r->status) set_buffer(L, "head", &r->head);
-  if (r->print > 0) set_number(L, "fingerprint", r->print);
-  if (r->status && (r->print == 0 || r->print != r->earlier))
+  if (r->fingerprint > 0) set_number(L, "fingerprint", r->fingerprint);
+  if (r->status && (r->fingerprint == 0 || r->fingerprint != r->if_changed))
     set_buffer(L, "body", &r->answer);
   if (r->failure) set_failure(L, r);
   if (r->is_download) set_whole(L, "received", r->received);

@@ -287,8 +287,8 @@ static int l_now(lua_State *L) {
   return 1;
 }
 
-/* core.live() -> clients and requests that exist in this process */
-static int l_live(lua_State *L) {
+/* core.live_objects() -> clients and requests that exist in this process */
+static int l_live_objects(lua_State *L) {
   lua_pushinteger(L, (lua_Integer)process_live());
   return 1;
 }
@@ -321,9 +321,9 @@ static int l_depth(lua_State *L) {
   return 1;
 }
 
-/* core.news() -> a number that is another one once a thread of a client's had
-   something to tell */
-static int l_news(lua_State *L) {
+/* core.event_count() -> a number that is another one once a thread of a
+   client's had something to tell */
+static int l_event_count(lua_State *L) {
   lua_pushinteger(L, (lua_Integer)process_event_count());
   return 1;
 }
@@ -364,9 +364,9 @@ int luaopen_luma_core(lua_State *L) {
   if (unfit) return luaL_error(L, "%s", unfit);
   static const luaL_Reg functions[] = {{"client", l_client_new},
                                        {"now", l_now},
-                                       {"live", l_live},
+                                       {"live_objects", l_live_objects},
                                        {"forks", l_forks},
-                                       {"news", l_news},
+                                       {"event_count", l_event_count},
                                        {"invalid_utf8", l_invalid_utf8},
                                        {"claim", l_claim},
                                        {"base64_decode", l_base64_decode},

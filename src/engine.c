@@ -35,7 +35,7 @@ typedef struct HostQueue {
 } HostQueue;
 
 struct Engine {
-  Wire wire;
+  Endpoint endpoint;
   int max_transfers;
   long generation; /* of the process it belongs to; see process_forks */
   bool raises;     /* what drives it may raise SIGPIPE */
@@ -168,7 +168,7 @@ static void heap_remove(Engine *e, Request *r) {
 /* ---- the state of a request ---- */
 
 static HostQueue *queue_of(Engine *e, const Request *r) {
-  return r->keyed ? &e->service : &e->others;
+  return r->authenticated ? &e->service : &e->others;
 }
 
 /* The list that it is in; what is delayed is in the heap alone. */
@@ -304,9 +304,9 @@ static CURLM *new_multi(void) {
 }
 
 static CURL *take_easy(Engine *e, const Request *r) {
-  if (r->keyed && e->idle_count > 0) return e->idle[--e->idle_count];
+  if (r->authenticated && e->idle_count > 0) return e->idle[--e->idle_count];
   CURL *easy = curl_easy_init();
-  if (easy && !easy_prepare(easy, &e->wire, r->keyed)) {
+  if (easy && !easy_prepare(easy, &e->endpoint, r->authenticated)) {
     curl_easy_cleanup(easy);
     easy = NULL;
   }
@@ -314,7 +314,7 @@ static CURL *take_easy(Engine *e, const Request *r) {
 }
 
 static void give_easy(Engine *e, const Request *r, CURL *easy) {
-  if (r->keyed && e->idle_count < e->max_transfers)
+  if (r->authenticated && e->idle_count < e->max_transfers)
     e->idle[e->idle_count++] = easy;
   else curl_easy_cleanup(easy);
 }
@@ -328,7 +328,7 @@ static bool start(Engine *e, Request *r) {
     return false;
   }
   r->on_thread = e->on_thread;
-  if (!request_begin(r, easy, &e->wire)) {
+  if (!request_begin(r, easy, &e->endpoint)) {
     curl_easy_cleanup(easy);
     return false;
   }
@@ -358,7 +358,7 @@ static void end_active(Engine *e, Request *r, CURLcode rc,
   if (!parked) curl_multi_remove_handle(e->multi, easy);
   if (why) request_fail(r, why);
   else request_end(r, rc);
-  request_mask(r, &e->wire);
+  request_mask(r, &e->endpoint);
   if (parked) easy_park(easy);
   else give_easy(e, r, easy);
   if (parked) e->parked++;
@@ -559,7 +559,7 @@ static void halt(Engine *e) {
   unlock(e);
   if (e->parked > 0) process_adopt(multi, e->parked);
   else curl_multi_cleanup(multi);
-  wire_wipe(&e->wire);
+  endpoint_wipe(&e->endpoint);
 }
 
 /* ---- the thread ---- */
@@ -591,7 +591,7 @@ static void release(Engine *e) {
   drop_all(&e->outbox);
   drop_all(&e->free_list);
   if (e->ended) drop(e->ended);
-  wire_close(&e->wire);
+  endpoint_close(&e->endpoint);
   wakeup_close(&e->owner_wakeup);
   free(e->idle);
   free(e->heap);
@@ -742,12 +742,12 @@ static bool claim_wakeup(Engine *e) {
 }
 
 bool engine_has_base(const Engine *e, int n) {
-  return wire_base(&e->wire, n) != NULL;
+  return endpoint_base(&e->endpoint, n) != NULL;
 }
 
 bool engine_send(Engine *e, const Spec *spec) {
   assert(spec->id > 0);
-  Request *r = request_new(&e->wire, spec);
+  Request *r = request_new(&e->endpoint, spec);
   if (r == NULL) return false;
   process_count_live(1);
   r->engine = e;
@@ -856,7 +856,7 @@ static bool reset(Engine *e) {
 Engine *engine_open(const EngineOptions *options, const char **why) {
   Engine *e;
   *why = process_start();
-  if (*why == NULL && !compat_has_tls() && !is_nearby(options->wire.base))
+  if (*why == NULL && !compat_has_tls() && !is_nearby(options->endpoint.base))
     *why = "this libcurl has no TLS, which https needs";
   if (*why) return NULL;
   *why = "not enough memory";
@@ -866,7 +866,8 @@ Engine *engine_open(const EngineOptions *options, const char **why) {
   e->max_transfers = options->max_transfers;
   e->raises = compat_raises_sigpipe();
   e->idle = calloc((size_t)e->max_transfers, sizeof *e->idle);
-  if (!reset(e) || !wire_open(&e->wire, &options->wire) || e->idle == NULL) {
+  if (!reset(e) || !endpoint_open(&e->endpoint, &options->endpoint) ||
+      e->idle == NULL) {
     engine_close(e);
     return NULL;
   }

@@ -13,7 +13,7 @@
 typedef struct Engine Engine;
 
 typedef struct EngineOptions {
-  WireOptions wire;
+  EndpointOptions endpoint;
   int max_transfers; /* at a time, to the service and to all other hosts */
 } EngineOptions;
 

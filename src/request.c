@@ -311,7 +311,7 @@ static void end_file_head(Request *r) {
 /* Whether the next line is a status line. Behind the head of the last answer
    there may be trailers: header lines too, and they may begin with HTTP/. */
 static bool awaits_status_line(const Request *r) {
-  bool redirected = !r->keyed && r->status >= 300 && r->status < 400;
+  bool redirected = !r->authenticated && r->status >= 300 && r->status < 400;
   if (r->head.len == 0) return true;
   return r->head_whole && (r->status < 200 || redirected);
 }
@@ -400,16 +400,16 @@ static long round_up(double x) {
   return n < x ? n + 1 : n;
 }
 
-Request *request_new(const Wire *wire, const Spec *spec) {
+Request *request_new(const Endpoint *endpoint, const Spec *spec) {
   Request *r = malloc(sizeof *r);
   if (r == NULL) return NULL;
   *r = (Request){0};
   r->id = spec->id;
-  r->keyed = spec->path != NULL;
+  r->authenticated = spec->path != NULL;
   r->paid = spec->paid;
   r->watch = spec->watch;
   r->compare = spec->compare;
-  r->earlier = spec->earlier;
+  r->if_changed = spec->if_changed;
   r->timeout = spec->timeout;
   bool waits = spec->delay > 0 || (spec->path == NULL && spec->url == NULL);
   r->due = waits ? clock_now() + spec->delay : NEVER;
@@ -420,10 +420,10 @@ Request *request_new(const Wire *wire, const Spec *spec) {
   r->families = spec->families;
   r->as_it_is = spec->as_it_is;
   r->head.max = MAX_HEAD;
-  r->answer.max = wire->max_answer;
+  r->answer.max = endpoint->max_answer;
   bool ok = true;
-  if (r->keyed) {
-    const char *base = wire_base(wire, spec->base);
+  if (r->authenticated) {
+    const char *base = endpoint_base(endpoint, spec->base);
     size_t a = strlen(base), b = strlen(spec->path);
     ok = (r->url = malloc(a + b + 1)) != NULL;
     if (ok) {
@@ -458,7 +458,7 @@ static void buffer_drop(Buffer *b) {
   b->len = b->cap = 0;
 }
 
-/* What the list leads to is the wire's. */
+/* What the list leads to is the endpoint's. */
 static void drop_headers(Request *r) {
   struct curl_slist *h = r->headers;
   while (h && h->next != r->shared) h = h->next;
@@ -481,8 +481,8 @@ void request_free(Request *r) {
   free(r);
 }
 
-bool easy_prepare(CURL *easy, const Wire *wire, bool keyed) {
-  CURLcode rc = compat_set_protocols(easy, wire->http);
+bool easy_prepare(CURL *easy, const Endpoint *endpoint, bool authenticated) {
+  CURLcode rc = compat_set_protocols(easy, endpoint->http);
   if (rc != CURLE_OK) return false;
 #define SET(option, value)                                                    \
   if (curl_easy_setopt(easy, option, value) != CURLE_OK) return false
@@ -492,28 +492,28 @@ bool easy_prepare(CURL *easy, const Wire *wire, bool keyed) {
   curl_easy_setopt(easy, CURLOPT_PREREQFUNCTION, on_start);
   SET(CURLOPT_RESOLVER_START_FUNCTION, on_resolve);
   SET(CURLOPT_SOCKOPTFUNCTION, on_socket);
-  SET(CURLOPT_CONNECTTIMEOUT_MS, wire->connect_ms + CONNECT_SLACK_MS);
+  SET(CURLOPT_CONNECTTIMEOUT_MS, endpoint->connect_ms + CONNECT_SLACK_MS);
   SET(CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L);
   /* To parse libcurl's CA file costs some 20 ms, once if it has no folder
      besides, which would keep it from caching what it has parsed. To look into
      a folder costs one, each time. */
-  if (wire->ca_folder) {
+  if (endpoint->ca_folder) {
     curl_easy_setopt(easy, CURLOPT_CAINFO, NULL);
-  } else if (wire->ca_file) {
-    SET(CURLOPT_CAINFO, wire->ca_file);
+  } else if (endpoint->ca_file) {
+    SET(CURLOPT_CAINFO, endpoint->ca_file);
     curl_easy_setopt(easy, CURLOPT_CAPATH, NULL);
   } else if (compat_ca_file()) {
     curl_easy_setopt(easy, CURLOPT_CAPATH, NULL);
   }
   curl_easy_setopt(easy, CURLOPT_QUICK_EXIT, 1L);
-  if (!keyed) {
+  if (!authenticated) {
     SET(CURLOPT_ACCEPT_ENCODING, "identity"); /* and unpack what comes */
-    SET(CURLOPT_USERAGENT, wire->user_agent);
+    SET(CURLOPT_USERAGENT, endpoint->user_agent);
     SET(CURLOPT_FOLLOWLOCATION, 1L);
     SET(CURLOPT_MAXREDIRS, MAX_REDIRECTS);
   }
   curl_easy_setopt(easy, CURLOPT_BUFFERSIZE,
-                   keyed ? ANSWER_CHUNK : FILE_CHUNK);
+                   authenticated ? ANSWER_CHUNK : FILE_CHUNK);
 #undef SET
   return true;
 }
@@ -547,13 +547,13 @@ static bool ask_for_rest(Request *r, CURL *easy) {
 
 /* The media type of a body in place of the headers' own, which is the first of
    them. Without the key there are no others. */
-static bool set_type(Request *r, CURL *easy, const Wire *wire) {
+static bool set_type(Request *r, CURL *easy, const Endpoint *endpoint) {
   char text[256];
   snprintf(text, sizeof text, "Content-Type: %.200s", r->type);
   struct curl_slist *type = curl_slist_append(NULL, text);
   if (type == NULL) return false;
   r->headers = type;
-  struct curl_slist *others = r->keyed ? wire->headers : NULL;
+  struct curl_slist *others = r->authenticated ? endpoint->headers : NULL;
   if (others && curl_strnequal(others->data, "content-type:", 13))
     others = others->next;
   r->shared = type->next = others;
@@ -565,31 +565,33 @@ static bool set_type(Request *r, CURL *easy, const Wire *wire) {
 }
 
 /* Points the handle at the request's URL, unless it was there before. */
-static CURLcode set_url(CURL *easy, Wire *wire, const Request *r) {
+static CURLcode set_url(CURL *easy, Endpoint *endpoint, const Request *r) {
   const char *last = NULL;
   curl_easy_getinfo(easy, CURLINFO_EFFECTIVE_URL, &last);
-  if (r->keyed && last && strcmp(last, r->url) == 0) return CURLE_OK;
+  if (r->authenticated && last && strcmp(last, r->url) == 0) return CURLE_OK;
   /* Kept for those that are posted to again and again. */
-  CURLU *parsed = r->keyed && r->body ? wire_target(wire, r->url) : NULL;
+  CURLU *parsed =
+      r->authenticated && r->body ? endpoint_target(endpoint, r->url) : NULL;
   /* In this order: newer libcurls forget the URL as they are given a CURLU. */
   CURLcode rc = curl_easy_setopt(easy, CURLOPT_CURLU, parsed);
   if (rc != CURLE_OK) return rc;
   return curl_easy_setopt(easy, CURLOPT_URL, parsed ? NULL : r->url);
 }
 
-bool request_begin(Request *r, CURL *easy, Wire *wire) {
-  CURLcode rc = set_url(easy, wire, r);
+bool request_begin(Request *r, CURL *easy, Endpoint *endpoint) {
+  CURLcode rc = set_url(easy, endpoint, r);
   if (rc != CURLE_OK || !ask_for_rest(r, easy) ||
-      !proxies_apply(&wire->proxies, easy, r->url, &r->proxy)) {
+      !proxies_apply(&endpoint->proxies, easy, r->url, &r->proxy)) {
     request_fail(r, &failure_memory);
     return false;
   }
-  double now = clock_now(), connected = now + (double)wire->connect_ms / 1000;
+  double now = clock_now(),
+         connected = now + (double)endpoint->connect_ms / 1000;
   r->deadline = r->timeout > 0 ? now + r->timeout : NEVER;
   r->due = r->deadline < connected ? r->deadline : connected;
   r->easy = easy;
-  r->guarded = wire->guarded;
-  r->alone = r->body && !wire->guarded;
+  r->guarded = endpoint->guarded;
+  r->alone = r->body && !endpoint->guarded;
   /* Until something has come. An HTTP/2 connection outlives the streams that
      time out on it; if it is dead, all that follow would. And behind an answer
      that is said to be empty the rest may still come, where the next one is
@@ -605,11 +607,12 @@ bool request_begin(Request *r, CURL *easy, Wire *wire) {
   }
   curl_easy_setopt(easy, CURLOPT_CUSTOMREQUEST, r->method);
   if (r->as_it_is) curl_easy_setopt(easy, CURLOPT_HTTP_CONTENT_DECODING, 0L);
-  if (r->keyed)
+  if (r->authenticated)
     curl_easy_setopt(easy, CURLOPT_HTTPHEADER,
-                     r->body_len > LARGE_BODY ? wire->more : wire->headers);
+                     r->body_len > LARGE_BODY ? endpoint->more
+                                              : endpoint->headers);
   else if (r->body) curl_easy_setopt(easy, CURLOPT_FOLLOWLOCATION, 0L);
-  if (r->type && !set_type(r, easy, wire)) {
+  if (r->type && !set_type(r, easy, endpoint)) {
     request_fail(r, &failure_memory);
     return false;
   }
@@ -631,15 +634,17 @@ bool request_begin(Request *r, CURL *easy, Wire *wire) {
   return true;
 }
 
-/* Whether there may have been a connection to write the request to. */
+/* Whether there may have been a connection to write the request to. Of one
+   that was there before an older libcurl knows no more than that it went on.
+ */
 static bool was_begun(const Request *r) {
   curl_off_t connected = 0;
   if (r->guarded) return r->begun;
-  if (!r->alone) return true; /* it may have been there before */
   bool tls = strncmp(r->url, "https:", 6) == 0;
-  curl_easy_getinfo(r->easy,
-                    tls ? CURLINFO_APPCONNECT_TIME_T : CURLINFO_CONNECT_TIME_T,
-                    &connected);
+  CURLINFO when = !r->alone ? CURLINFO_PRETRANSFER_TIME_T
+                  : tls     ? CURLINFO_APPCONNECT_TIME_T
+                            : CURLINFO_CONNECT_TIME_T;
+  curl_easy_getinfo(r->easy, when, &connected);
   return connected > 0;
 }
 
@@ -705,9 +710,9 @@ static void end_file(Request *r) {
   if (r->on_thread) process_enter_curl();
 }
 
-void request_mask(Request *r, const Wire *wire) {
-  secrets_strike(&wire->secrets, r->head.data, r->head.len);
-  secrets_strike(&wire->secrets, r->answer.data, r->answer.len);
+void request_mask(Request *r, const Endpoint *endpoint) {
+  secrets_strike(&endpoint->secrets, r->head.data, r->head.len);
+  secrets_strike(&endpoint->secrets, r->answer.data, r->answer.len);
 }
 
 /* The handle goes back to rest, where it must not know the body any more. */
@@ -726,7 +731,7 @@ static const Failure *proxy_failure(Request *r, CURLcode rc) {
   bool before = rc == CURLE_COULDNT_CONNECT || rc == CURLE_PROXY ||
                 rc == CURLE_COULDNT_RESOLVE_PROXY;
   /* With no word of a tunnel and nothing begun it has come no further. */
-  if (rc != CURLE_OK && status == 0 && r->guarded && !r->begun)
+  if (rc != CURLE_OK && status == 0 && !was_begun(r))
     before |= strncmp(r->proxy, "socks", 5) != 0;
   if (!refused && !before) return NULL;
   r->proxy_name = proxy_name(r->proxy, refused ? status : 0);
@@ -767,7 +772,7 @@ void request_end(Request *r, CURLcode rc) {
   }
   if (!r->is_download) unpack_answer(r);
   if (r->compare && r->failure == NULL && r->status == 200)
-    r->print =
+    r->fingerprint =
         fingerprint(r->answer.data ? r->answer.data : "", r->answer.len);
   if (r->file) end_file(r);
   let_go(r);

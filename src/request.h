@@ -7,7 +7,7 @@
 
 #include "file.h"
 #include "thread.h"
-#include "wire.h"
+#include "endpoint.h"
 
 /* Grows to `max` and no further. */
 typedef struct Buffer {
@@ -25,7 +25,7 @@ typedef enum Sent {
 /* A way for an exchange to end without an answer. */
 typedef struct Failure {
   int code;         /* CURLcode, or 0 for one that libcurl has no number for */
-  bool lasting;     /* trying again would fail the same way */
+  bool permanent;   /* trying again would fail the same way */
   const char *kind; /* as in lua/luma/errors.lua */
   const char *message;
 } Failure;
@@ -47,7 +47,7 @@ typedef enum State {
 /* What a caller asks for. Strings are borrowed until request_new returns. */
 typedef struct Spec {
   long long id;
-  const char *path; /* keyed: goes to a base, with the key */
+  const char *path; /* authenticated: goes to a base, with the key */
   int base;         /* 0: the base; n: the n-th further one, which there is */
   const char *url;  /* or keyless: goes to any URL */
   const char *body; /* a POST of `body_len` bytes, or NULL for a GET */
@@ -58,7 +58,7 @@ typedef struct Spec {
   double timeout;     /* seconds the exchange may take, 0 for no limit */
   bool paid;          /* only on a connection that is surely open */
   bool compare;       /* with an earlier answer, which had this fingerprint */
-  double earlier;     /* 0: there was none */
+  double if_changed;  /* 0: there was none */
   /* The rest is for keyless ones. */
   File *file;            /* where the answer's body goes: the caller's claim */
   int families;          /* of media that may go there; 0: anything */
@@ -74,8 +74,8 @@ typedef struct Request {
   /* What to do; never changes. */
   long long id;
   char *url;
-  bool keyed, paid, watch, compare;
-  double earlier;
+  bool authenticated, paid, watch, compare;
+  double if_changed;
   char *body;
   size_t body_len;
   char *method, *type; /* or NULL */
@@ -108,13 +108,14 @@ typedef struct Request {
   /* While it is active. */
   CURL *easy;
   struct curl_slist *headers; /* its own, */
-  struct curl_slist *shared;  /* and those of the wire's that they lead to */
-  bool guarded;               /* as in Wire */
-  bool alone;                 /* on a connection that nothing else uses */
-  bool begun;                 /* a connection was there, if guarded */
-  bool resolving;             /* its host's name is looked up */
-  double deadline;            /* clock time at which it has to end; NEVER */
-  const char *proxy;          /* the Wire's own, or NULL: reached directly */
+  struct curl_slist
+      *shared;       /* and those of the endpoint's that they lead to */
+  bool guarded;      /* as in Endpoint */
+  bool alone;        /* on a connection that nothing else uses */
+  bool begun;        /* a connection was there, if guarded */
+  bool resolving;    /* its host's name is looked up */
+  double deadline;   /* clock time at which it has to end; NEVER */
+  const char *proxy; /* the Endpoint's own, or NULL: reached directly */
 
   /* How it ended. */
   const Failure *failure; /* NULL: the service answered */
@@ -125,7 +126,8 @@ typedef struct Request {
   Buffer head;     /* the header lines of the last answer */
   bool head_whole; /* up to the empty line that ends them */
   Buffer answer;   /* its body, unless that went to the file */
-  double print;    /* fingerprint of a good answer, if it was to be compared */
+  double
+      fingerprint; /* fingerprint of a good answer, if it was to be compared */
   long long total; /* size the file will have, or -1 */
   bool to_file;    /* the body of this answer belongs in the file */
   bool in_place;   /* and joins what the file already holds */
@@ -142,19 +144,19 @@ typedef struct Request {
    secrets, and another one in another process. */
 double fingerprint(const char *text, size_t n);
 /* NULL when there is no memory. */
-Request *request_new(const Wire *wire, const Spec *spec);
+Request *request_new(const Endpoint *endpoint, const Spec *spec);
 /* Sets what never changes on a new easy handle. False when libcurl refuses
    an option that safety rests on. */
-bool easy_prepare(CURL *easy, const Wire *wire, bool keyed);
+bool easy_prepare(CURL *easy, const Endpoint *endpoint, bool authenticated);
 /* Leaves a handle to libcurl that looks up a name: no request comes of it. */
 void easy_park(CURL *easy);
 /* Readies `easy` for this request; false, with the failure set, if it cannot
    be. The handle stays the caller's. */
-bool request_begin(Request *r, CURL *easy, Wire *wire);
+bool request_begin(Request *r, CURL *easy, Endpoint *endpoint);
 /* Notes how the exchange ended and lets go of the easy handle. */
 void request_end(Request *r, CURLcode rc);
 /* Strikes out the secrets where the answer repeats them. */
-void request_mask(Request *r, const Wire *wire);
+void request_mask(Request *r, const Endpoint *endpoint);
 /* The same as request_end for one that ended without libcurl. */
 void request_fail(Request *r, const Failure *failure);
 /* Accepts what request_new half built. Must not be on any list. */

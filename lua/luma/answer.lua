@@ -278,7 +278,7 @@ local function transport_error(call, response, origin)
     sent = sent,
     status = response.status,
     id = call.id,
-    retryable = sent == "no" and not response.lasting,
+    retryable = sent == "no" and not response.permanent,
     raw = response.body,
   })
 end

@@ -181,7 +181,7 @@ function client.new(given, getenv, random)
     connect_timeout = values.connect_timeout,
     max_answer = values.max_answer,
     max_transfers = values.max_transfers,
-    lean = not values.background,
+    use_ca_dir = not values.background,
   }
   self.source = loop.source(self.core, values.background)
   self.report = values.on_error or report

@@ -134,7 +134,7 @@ local function attempt_error(response, url, claim, media)
     local message = is_refused and ("the link leads to %s, not to %s"):format(what_came(response),
       media == "image" and "a picture" or "a clip") or response.message
     return errors.new(response.kind, ("%s: %s"):format(origin, message),
-      { status = status, retryable = not response.lasting, raw = is_refused and response.body or nil })
+      { status = status, retryable = not response.permanent, raw = is_refused and response.body or nil })
   end
   if status ~= 200 and status ~= 206 then
     local passing = status >= 500 or status == 429 or status == 408 or status == 416

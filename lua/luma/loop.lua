@@ -74,7 +74,7 @@ local queue = { first = 1, last = 0 } -- the run queue; an entry leaves when it 
 local sources = {} -- those for which something waits; the first is asked next
 local forks = core.forks() -- between the first process and this one
 local on_fork = {} -- called in a child
-local news -- core.news() when update() found nothing left to do; nil: look
+local news -- core.event_count() when update() found nothing left to do; nil: look
 local last_update = core.now()
 local turn, moved = 0, 0 -- of update(), and jobs that went on in it
 local stop -- clock time at which this update() is to end; nil in a call that blocks
@@ -490,7 +490,7 @@ function loop.close(source)
   while take_from(source) do run_next() end
   local id, exchange = next(source.waiting)
   while id do
-    deliver(exchange, { kind = "cancelled", message = "the client was closed", lasting = true, sent = "maybe" })
+    deliver(exchange, { kind = "cancelled", message = "the client was closed", permanent = true, sent = "maybe" })
     source.waiting[id] = nil
     id, exchange = next(source.waiting)
   end
@@ -614,7 +614,7 @@ function loop.update(budget)
       type(budget) == "number" and tostring(budget) or "a " .. type(budget)))
   end
   loop.check_fork()
-  local now, heard = core.now(), core.news()
+  local now, heard = core.now(), core.event_count()
   local share = (now - last_update) * SHARE
   last_update = now
   if heard == news then return 0 end

@@ -186,7 +186,7 @@ describe("luma.core.Client", function()
         local spec = with({ id = 1, path = "/" }, case[1])
 
         assert.error_matches(function() client:request(spec) end, case[2])
-        assert.equal(1, core.live())
+        assert.equal(1, core.live_objects())
       end)
     end
 
@@ -230,7 +230,7 @@ describe("luma.core.Client", function()
         local spec = with({ id = 1, url = BASE, file = support.claim() }, case[1])
 
         assert.error_matches(function() client:fetch(spec) end, case[2])
-        assert.equal(1, core.live())
+        assert.equal(1, core.live_objects())
       end)
     end
   end)
@@ -384,7 +384,7 @@ describe("luma.core.Client", function()
       assert.equal(1, (client:peek()))
       client:ack(1)
       assert.is_nil((client:peek()))
-      assert.equal(2, core.live())
+      assert.equal(2, core.live_objects())
     end)
   end)
 
@@ -439,11 +439,11 @@ describe("luma.core.Client", function()
 
     assert.equal(id, taken)
     assert.same({
-      kind = "cancelled", message = "the client was closed", lasting = true,
+      kind = "cancelled", message = "the client was closed", permanent = true,
       sent = "no",
     }, response)
     assert.is_nil((support.take(client)))
-    assert.equal(0, core.live())
+    assert.equal(0, core.live_objects())
   end)
 
   it("is closed when nothing refers to it", function()
@@ -454,7 +454,7 @@ describe("luma.core.Client", function()
     collectgarbage()
     collectgarbage()
 
-    assert.equal(0, core.live())
+    assert.equal(0, core.live_objects())
     assert.is_nil(client)
   end)
 

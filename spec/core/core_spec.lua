@@ -63,17 +63,17 @@ describe("luma.core", function()
   describe("live()", function()
     it("counts clients, and requests until they are acknowledged", function()
       local client = support.connect(support.dead_base())
-      local counts = { core.live() }
+      local counts = { core.live_objects() }
 
       local id = support.request(client, { path = "/" })
       support.timer(client, 60)
-      counts[2] = core.live()
+      counts[2] = core.live_objects()
       support.finish(client, id)
-      counts[3] = core.live()
+      counts[3] = core.live_objects()
       client:close()
       support.take(client)
       support.take(client)
-      counts[4] = core.live()
+      counts[4] = core.live_objects()
 
       assert.same({ 1, 3, 2, 0 }, counts)
     end)

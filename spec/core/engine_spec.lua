@@ -9,7 +9,7 @@ local run, is_linux = clients.run, clients.is_linux
 local finish, finish_all = support.finish, support.finish_all
 
 local function cancelled(sent)
-  return { kind = "cancelled", message = "cancelled", lasting = true,
+  return { kind = "cancelled", message = "cancelled", permanent = true,
     sent = sent }
 end
 
@@ -445,7 +445,7 @@ describe("luma.core, many exchanges,", function()
 
       assert.equal(50, #seen.order)
       assert.is_nil((support.take(client)))
-      assert.equal(1, core.live())
+      assert.equal(1, core.live_objects())
     end)
 
     describe("that was taken from a thread", function()
@@ -463,11 +463,11 @@ describe("luma.core, many exchanges,", function()
         local client = use(("x"):rep(100000))
 
         for _ = 1, 1000 do
-          if core.live() == 1 then break end
+          if core.live_objects() == 1 then break end
           client:run(0.01)
         end
 
-        assert.equal(1, core.live())
+        assert.equal(1, core.live_objects())
       end)
 
       it("is freed with the client, where it is small", function()
@@ -475,7 +475,7 @@ describe("luma.core, many exchanges,", function()
         collectgarbage()
         collectgarbage()
 
-        assert.equal(0, core.live())
+        assert.equal(0, core.live_objects())
       end)
     end)
   end)
@@ -563,7 +563,7 @@ describe("luma.core, many exchanges,", function()
         seen.responses[9].sent,
       })
       assert.is_nil((support.take(client)))
-      assert.equal(0, core.live())
+      assert.equal(0, core.live_objects())
     end)
 
     it("starts none that waits for its turn", function()
@@ -581,7 +581,7 @@ describe("luma.core, many exchanges,", function()
       collectgarbage()
       collectgarbage()
 
-      assert.equal(0, core.live())
+      assert.equal(0, core.live_objects())
     end)
 
     it("keeps the part of a download from its final name", function()

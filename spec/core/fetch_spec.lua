@@ -113,7 +113,7 @@ describe("luma.core, a download,", function()
       local response = fetch_from({ { at = "answer", fault = fault, body = "abcdef" } }, claim)
 
       assert.same({ "network", false, 3, 6 }, {
-        response.kind, response.lasting, response.received, response.total,
+        response.kind, response.permanent, response.received, response.total,
       })
       assert.equal("abc", support.read(path .. ".part"))
       assert.is_nil(support.read(path))
@@ -177,7 +177,7 @@ describe("luma.core, a download,", function()
       local response, path = go_on(answer)
 
       assert.same({ "protocol", false, "the server sent another part than asked for", 0 },
-        { response.kind, response.lasting, response.message, response.received })
+        { response.kind, response.permanent, response.message, response.received })
       assert.is_nil(support.read(path))
     end)
   end
@@ -296,7 +296,7 @@ describe("luma.core, a download,", function()
     local response, server = fetch_from({ { fault = "redirect" } }, path)
 
     assert.same({ "protocol", true, "more than five redirects" },
-      { response.kind, response.lasting, response.message })
+      { response.kind, response.permanent, response.message })
     assert.equal(6, server:count())
     assert.is_nil(support.read(path))
   end)
@@ -308,7 +308,7 @@ describe("luma.core, a download,", function()
       local response = fetch_from(
         { { fault = "redirect", location = location } }, path)
 
-      assert.same({ "protocol", true }, { response.kind, response.lasting })
+      assert.same({ "protocol", true }, { response.kind, response.permanent })
       assert.is_nil(support.read(path))
     end)
   end
@@ -326,7 +326,7 @@ describe("luma.core, a download,", function()
       assert.same({
         "protocol", true,
         "the address, or one it redirects to, is not https",
-      }, { response.kind, response.lasting, response.message })
+      }, { response.kind, response.permanent, response.message })
     end
     assert.equal(0, plain:connections())
   end)
@@ -355,7 +355,7 @@ describe("luma.core, a download,", function()
     local response = fetch(client, server.url, path, { stall = 0.2 })
 
     assert.same({ "timeout", "yes", false, 3 }, {
-      response.kind, response.sent, response.lasting, response.received,
+      response.kind, response.sent, response.permanent, response.received,
     })
     assert.is_nil(support.read(path))
   end)
@@ -375,7 +375,7 @@ describe("luma.core, a download,", function()
     client:cancel(id)
     local response = finish(client, id)
 
-    assert.same({ "cancelled", true }, { response.kind, response.lasting })
+    assert.same({ "cancelled", true }, { response.kind, response.permanent })
     assert.is_nil(support.read(path .. ".part"))
   end)
 
@@ -447,7 +447,7 @@ describe("luma.core, a download,", function()
         local response, path = fetch_medium { body = body }
 
         assert.same({ "protocol", true, "what came is no clip", 0 },
-          { response.kind, response.lasting, response.message, response.received })
+          { response.kind, response.permanent, response.message, response.received })
         assert.equal(response.body, body:sub(1, #response.body)) -- what shows it
         assert.is_nil(support.read(path))
       end)
@@ -465,7 +465,7 @@ describe("luma.core, a download,", function()
         local response, path = fetch_medium({ body = body:sub(1, -10) }, "any")
 
         assert.same({ "network", false, "the clip ends before it is over" },
-          { response.kind, response.lasting, response.message })
+          { response.kind, response.permanent, response.message })
         assert.is_nil(support.read(path))
       end)
     end
@@ -540,7 +540,7 @@ describe("luma.core, a download,", function()
         { media = "video" })
 
       assert.same({ "protocol", true, "what came packed grows beyond all measure" },
-        { response.kind, response.lasting, response.message })
+        { response.kind, response.permanent, response.message })
       assert.is_true(#support.read(path .. ".part") < 32 * 1024 * 1024)
     end)
 

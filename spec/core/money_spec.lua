@@ -286,7 +286,7 @@ describe("luma.core says that a POST was not sent", function()
     }))
 
     assert.same({ "network", "no", false },
-      { response.kind, response.sent, response.lasting })
+      { response.kind, response.sent, response.permanent })
   end)
 
   it("when the server's certificate is not trusted", function()
@@ -298,7 +298,7 @@ describe("luma.core says that a POST was not sent", function()
     }))
 
     assert.same({ "network", "no", true },
-      { response.kind, response.sent, response.lasting })
+      { response.kind, response.sent, response.permanent })
     assert.equal(0, server:count())
   end)
 

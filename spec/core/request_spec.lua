@@ -22,7 +22,7 @@ end
 
 local function failure_of(response)
   return {
-    kind = response.kind, sent = response.sent, lasting = response.lasting,
+    kind = response.kind, sent = response.sent, permanent = response.permanent,
     status = response.status, message = response.message,
   }
 end
@@ -336,7 +336,7 @@ describe("luma.core, one exchange,", function()
       }))
 
       assert.same({ "network", "maybe", false },
-        { response.kind, response.sent, response.lasting })
+        { response.kind, response.sent, response.permanent })
     end)
   end)
 
@@ -347,7 +347,7 @@ describe("luma.core, one exchange,", function()
           local response, server = send { { at = at, fault = "close" } }
 
           assert.same({
-            kind = "network", sent = "maybe", lasting = false,
+            kind = "network", sent = "maybe", permanent = false,
             message = "the server closed the connection without an answer",
           }, response)
           assert.equal(1, server:connections())
@@ -359,7 +359,7 @@ describe("luma.core, one exchange,", function()
       local response = post { { at = "status", fault = "close" } }
 
       assert.same({
-        kind = "network", sent = "yes", lasting = false, status = 200,
+        kind = "network", sent = "yes", permanent = false, status = 200,
         message = "the answer broke off",
       }, failure_of(response))
     end)
@@ -370,7 +370,7 @@ describe("luma.core, one exchange,", function()
       }
 
       assert.same({
-        kind = "network", sent = "yes", lasting = false, status = 201,
+        kind = "network", sent = "yes", permanent = false, status = 201,
         message = "the answer broke off",
       }, failure_of(response))
       assert.equal("abc", response.body)
@@ -388,7 +388,7 @@ describe("luma.core, one exchange,", function()
     it("on accept has not answered", function()
       local response = post { { at = "accept", fault = "reset" } }
 
-      assert.same({ "network", false }, { response.kind, response.lasting })
+      assert.same({ "network", false }, { response.kind, response.permanent })
       assert.not_equal("yes", response.sent)
       assert.is_nil(response.status)
     end)
@@ -398,7 +398,7 @@ describe("luma.core, one exchange,", function()
         local response = post { { at = at, fault = "reset" } }
 
         assert.same({ "network", "maybe", false },
-          { response.kind, response.sent, response.lasting })
+          { response.kind, response.sent, response.permanent })
         assert.is_nil(response.status)
       end)
     end
@@ -408,7 +408,7 @@ describe("luma.core, one exchange,", function()
         local response = post { { at = at, fault = "reset" } }
 
         assert.same({
-          kind = "network", sent = "yes", lasting = false, status = 200,
+          kind = "network", sent = "yes", permanent = false, status = 200,
           message = "the connection broke",
         }, failure_of(response))
       end)
@@ -423,7 +423,7 @@ describe("luma.core, one exchange,", function()
         -- Half a status line is enough for an old libcurl.
         local old = at == "line" and response.kind == "network"
         assert.same({ old and "network" or "protocol", "maybe", false },
-          { response.kind, response.sent, response.lasting })
+          { response.kind, response.sent, response.permanent })
         assert.equal(old and "the answer broke off" or
           "the answer is not HTTP", response.message)
       end)
@@ -444,7 +444,7 @@ describe("luma.core, one exchange,", function()
         local response = post({ { at = at, fault = "stall" } }, 0.2)
 
         assert.same({
-          kind = "timeout", sent = "maybe", lasting = false,
+          kind = "timeout", sent = "maybe", permanent = false,
           message = "no answer in time",
         }, response)
       end)
@@ -455,7 +455,7 @@ describe("luma.core, one exchange,", function()
         local response = post({ { at = at, fault = "stall" } }, 0.2)
 
         assert.same({
-          kind = "timeout", sent = "yes", lasting = false, status = 200,
+          kind = "timeout", sent = "yes", permanent = false, status = 200,
           message = "no answer in time",
         }, failure_of(response))
       end)
@@ -480,7 +480,7 @@ describe("luma.core, one exchange,", function()
       }, 0.3)
 
       assert.same({
-        kind = "timeout", sent = "no", lasting = false,
+        kind = "timeout", sent = "no", permanent = false,
         message = "no answer in time",
       }, response)
     end)
@@ -503,7 +503,7 @@ describe("luma.core, one exchange,", function()
       }))
 
       assert.same({
-        kind = "network", sent = "no", lasting = false,
+        kind = "network", sent = "no", permanent = false,
         message = "could not connect: Connection refused",
       }, response)
     end)
@@ -529,7 +529,7 @@ describe("luma.core, one exchange,", function()
       }))
 
       assert.same({
-        kind = "network", sent = "no", lasting = false,
+        kind = "network", sent = "no", permanent = false,
         message = "the host's name was not found",
       }, response)
     end)
@@ -542,7 +542,7 @@ describe("luma.core, one exchange,", function()
       }))
 
       assert.same({
-        kind = "invalid", sent = "no", lasting = true,
+        kind = "invalid", sent = "no", permanent = true,
         message = "the URL cannot be read",
       }, response)
     end)
@@ -556,7 +556,7 @@ describe("luma.core, one exchange,", function()
         }))
 
         assert.same({
-          kind = "protocol", sent = "no", lasting = true,
+          kind = "protocol", sent = "no", permanent = true,
           message = "the address, or one it redirects to, is not https",
         }, response)
       end
@@ -568,15 +568,15 @@ describe("luma.core, one exchange,", function()
       local how = lean and ", each looked up" or ""
 
       it("trusts those that are named alone" .. how, function()
-        assert.equal(200, post({ tls = true }, nil, { lean = lean }).status)
+        assert.equal(200, post({ tls = true }, nil, { use_ca_dir = lean }).status)
       end)
 
       it("is refused with an authority that is not known" .. how, function()
         local response, server =
-          post({ tls = true }, nil, { ca_file = false, lean = lean })
+          post({ tls = true }, nil, { ca_file = false, use_ca_dir = lean })
 
         assert.same({
-          kind = "network", sent = "no", lasting = true,
+          kind = "network", sent = "no", permanent = true,
           message = "the server's certificate is not trusted",
         }, response)
         assert.equal(0, server:count())
@@ -596,7 +596,7 @@ describe("luma.core, one exchange,", function()
         post({ tls = true }, nil, { ca_file = support.path() })
 
       assert.same({
-        kind = "network", sent = "no", lasting = true,
+        kind = "network", sent = "no", permanent = true,
         message = "the file of trusted certificates cannot be read",
       }, response)
       assert.equal(0, server:count())
@@ -609,7 +609,7 @@ describe("luma.core, one exchange,", function()
         }
 
         assert.same({
-          kind = "network", sent = "no", lasting = false,
+          kind = "network", sent = "no", permanent = false,
           message = "the TLS handshake failed",
         }, response)
       end)
@@ -691,7 +691,7 @@ describe("luma.core, one exchange,", function()
           path = "/", body = "{}",
         }))
 
-        assert.same({ "network", "no", case[2] }, { response.kind, response.sent, response.lasting })
+        assert.same({ "network", "no", case[2] }, { response.kind, response.sent, response.permanent })
         assert.equal(("the proxy %s answered %d: "):format(proxy.url, status), response.message:match("^.- %d+: "))
         assert.is_truthy(response.message:find(case[1], 1, true))
         assert.is_nil(response.status)
@@ -759,7 +759,7 @@ describe("luma.core, one exchange,", function()
         local response = post({ step }, nil, { max_answer = 1000 })
 
         assert.same({
-          kind = "protocol", sent = "yes", lasting = true, status = 200,
+          kind = "protocol", sent = "yes", permanent = true, status = 200,
           message = "the answer is larger than allowed",
         }, failure_of(response))
         assert.is_true(#response.body <= 1000)
@@ -770,7 +770,7 @@ describe("luma.core, one exchange,", function()
       local response = post { { at = "status", fault = "flood" } }
 
       assert.same({
-        kind = "protocol", sent = "yes", lasting = true, status = 200,
+        kind = "protocol", sent = "yes", permanent = true, status = 200,
         message = "the answer's headers are larger than 64 KiB",
       }, failure_of(response))
       assert.is_true(#response.head <= 65536)

@@ -130,8 +130,8 @@ if arg and arg[0] and arg[0]:find "collecting%.lua$" then
   repeat
     collectgarbage()
     collectgarbage()
-  until core.live() == 0 or core.now() > deadline
-  assert(core.live() == 0, "clients or requests are left")
+  until core.live_objects() == 0 or core.now() > deadline
+  assert(core.live_objects() == 0, "clients or requests are left")
 end
 
 return collecting

@@ -160,13 +160,13 @@ function support.assert_nothing_lives()
   -- Nobody waits for a thread of the core's: on a busy machine it may outlive
   -- its client a little.
   local turns = 0
-  while core.live() > 0 and turns < 200 do
+  while core.live_objects() > 0 and turns < 200 do
     collectgarbage()
     collectgarbage()
-    if core.live() > 0 and turns > 0 then socket.sleep(0.01) end
+    if core.live_objects() > 0 and turns > 0 then socket.sleep(0.01) end
     turns = turns + 1
   end
-  local live = core.live()
+  local live = core.live_objects()
   if live ~= 0 then
     error(live .. " clients or requests outlive the spec", 2)
   end

@@ -33,7 +33,7 @@ end
 
 function Core:cancel(id)
   self.cancelled[#self.cancelled + 1] = id
-  self:finish(id, { kind = "cancelled", message = "cancelled", lasting = true, sent = "no" })
+  self:finish(id, { kind = "cancelled", message = "cancelled", permanent = true, sent = "no" })
 end
 
 --- Has a request end.

@@ -61,7 +61,7 @@ function jobs.tidy()
   for _ = 1, TURNS do
     collectgarbage()
     collectgarbage()
-    if core.live() == 0 then break end
+    if core.live_objects() == 0 then break end
     socket.sleep(PAUSE)
   end
   support.tidy()

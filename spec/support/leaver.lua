@@ -68,8 +68,8 @@ local function check_live()
   repeat
     collect()
     socket.sleep(0.001)
-  until is_stuck or core.live() == 0 or core.now() > stop
-  if not is_stuck then say("live", core.live()) end
+  until is_stuck or core.live_objects() == 0 or core.now() > stop
+  if not is_stuck then say("live", core.live_objects()) end
 end
 
 --- Each takes a table with the client and the job, so that nothing else

@@ -95,9 +95,9 @@ repeat
     collectgarbage()
     collectgarbage()
     turns = turns + 1
-  until core.live() == 0 or turns == 200
-  if core.live() ~= 0 then
-    io.write(n, " leak - ", core.live(), " clients or requests are left\n")
+  until core.live_objects() == 0 or turns == 200
+  if core.live_objects() ~= 0 then
+    io.write(n, " leak - ", core.live_objects(), " clients or requests are left\n")
     failures = failures + 1
   end
 until made < n or n > MOST or failures > 20

@@ -347,7 +347,7 @@ function soak.run(jobs, seed)
   local after = usage()
   if after.fds > before.fds then complain(books, "descriptors leak") end
   if after.rss - before.rss > MEMORY_SLACK then complain(books, "memory grows") end
-  if core.live() ~= 0 then complain(books, "%d clients or requests are left", core.live()) end
+  if core.live_objects() ~= 0 then complain(books, "%d clients or requests are left", core.live_objects()) end
   report(books, before, after, core.now() - start)
   return #books.problems == 0
 end

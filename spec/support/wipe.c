@@ -51,11 +51,11 @@ static Engine *open_with_key(const char *base) {
   for (size_t i = 0; turned[i]; i++) *p++ = (char)(turned[i] ^ 1);
   *p = '\0';
   EngineOptions o = {{0}, 0};
-  o.wire.base = base;
-  o.wire.headers = headers;
-  o.wire.secrets = secrets;
-  o.wire.connect_timeout = 1;
-  o.wire.max_answer = 1000;
+  o.endpoint.base = base;
+  o.endpoint.headers = headers;
+  o.endpoint.secrets = secrets;
+  o.endpoint.connect_timeout = 1;
+  o.endpoint.max_answer = 1000;
   o.max_transfers = 1;
   const char *why;
   Engine *e = engine_open(&o, &why);

@@ -23,7 +23,7 @@ local core = {}
 --- letters or more
 ---@field proxy? string a URL, or "" for none; default: what the environment says; http:// to this machine has none
 ---@field ca_file? string PEM file of the authorities to trust; default: libcurl's
----@field lean? boolean look each authority up in libcurl's folder of them, where there is one: a first
+---@field use_ca_dir? boolean look each authority up in libcurl's folder of them, where there is one: a first
 --- connection then takes 2 ms of the processor and not 20, a later one twice as long as else
 ---@field connect_timeout? number seconds a connection, with TLS, may take to come about; default 10
 ---@field max_answer? integer bytes an answer's body may have, downloads aside; default 16777216
@@ -104,7 +104,7 @@ core.system = nil
 --- Clients, and requests whose end was not yet acknowledged, in this process.
 ---@return integer
 ---@nodiscard
-function core.live() end
+function core.live_objects() end
 
 --- Like `xpcall`, but nothing yields across it: that is an error like others.
 ---@param handler fun(raised: any): any
@@ -123,7 +123,7 @@ function core.depth() end
 --- tell, of any client of this process.
 ---@return integer news
 ---@nodiscard
-function core.news() end
+function core.event_count() end
 
 --- A number that is another one in a child of fork, once there was a client.
 ---@return integer forks
@@ -319,7 +319,7 @@ function Claim:path() end
 ---@field kind? luma.Kind why there is no whole answer: network, timeout, protocol, cancelled, io or invalid
 ---@field message? string a sentence, with `kind`
 ---@field sent? luma.Sent with `kind`; without it an answer came, so the service has it
----@field lasting? boolean with `kind`: trying again would fail the same way
+---@field permanent? boolean with `kind`: trying again would fail the same way
 ---@field received? integer of a download: good bytes in the part, or in the file
 ---@field total? integer of a download: bytes it has in all, where the server said so
 ---@field medium? string of a download: the ending for what came, if that is a medium

@@ -1,7 +1,7 @@
 /* What all exchanges of one engine share: where they go, the headers with the
    key, what is trusted, the limits. No Lua. */
-#ifndef LUMA_WIRE_H
-#define LUMA_WIRE_H
+#ifndef LUMA_ENDPOINT_H
+#define LUMA_ENDPOINT_H
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -9,16 +9,16 @@
 #include "proxy.h"
 #include "secret.h"
 
-typedef struct WireOptions {
+typedef struct EndpointOptions {
   const char *base;
-  const char *const *headers; /* of keyed requests; ends with NULL */
+  const char *const *headers; /* of authenticated requests; ends with NULL */
   const char *const *secrets; /* struck from answers; ends with NULL, or is */
   const char *proxy, *ca_file, *user_agent;
   double connect_timeout; /* seconds */
   size_t max_answer;
-  bool lean;                /* no connection may take long to come about */
+  bool use_ca_dir;          /* no connection may take long to come about */
   const char *const *bases; /* further ones; ends with NULL, or is */
-} WireOptions;
+} EndpointOptions;
 
 /* A URL that libcurl need not read again. */
 typedef struct Target {
@@ -31,10 +31,12 @@ typedef struct Target {
 #define MAX_TARGETS 4
 
 /* Owned by the engine. */
-typedef struct Wire {
-  struct curl_slist *headers; /* of keyed exchanges alone: one is the key */
-  struct curl_slist *more;    /* one more for large bodies; leads to those */
-  char *base;   /* what a keyed path is appended to; no slash at the end */
+typedef struct Endpoint {
+  struct curl_slist
+      *headers; /* of authenticated exchanges alone: one is the key */
+  struct curl_slist *more; /* one more for large bodies; leads to those */
+  char *
+      base; /* what a authenticated path is appended to; no slash at the end */
   char **bases; /* further ones, where the key may go too; ends with NULL */
   char *proxy, *ca_file, *user_agent; /* as given, or NULL */
   Proxies proxies;
@@ -46,17 +48,18 @@ typedef struct Wire {
   bool guarded;   /* libcurl says when a request is about to be written */
   Target targets[MAX_TARGETS]; /* `target_count` of them; none goes again */
   int target_count;
-} Wire;
+} Endpoint;
 
-/* False when there is no memory; wire_close takes what there is by then. */
-bool wire_open(Wire *w, const WireOptions *options);
-/* Where a keyed path goes: the base, or the n-th further one. NULL when there
-   are not so many. */
-const char *wire_base(const Wire *w, int n);
+/* False when there is no memory; endpoint_close takes what there is by then.
+ */
+bool endpoint_open(Endpoint *w, const EndpointOptions *options);
+/* Where a authenticated path goes: the base, or the n-th further one. NULL
+   when there are not so many. */
+const char *endpoint_base(const Endpoint *w, int n);
 /* The key does not stay behind in freed memory. */
-void wire_wipe(Wire *w);
-void wire_close(Wire *w);
-/* A URL as libcurl has read it, for as long as the wire is open. NULL: it has
-   to read it again. */
-CURLU *wire_target(Wire *w, const char *url);
+void endpoint_wipe(Endpoint *w);
+void endpoint_close(Endpoint *w);
+/* A URL as libcurl has read it, for as long as the endpoint is open. NULL: it
+   has to read it again. */
+CURLU *endpoint_target(Endpoint *w, const char *url);
 #endif

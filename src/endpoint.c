@@ -1,5 +1,5 @@
-/* See wire.h. */
-#include "wire.h"
+/* See endpoint.h. */
+#include "endpoint.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -15,13 +15,13 @@ static char *keep(const char *from, bool *ok) {
   return to;
 }
 
-static bool add_header(Wire *w, const char *line) {
+static bool add_header(Endpoint *w, const char *line) {
   struct curl_slist *grown = curl_slist_append(w->headers, line);
   if (grown) w->headers = grown;
   return grown != NULL;
 }
 
-static bool has_user_agent(const Wire *w) {
+static bool has_user_agent(const Endpoint *w) {
   static const char name[] = "user-agent:";
   struct curl_slist *h = w->headers;
   while (h && !curl_strnequal(h->data, name, sizeof name - 1)) h = h->next;
@@ -30,7 +30,7 @@ static bool has_user_agent(const Wire *w) {
 
 /* As a header of its own the name costs libcurl half of what the option for
    it does; that one stays for those without these headers. */
-static bool add_user_agent(Wire *w) {
+static bool add_user_agent(Endpoint *w) {
   static const char name[] = "User-Agent: ";
   if (w->user_agent == NULL || has_user_agent(w)) return true;
   char *line = malloc(sizeof name + strlen(w->user_agent));
@@ -42,7 +42,7 @@ static bool add_user_agent(Wire *w) {
   return ok;
 }
 
-static bool keep_bases(Wire *w, const char *const *bases) {
+static bool keep_bases(Endpoint *w, const char *const *bases) {
   size_t n = 0;
   bool ok = true;
   while (bases && bases[n]) n++;
@@ -52,19 +52,19 @@ static bool keep_bases(Wire *w, const char *const *bases) {
   return ok;
 }
 
-const char *wire_base(const Wire *w, int n) {
+const char *endpoint_base(const Endpoint *w, int n) {
   if (n == 0) return w->base;
   for (int i = 0; w->bases[i]; i++)
     if (i == n - 1) return w->bases[i];
   return NULL;
 }
 
-static void bases_free(Wire *w) {
+static void bases_free(Endpoint *w) {
   for (char **b = w->bases; b && *b; b++) free(*b);
   free(w->bases);
 }
 
-bool wire_open(Wire *w, const WireOptions *o) {
+bool endpoint_open(Endpoint *w, const EndpointOptions *o) {
   bool ok = true;
   w->base = keep(o->base, &ok);
   w->proxy = keep(o->proxy, &ok);
@@ -74,7 +74,7 @@ bool wire_open(Wire *w, const WireOptions *o) {
   w->max_answer = o->max_answer;
   w->http = strncmp(o->base, "http://", 7) == 0;
   w->guarded = compat_tells_start();
-  w->ca_folder = o->lean && w->ca_file == NULL && compat_ca_folder() &&
+  w->ca_folder = o->use_ca_dir && w->ca_file == NULL && compat_ca_folder() &&
                  is_ca_folder(compat_ca_folder());
   for (const char *const *h = o->headers; ok && *h; h++)
     ok = add_header(w, *h);
@@ -86,17 +86,17 @@ bool wire_open(Wire *w, const WireOptions *o) {
   return w->more != NULL;
 }
 
-CURLU *wire_target(Wire *wire, const char *url) {
-  Target *t = wire->targets, *end = t + wire->target_count;
+CURLU *endpoint_target(Endpoint *endpoint, const char *url) {
+  Target *t = endpoint->targets, *end = t + endpoint->target_count;
   for (; t < end; t++)
     if (strcmp(t->url, url) == 0) return t->parsed;
-  if (wire->target_count == MAX_TARGETS) return NULL;
+  if (endpoint->target_count == MAX_TARGETS) return NULL;
   bool ok = true;
   t->url = keep(url, &ok);
   t->parsed = curl_url();
   if (ok && t->parsed &&
       curl_url_set(t->parsed, CURLUPART_URL, url, 0) == CURLUE_OK) {
-    wire->target_count++;
+    endpoint->target_count++;
     return t->parsed;
   }
   free(t->url);
@@ -104,15 +104,15 @@ CURLU *wire_target(Wire *wire, const char *url) {
   return NULL;
 }
 
-static void targets_free(Wire *wire) {
-  while (wire->target_count > 0) {
-    Target *t = &wire->targets[--wire->target_count];
+static void targets_free(Endpoint *endpoint) {
+  while (endpoint->target_count > 0) {
+    Target *t = &endpoint->targets[--endpoint->target_count];
     free(t->url);
     curl_url_cleanup(t->parsed);
   }
 }
 
-void wire_wipe(Wire *w) {
+void endpoint_wipe(Endpoint *w) {
   for (struct curl_slist *h = w->headers; h; h = h->next)
     for (volatile char *p = h->data; *p; p++) *p = '\0';
   curl_slist_free_all(w->more ? w->more : w->headers);
@@ -120,8 +120,8 @@ void wire_wipe(Wire *w) {
   secrets_close(&w->secrets);
 }
 
-void wire_close(Wire *w) {
-  wire_wipe(w);
+void endpoint_close(Endpoint *w) {
+  endpoint_wipe(w);
   targets_free(w);
   proxies_close(&w->proxies);
   free(w->base);
