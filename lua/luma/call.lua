@@ -12,8 +12,6 @@ local text = require "luma.text"
 
 local call = {}
 
-call.header = answer.header
-
 local MAX_STEPS = 32 -- requests that one look, or one upload, may need
 local MAX_UPLOADS = 100 -- pictures of one submit
 

@@ -1,6 +1,6 @@
 --- From a clip's link to a file that has it.
 local core = require "luma.core"
-local call = require "luma.call"
+local answer = require "luma.answer"
 local errors = require "luma.errors"
 local is_windows = require("luma.host").is_windows
 local loop = require "luma.loop"
@@ -104,12 +104,12 @@ end
 
 --- What an answer is that is no clip, in words.
 local function what_came(response)
-  local body, encoding = response.body, call.header(response.head, "content-encoding")
+  local body, encoding = response.body, answer.header(response.head, "content-encoding")
   if response.medium then return ("a file of the type %s"):format(response.medium) end
   if body:find "^\31\139" then return "packed bytes (gzip)" end
   if body:find "^%(\181/\253" then return "packed bytes (zstd)" end
   if body:find "[%z\1-\8\14-\26\28-\31]" then
-    local kind = call.header(response.head, "content-type")
+    local kind = answer.header(response.head, "content-type")
     return encoding and ("packed bytes (%s)"):format(text.line(encoding, 20))
       or ("bytes of no known kind%s"):format(kind and ", sent as " .. text.line(kind, 60) or "")
   end
@@ -147,9 +147,9 @@ end
 --- What tells whether a part still belongs to the file: a strong ETag, else
 --- the date of its last change.
 local function validator_of(head)
-  local etag = call.header(head, "etag")
+  local etag = answer.header(head, "etag")
   if etag and etag:find('^"') then return etag end
-  return call.header(head, "last-modified")
+  return answer.header(head, "last-modified")
 end
 
 --- Inside a task: fetches a URL to a claimed path, which appears when it is
@@ -173,7 +173,7 @@ local function run(client, url, media, claim, opts, on_note)
     attempt = reached - offset >= GAIN and 1 or attempt + 1
     offset = reached
     local unreadable = err.kind == "protocol" and response.body == "" and not as_it_is
-    if unreadable and call.header(response.head, "content-encoding") then
+    if unreadable and answer.header(response.head, "content-encoding") then
       pause, as_it_is = 0, true -- it may only be said to be packed
     else
       pause = retry.is_safe(err, false) and retry.delay(opts.policy, attempt, err, client.random)

@@ -47,38 +47,38 @@ local function read_failure(kind, fields)
   return err
 end
 
-describe("luma.call", function()
+describe("luma.answer", function()
   describe("header()", function()
     local head = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nRETRY-AFTER:  7 \r\n"
       .. "X-Note: retry-after: 9\r\nX-Empty:\r\nETag: \"a:b\"\r\nETag: \"second\"\r\n\r\n"
 
     it("finds a name in any case", function()
-      assert.equal("7", call.header(head, "retry-after"))
-      assert.equal("application/json", call.header(head, "content-type"))
+      assert.equal("7", answer.header(head, "retry-after"))
+      assert.equal("application/json", answer.header(head, "content-type"))
     end)
 
     it("keeps the colons of a value", function()
-      assert.equal('"a:b"', call.header(head, "etag"))
-      assert.equal("retry-after: 9", call.header(head, "x-note"))
+      assert.equal('"a:b"', answer.header(head, "etag"))
+      assert.equal("retry-after: 9", answer.header(head, "x-note"))
     end)
 
     it("is empty for an empty value", function()
-      assert.equal("", call.header(head, "x-empty"))
+      assert.equal("", answer.header(head, "x-empty"))
     end)
 
     it("is nothing for a name that is not there", function()
-      assert.is_nil(call.header(head, "retry"))
-      assert.is_nil(call.header(head, "after"))
-      assert.is_nil(call.header(head, "http/1.1 200 ok"))
+      assert.is_nil(answer.header(head, "retry"))
+      assert.is_nil(answer.header(head, "after"))
+      assert.is_nil(answer.header(head, "http/1.1 200 ok"))
     end)
 
     it("is nothing without an answer", function()
-      assert.is_nil(call.header(nil, "etag"))
-      assert.is_nil(call.header("", "etag"))
+      assert.is_nil(answer.header(nil, "etag"))
+      assert.is_nil(answer.header("", "etag"))
     end)
 
     it("reads lines that end as they should not", function()
-      assert.equal("7", call.header("HTTP/1.1 200 OK\nRetry-After: 7\n", "retry-after"))
+      assert.equal("7", answer.header("HTTP/1.1 200 OK\nRetry-After: 7\n", "retry-after"))
     end)
   end)
 
