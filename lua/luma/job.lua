@@ -8,6 +8,7 @@ local call = require "luma.call"
 local callbacks = require "luma.callbacks"
 local errors = require "luma.errors"
 local generation = require "luma.generation"
+local host = require "luma.host"
 local loop = require "luma.loop"
 local token = require "luma.token"
 
@@ -45,7 +46,8 @@ local MOST_BYTES = 64 * 1024 * 1024
 ---@field called? boolean on_done was
 local Job = { __name = "luma.Job" }
 
--- Jobs under way, of all clients. In a child of fork they end.
+-- Jobs under way, of all clients, and how many forks lie between the first process
+-- and the one they began in. In a child of fork they end.
 local under_way = {}
 
 function Job:__index(name)
@@ -209,7 +211,7 @@ end
 --- Calls `begin`. A job that an error passed through is given up: what it has
 --- sent is cut off, and nothing more is sent.
 local function start(self, begin, ...)
-  under_way[self] = true
+  under_way[self] = core.forks()
   local ok, problem = pcall(begin, self, ...)
   if ok then return self end
   local exchange = self.payment and self.payment.exchange
@@ -336,6 +338,29 @@ loop.on_fork(function()
     end_job(self, err, nil, err)
   end
 end)
+
+--- As the Lua state ends: says what was under way, so that it can be waited for.
+local function say_what_is_left()
+  local count, ids = 0, {}
+  for self, forks in pairs(under_way) do
+    local known = self.generation or self.ref
+    if forks == core.forks() and not self.parent then
+      count = count + 1
+      if known then ids[#ids + 1] = known.id end
+    end
+  end
+  if count == 0 then return end
+  table.sort(ids)
+  host.complain(("%d job%s under way at the end: %s%s%s"):format(count, count == 1 and "" or "s",
+    table.concat(ids, ", "), ids[1] and ids[count] == nil and ", and " or "",
+    ids[count] == nil and ("%d without an id yet"):format(count - #ids) or ""))
+end
+
+-- The table lives as long as the state. 5.1 and LuaJIT finalise no tables.
+local newproxy = rawget(_G, "newproxy")
+local guard = newproxy and newproxy(true)
+if guard then getmetatable(guard).__gc = say_what_is_left end
+setmetatable(under_way, { __gc = not guard and say_what_is_left or nil, guard = guard })
 
 -- ---- what the program sees ----
 
