@@ -685,7 +685,7 @@ describe("luma.client", function()
 
       for name, arguments in pairs {
         submit = { BOAT }, extend = { "a", BOAT }, get = { "a" }, get_many = { {} }, wait = { "a" },
-        download = { "https://example.com/a", "a.mp4" }, generate = { BOAT },
+        notified = { "{}" }, download = { "https://example.com/a", "a.mp4" }, generate = { BOAT },
       } do
         it(("makes %s raise at the caller's line"):format(name), function()
           local one = support.connect(server)
@@ -701,7 +701,7 @@ describe("luma.client", function()
 
       for name, arguments in pairs {
         submit = { BOAT }, extend = { "a", BOAT }, get = { "a" }, wait = { "a" }, download = { "a", "b" },
-        spawn = { print }, fd = {}, preview = { BOAT }, close = {},
+        notified = { "{}" }, spawn = { print }, fd = {}, preview = { BOAT }, close = {},
       } do
         it(("make %s with a dot for the colon raise at the caller's line"):format(name), function()
           local one = support.connect(server)

@@ -1,18 +1,24 @@
 local clip = require "luma.sandbox.clip"
+local dialects = require "luma.dialects"
 local support = require "spec.support.client"
 
---- The examples: how many submits each makes, the files that it leaves, and a
---- pattern of what it prints last.
+--- The examples: how many submits each makes, the files that it leaves, a
+--- pattern of what it prints last, and what it says at services that lack what it
+--- needs.
 local EXAMPLES = {
   chain = { submits = 2, files = { "door-1.mp4", "door-2.mp4" }, last = "door%-2%.mp4" },
   client = { submits = 1, files = {}, last = "^luma%.client %(.*closed%)$" },
-  core = { submits = 1, files = {}, last = "pending$" },
+  core = { submits = 1, files = {}, last = "pending$", -- the core alone knows the relay alone
+    lacks = { agents = "HTTP status 404", fal = "HTTP status 401", replicate = "HTTP status 404" } },
   errors = { submits = 1, files = { "boat.mp4" }, last = "boat%.mp4$" },
-  extend = { submits = 2, files = { "door.mp4" }, last = "^door%.mp4$" },
+  extend = { submits = 2, files = { "door.mp4" }, last = "^door%.mp4$",
+    lacks = { fal = "continues no clip", replicate = "continues no clip" } },
   first = { submits = 1, files = { "boat.mp4" }, last = "^boat%.mp4$" },
   generate = { submits = 1, files = { "luma.mp4" }, last = "^luma%.mp4$" },
   many = { submits = 3, files = { "1.mp4", "2.mp4", "3.mp4" }, last = "^completed$" },
   picture = { submits = 1, files = {}, last = "^pending$" },
+  notified = { submits = 1, files = { "boat.mp4" }, last = "^boat%.mp4$",
+    lacks = { agents = "notify_hook is not offered" } },
   preview = { submits = 0, files = {}, last = "did you mean resolution%?$" },
   resume = { submits = 1, files = { "boat.mp4" }, last = "^boat%.mp4$" },
   saved = { submits = 1, files = { "boat.mp4" }, last = "^boat%.mp4$" },
@@ -54,12 +60,7 @@ end
 describe("examples", function()
   local server, folder
 
-  setup(function() server = support.sandbox() end)
-
-  teardown(function() server:stop() end)
-
   before_each(function()
-    server:reset { seconds = 0 }
     folder = support.path()
     os.execute("mkdir " .. quoted(folder))
   end)
@@ -69,27 +70,54 @@ describe("examples", function()
     support.tidy()
   end)
 
-  for _, path in ipairs(lines_of "ls examples/*.lua") do
-    local name = path:match "([^/]+)%.lua$"
-    local expected = EXAMPLES[name]
+  for _, dialect in ipairs(dialects.NAMES) do
+    describe("at " .. dialect, function()
+      setup(function() server = support.sandbox { dialect = dialect } end)
 
-    it(path .. " does what it is to", function()
-      assert.is_table(expected, "spec/examples_spec.lua does not know it")
+      teardown(function() server:stop() end)
 
-      local result = support.run({ "-e", QUICK, root .. "/" .. path },
-        { LUMA_BASE_URL = server.url, LUMA_API_KEY = "sandbox", CI = "true" }, ("cd %s &&"):format(quoted(folder)))
+      before_each(function() server:reset { seconds = 0 } end)
 
-      local files = lines_of("ls " .. quoted(folder))
-      assert.same({ 0, "" }, { result.code, result.err })
-      assert.equal(expected.submits, server:requests().submits)
-      assert.same(expected.files, files)
-      for _, file in ipairs(files) do assert_video(folder .. "/" .. file) end
-      if expected.last then assert.matches(expected.last, result.out:match "([^\n]*)\n$") end
+      for _, path in ipairs(lines_of "ls examples/*.lua") do
+        local expected = EXAMPLES[path:match "([^/]+)%.lua$"]
+
+        local function run()
+          assert.is_table(expected, "spec/examples_spec.lua does not know it")
+          return support.run({ "-e", QUICK, root .. "/" .. path }, { LUMA_BASE_URL = server.url,
+            LUMA_API_KEY = "sandbox", LUMA_DIALECT = dialect, CI = "true" }, ("cd %s &&"):format(quoted(folder)))
+        end
+
+        if expected and expected.lacks and expected.lacks[dialect] then
+          it(path .. " is told what the service lacks", function()
+            local result = run()
+
+            assert.equal(1, result.code)
+            assert.matches(expected.lacks[dialect], result.err)
+          end)
+        else
+          it(path .. " does what it is to", function()
+            local result = run()
+
+            local files = lines_of("ls " .. quoted(folder))
+            assert.same({ 0, "" }, { result.code, result.err })
+            assert.equal(expected.submits, server:requests().submits)
+            assert.same(expected.files, files)
+            for _, file in ipairs(files) do assert_video(folder .. "/" .. file) end
+            if expected.last then assert.matches(expected.last, result.out:match "([^\n]*)\n$") end
+          end)
+        end
+      end
     end)
   end
 
   describe("saved.lua", function()
     local token = require "luma.token"
+
+    setup(function() server = support.sandbox() end)
+
+    teardown(function() server:stop() end)
+
+    before_each(function() server:reset { seconds = 0 } end)
 
     --- What a run is given.
     local function surroundings(base)

@@ -3,7 +3,7 @@ local luma = require "luma"
 local support = require "spec.support.client"
 
 local BOAT = { user_prompt = "a paper boat" }
-local CALLS = { "submit", "extend", "get", "get_many", "wait", "download", "generate", "preview" }
+local CALLS = { "submit", "extend", "get", "get_many", "notified", "wait", "download", "generate", "preview" }
 
 describe("luma", function()
   local server
@@ -176,6 +176,7 @@ describe("luma", function()
       extend = { { n = 0 }, { "id" }, { {}, BOAT }, { 7, BOAT }, { "id", BOAT, 1 } },
       get = { { n = 0 }, { 7 }, { {} }, { true }, { "id", 1 } },
       get_many = { { n = 0 }, { "id" }, { { 7 } }, { { "id", {} } } },
+      notified = { { n = 0 }, { 7 }, { {} }, { "{}", 1 } },
       wait = { { n = 0 }, { 7 }, { {} }, { "id", 600 } },
       download = { { n = 0 }, { 7, "a.mp4" }, { "https://example.com/a" }, { "https://example.com/a", "" },
         { "https://example.com/a", "a\0b" }, { "https://example.com/a", 7 }, { "https://example.com/a", "a", 1 } },

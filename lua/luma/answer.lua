@@ -173,6 +173,20 @@ function answer.read_item(dialect, item)
   return list and #list == 1 and list[1] or nil
 end
 
+--- The id in what came at an address that a service was told to call. Anybody
+--- can send that, so nothing else in it counts.
+---@param dialect luma.Dialect
+---@param said string the body of the call
+---@return string? id, string? problem
+function answer.notified_id(dialect, said)
+  local body = core.decode(said)
+  if body == nil then return nil, "it is not JSON" end
+  local found = answer.new({ status = 200, body = said }, body)
+  local made = ask_dialect(dialect, "read", found, { kind = "notified" })
+  if not made then return nil, "there is no id in it" end
+  return made.id
+end
+
 -- ---- what an error is ----
 
 local STATUS_KINDS = { [401] = "auth", [402] = "quota", [403] = "quota", [408] = "server",

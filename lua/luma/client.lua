@@ -1,5 +1,6 @@
 --- One account at one service: its options, its dialect, its connections.
 local core = require "luma.core"
+local answer = require "luma.answer"
 local books = require "luma.books"
 local call = require "luma.call"
 local dialects = require "luma.dialects"
@@ -351,6 +352,28 @@ function Client:get(target, opts)
   check_open(self, "get")
   local ref, err = check_ref("get", target)
   opts = call_options(self, "get", opts)
+  if not ref then return nil, err end
+  if not self.has_key then return nil, no_key(self) end
+  return loop.run(generation.get, self, ref, opts)
+end
+
+--- For a server that was called at `notify_hook`: looks at the generation that
+--- the call is about. Anybody can call, so only the id is taken from it.
+---@param body string of the call, as it came
+---@param opts? luma.CallOptions
+---@return luma.Generation?, luma.Error?
+function Client:notified(body, opts)
+  check_open(self, "notified")
+  if type(body) ~= "string" then misuse("notified", "the body of a call, a text", body) end
+  opts = call_options(self, "notified", opts)
+  local id, problem, ref, err
+  if #body > self.options.max_answer then problem = ("it has more than %d bytes"):format(self.options.max_answer)
+  else id, problem = answer.notified_id(self.dialect, body) end
+  if not id then
+    return nil, errors.new("invalid", ("this is no call of %s at notify_hook: %s"):format(
+      self.dialect.title, problem), { field = "body" })
+  end
+  ref, err = check_ref("notified", id)
   if not ref then return nil, err end
   if not self.has_key then return nil, no_key(self) end
   return loop.run(generation.get, self, ref, opts)

@@ -10,7 +10,7 @@ local loop = require "luma.loop"
 local picture = require "luma.picture"
 
 --- What a client can do and `luma` offers too, on a default client.
-local CALLS = { "submit", "extend", "get", "get_many", "wait", "download", "generate", "preview", "price",
+local CALLS = { "submit", "extend", "get", "get_many", "notified", "wait", "download", "generate", "preview", "price",
   "start", "spawn", "resume", "unfinished", "fd", "timeout" }
 
 ---@class luma: luma.Client every call, on a client made from the environment

@@ -78,6 +78,7 @@ options.calls = {
   extend = {},
   get = {},
   get_many = {},
+  notified = {},
   preview = {},
   price = {},
   wait = {

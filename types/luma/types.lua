@@ -88,8 +88,8 @@
 
 --- What the option `log` is called with; see doc/log.md.
 ---@class luma.LogEvent
----@field call "submit"|"extend"|"query"|"query_many"
----@field method "GET"|"POST"
+---@field call "submit"|"extend"|"query"|"query_many"|"cancel"|"upload"
+---@field method "GET"|"POST"|"PUT"|"DELETE"
 ---@field path string behind the base URL
 ---@field attempt integer 1 for the first, 2 for the first repetition
 ---@field seconds number that the exchange took

@@ -230,9 +230,9 @@ function fal.submit(params)
   return { path = path, body = body }
 end
 
---- Where a job is found of which no more than the id is known: among those of
---- the newest models.
-local NEWEST = "/luma/agent/requests/"
+--- Where jobs are found of which no more than the id is known: among those of
+--- each family of models, the newest first.
+local FAMILIES = { "/luma/agent", "/fal-ai/luma-dream-machine", "/fal-ai/luma-photon" }
 
 local MOST_DATA = 8 * 1024 * 1024 -- bytes of a data: URI that go along with an order; fal names no number
 
@@ -254,14 +254,22 @@ end
 
 --- The path of a job. The addresses in an answer are used by their paths alone,
 --- so that the key goes to no other host.
-local function path_of(ref)
-  return ref.handle or NEWEST .. common.escape(ref.id)
+local function path_of(ref, family)
+  return ref.handle or ("%s/requests/%s"):format(FAMILIES[family or 1], common.escape(ref.id))
 end
 
 ---@param ref luma.Ref
 ---@return luma.Request
 function fal.look(ref)
-  return { path = path_of(ref) .. "/status" }
+  return { path = path_of(ref) .. "/status", family = not ref.handle and 1 or nil }
+end
+
+--- The same among the next family, when it is not known there and nothing says
+--- in which it is.
+local function look_on(answer, call)
+  local family = call.family and call.family + 1
+  if answer.status ~= 404 or not FAMILIES[family] then return nil end
+  return nil, { path = path_of({ id = call.id }, family) .. "/status", family = family }
 end
 
 ---@param ref luma.Ref
@@ -352,7 +360,8 @@ end
 local function read_result(answer, call)
   local body = object(answer.body)
   if not body then return nil end
-  local generation = { id = call.id, handle = call.handle, state = "completed", raw_state = "COMPLETED", raw = body }
+  local generation = { id = call.id, handle = call.handle or call.path, state = "completed", raw_state = "COMPLETED",
+    raw = body }
   if answer.status < 300 and not body.detail then
     fill_outputs(generation, body)
     return generation.outputs and generation or nil
@@ -368,7 +377,7 @@ function fal.read(answer, call)
   if call.is_result then return read_result(answer, call) end
   local body = object(answer.body)
   local id, word = text(field(body, "request_id")), text(field(body, "status"))
-  if not id and not (word and call.id and answer.status < 300) then return nil end
+  if not id and not (word and call.id and answer.status < 300) then return look_on(answer, call) end
   local generation = { id = id or call.id, handle = handle_of(body, answer.base), raw_state = word, raw = body,
     state = word and STATES[word] or "unknown" }
   if not word then generation.state = "pending" end
@@ -377,8 +386,8 @@ function fal.read(answer, call)
   if generation.state ~= "completed" then return generation end
   if call.kind == "submit" then generation.state = "processing" end -- a look will say
   if call.kind ~= "query" then return generation end
-  local path = path_of { id = id or call.id, handle = generation.handle or call.handle }
-  return nil, { path = path, is_result = true }
+  return nil, { path = path_of({ id = id or call.id, handle = generation.handle or call.handle }, call.family),
+    is_result = true }
 end
 
 --- Storage names the address for the bytes, which gets no key, and the one at
