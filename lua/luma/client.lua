@@ -32,6 +32,8 @@ local version = require "luma.version"
 ---@field poller table what `luma.poller` keeps here
 ---@field lacks_batch? boolean the service cannot be asked for several at once
 ---@field books luma.Books what it has paid for
+---@field closed? boolean nothing more can be sent
+---@field is_shut? boolean and all that was under way has ended
 ---@field defaults table<string, table> by call: the metatable of its options
 local Client = { __name = "luma.Client" }
 Client.__index = Client
@@ -575,12 +577,13 @@ end
 --- waits for another client is cancelled, and ends with the next update.
 function Client:close()
   check_self(self, "close")
-  if self.closed then return end
+  if self.is_shut then return end
   self.closed, self.source.closed = true, true
   self.core:close()
   job.close(self)
   poller.close(self)
   loop.close(self.source)
+  self.is_shut = true -- last: what an error broke off is done by the next call
 end
 
 --- What has been, or may have been, paid for here and is not known to have ended:
