@@ -12,6 +12,7 @@ local poller = require "luma.poller"
 
 local generation = {}
 
+local CANCEL_TIME = 10 -- seconds that a service has to answer when it is told to stop a generation
 local LAST_LOOK = 0.8 -- of what is left of a wait, when the next look would be too late
 
 --- The job that the task which runs now is an act of.
@@ -314,12 +315,43 @@ end
 
 --- Ends a wait early.
 ---@param watch luma.Wait
-function generation.stop_following(watch)
+---@param outcome? string what becomes of the generation
+function generation.stop_following(watch, outcome)
   if watch.over then return end
   poller.unwatch(watch)
-  local _, result, err = judge(watch, errors.new("cancelled", "the job was cancelled"))
+  local message = "the job was cancelled" .. (outcome and ": " .. outcome or "")
+  local _, result, err = judge(watch, errors.new("cancelled", message))
   watch:finish(result, err)
   watch.over = true
+end
+
+--- Inside a task: has the service stop a generation, where it can.
+---@param watch luma.Wait
+---@return string outcome
+local function stop_at_service(watch)
+  local client, known = watch.client, watch.known
+  local title, name = client.dialect.title, "generation " .. watch.id
+  if not client.dialect.cancel then
+    return ("%s stops none, so %s goes on and is paid for"):format(title, name)
+  end
+  local opts = setmetatable({ deadline = core.now() + CANCEL_TIME }, { __index = watch.opts })
+  local ref = { id = watch.id, handle = known and known.handle or watch.handle }
+  local seen, err = call.run(client, call.cancel(client, ref), opts)
+  if err then return ("%s goes on, as %s was not told to stop it: %s"):format(name, title, err.message) end
+  if not seen.id then return ("%s was told to stop %s, which may be paid for all the same"):format(title, name) end
+  watch.known = seen
+  books.note(client.books, seen)
+  if seen.state == "completed" then return ("%s was completed by then, and is paid for"):format(name) end
+  return ("%s says that %s is %s, which may be paid for all the same"):format(title, name,
+    seen.raw_state or seen.state)
+end
+
+--- Inside a task: ends a wait early for somebody who wants the generation no more.
+---@param watch luma.Wait
+function generation.give_up(watch)
+  if watch.over then return end
+  poller.unwatch(watch)
+  generation.stop_following(watch, stop_at_service(watch))
 end
 
 local function wake(watch, result, err)

@@ -424,20 +424,26 @@ function Job:await(seconds)
   return nil, refusal or errors.new("timeout", ("the job still runs after %g s"):format(seconds or AWAIT))
 end
 
+--- What it sends to the service is the last thing that the job may send.
 local function stop(self)
-  generation.stop_following(self.watch)
+  if self.watch then generation.give_up(self.watch) end
+  self.cancelled = true
 end
 
 --- Ends the job early. It ends as `cancelled` with the next update, unless what
---- it waits for came in before. What was sent stays sent: the error says
---- whether that was a submit, and the id where there is one.
+--- it waits for came in before, or, where the service can stop a generation, once
+--- that was told to. What was sent stays sent: the error says whether that was a
+--- submit, the id where there is one, and what becomes of it.
 ---@return boolean whether there was something to cancel
 function Job:cancel()
   check(self, "cancel")
-  if self.over or self.cancelled then return false end
+  if self.over or self.cancelled or self.act == "stop" then return false end
+  if self.watch then
+    begin_act(self, "stop", stop)
+    return true
+  end
   self.cancelled = true
-  if self.watch then begin_act(self, "stop", stop)
-  elseif self.task and not self.task.over then loop.cancel(self.task)
+  if self.task and not self.task.over then loop.cancel(self.task)
   elseif self.payment and self.payment.exchange then loop.cut_off(self.payment.exchange) end
   return true
 end

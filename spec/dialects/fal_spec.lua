@@ -559,7 +559,7 @@ describe("luma.dialects.fal", function()
       local job = assert(client:start { user_prompt = "a boat", model_name = "ray-2" })
       repeat client:update() until job.generation
       local token = assert(job:token())
-      job:cancel()
+      client:close()
 
       local generation = assert(assert(connect():resume(token)):await(10))
 

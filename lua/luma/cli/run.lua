@@ -27,18 +27,16 @@ function run.jobs(jobs, system, tick)
   end
 end
 
---- Ends jobs early. One that pays for a clip and has no id yet is given a moment
---- to hear of it: what is in doubt afterwards needs a person.
+--- Leaves jobs to the service. One that pays for a clip and has no id yet is
+--- given a moment to hear of it: what is in doubt afterwards needs a person. They
+--- are not cancelled, since a service may then stop what it makes.
 ---@param jobs luma.Job[]
 ---@param paid? boolean
 function run.leave(jobs, paid)
   for _, job in ipairs(jobs) do
     if paid and not job:done() and not job.generation then job:await(GRACE) end
-    job:cancel()
   end
-  for _, job in ipairs(jobs) do
-    if not job:done() then job:await(SLICE) end
-  end
+  for _, job in ipairs(jobs) do job.client:close() end
 end
 
 return run

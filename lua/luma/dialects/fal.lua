@@ -375,6 +375,7 @@ end
 ---@return luma.Generation?, luma.Request?
 function fal.read(answer, call)
   if call.is_result then return read_result(answer, call) end
+  if call.kind == "cancel" then return nil end -- it has heard of it, and says no more
   local body = object(answer.body)
   local id, word = text(field(body, "request_id")), text(field(body, "status"))
   if not id and not (word and call.id and answer.status < 300) then return look_on(answer, call) end

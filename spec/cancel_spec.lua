@@ -1,0 +1,158 @@
+--- What a job's cancel() says to a service, and what it says of the money.
+local dialects = require "luma.dialects"
+local jobs = require "spec.support.jobs"
+local sandbox = require "luma.sandbox"
+local support = require "spec.support.client"
+
+local NEVER = { user_prompt = "a paper boat sandbox:state=never" }
+
+--- The request that stops a generation.
+local CANCELS = { fal = { "PUT", "/requests/[^/]+/cancel$" }, replicate = { "POST", "^/predictions/[^/]+/cancel$" } }
+
+describe("job:cancel()", function()
+  local server, client
+
+  local function serve(dialect, options)
+    options = options or { seconds = 3600 }
+    options.dialect = dialect
+    server = assert(sandbox.start(options))
+    client = jobs.connect(server, { dialect = dialect, retries = 0 })
+  end
+
+  after_each(function()
+    client = nil
+    jobs.tidy()
+    server:stop()
+  end)
+
+  local function play(is_over)
+    repeat client:update() until is_over()
+  end
+
+  --- A job that has its id, cancelled and ended.
+  local function cancelled(params)
+    local job = assert(client:start(params))
+    play(function() return job.generation end)
+    assert.is_true(job:cancel())
+    assert.is_false(job:cancel())
+    play(function() return job:done() end)
+    return job
+  end
+
+  local function cancels(dialect)
+    return support.count(server, CANCELS[dialect][1], CANCELS[dialect][2])
+  end
+
+  for dialect in pairs(CANCELS) do
+    describe("at " .. dialect, function()
+      it("tells the service, once, and says that it may be paid for", function()
+        serve(dialect)
+
+        local job = cancelled { user_prompt = "a paper boat" }
+
+        assert.equal(1, cancels(dialect))
+        assert.same({ "cancelled", "cancelled", "yes", job.generation.id },
+          { job.state, job.error.kind, job.error.sent, job.error.id })
+        assert.matches("may be paid for all the same", job.error.message)
+        assert.equal("failed", client:get(job.generation).state)
+        for _, request in ipairs(support.log(server)) do assert.is_nil(request.problem, request.path) end
+      end)
+
+      it("says so when the service does not hear of it", function()
+        serve(dialect, { seconds = 3600, cancel_fault = "500" })
+
+        local job = cancelled { user_prompt = "a paper boat" }
+
+        assert.same({ "cancelled", "yes", job.generation.id }, { job.error.kind, job.error.sent, job.error.id })
+        assert.matches("goes on, as .* was not told to stop it", job.error.message)
+      end)
+
+      it("of generate inside a job ends both", function()
+        serve(dialect)
+        local outer = client:spawn(function() return client:generate { user_prompt = "a paper boat" } end)
+        play(function() return outer.generation end)
+
+        outer:cancel()
+        play(function() return outer:done() end)
+
+        assert.same({ "cancelled", outer.generation.id }, { outer.error.kind, outer.error.id })
+        assert.equal(1, cancels(dialect))
+      end)
+
+      it("of a job that goes on with another's tells of that one", function()
+        serve(dialect)
+        local job = assert(client:start { user_prompt = "a paper boat" })
+        play(function() return job.generation end)
+        local resumed = assert(client:resume(assert(job:token())))
+
+        resumed:cancel()
+        play(function() return resumed:done() end)
+
+        assert.equal(1, cancels(dialect))
+        assert.equal(job.generation.id, resumed.error.id)
+      end)
+
+      it("tells nothing where there is no id yet", function()
+        serve(dialect, { seconds = 3600, submit_delay = 30 })
+        local job = assert(client:start { user_prompt = "a paper boat" })
+
+        job:cancel()
+        play(function() return job:done() end)
+
+        assert.equal("cancelled", job.state)
+        assert.equal(0, cancels(dialect))
+      end)
+
+      it("is not what close() does", function()
+        serve(dialect)
+        local job = assert(client:start { user_prompt = "a paper boat" })
+        play(function() return job.generation end)
+
+        client:close()
+
+        assert.equal("cancelled", job.error.kind)
+        assert.equal(0, cancels(dialect))
+      end)
+
+      it("is over at once where the client is closed meanwhile", function()
+        serve(dialect, { seconds = 3600, cancel_delay = 30 })
+        local job = assert(client:start { user_prompt = "a paper boat" })
+        play(function() return job.generation end)
+        job:cancel()
+        client:update()
+
+        client:close()
+        play(function() return job:done() end)
+
+        assert.same({ "cancelled", job.generation.id }, { job.error.kind, job.error.id })
+      end)
+    end)
+  end
+
+  for _, dialect in ipairs(dialects.NAMES) do
+    if not CANCELS[dialect] then
+      it("says that " .. dialect .. " goes on", function()
+        serve(dialect)
+
+        local job = cancelled(NEVER)
+
+        assert.same({ "cancelled", "yes", job.generation.id }, { job.error.kind, job.error.sent, job.error.id })
+        assert.matches("stops none, so generation .* goes on and is paid for", job.error.message)
+      end)
+    end
+  end
+
+  it("knows of a clip that was completed by then", function()
+    serve("replicate", { seconds = 3600 })
+    local job = assert(client:start { user_prompt = "a paper boat sandbox:seconds=0.2" })
+    play(function() return job.generation end)
+    local id = job.generation.id
+    repeat until client:get(id).state == "completed"
+
+    job:cancel()
+    play(function() return job:done() end)
+
+    assert.equal(id, (job.error or job.generation).id)
+    if job.error then assert.matches("was completed by then, and is paid for", job.error.message) end
+  end)
+end)
