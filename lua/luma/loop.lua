@@ -482,11 +482,7 @@ local function take_event(seconds)
   return false
 end
 
---- Ends all that waits for a source whose core was closed. What the core could
---- not say in time may have been sent.
----@param source luma.Source
-function loop.close(source)
-  stop = nil
+local function end_all(source)
   while take_from(source) do run_next() end
   local id, exchange = next(source.waiting)
   while id do
@@ -496,6 +492,19 @@ function loop.close(source)
   end
   delist(source)
   while run_next() do end -- luacheck: ignore 542
+end
+
+--- Ends all that waits for a source whose core was closed. What the core could
+--- not say in time may have been sent. An error that passes through, as of a
+--- task that had failed before, is raised when all the others have ended.
+---@param source luma.Source
+function loop.close(source)
+  stop = nil
+  local ok, problem = pcall(end_all, source)
+  for _ = 1, ok and 0 or MOST_TRIES do
+    if pcall(end_all, source) then break end
+  end
+  if not ok then error(problem, 0) end
 end
 
 -- ---- turning ----
