@@ -263,7 +263,7 @@ describe("luma.job", function()
       local ok, message = pcall(function() job[name]() end)
 
       assert.is_false(ok)
-      assert.matches(("job_spec.lua:%%d+: job.%s: .*, job:%s%%(%%)"):format(name, name), message)
+      assert.matches(("job_spec.lua:%%d+: job.%s: .*: job:%s%%(%%)"):format(name, name), message)
     end
   end)
 end)

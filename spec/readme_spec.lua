@@ -47,7 +47,7 @@ local function table_under(heading, text)
 end
 
 local VALUES = {
-  line = "text", text = "text", boolean = "true or false", seconds = "seconds",
+  line = "text", text = "text", key = "text", boolean = "true or false", seconds = "seconds",
   count = "whole number", positive = "whole number from 1", deadline = "seconds",
   ["function"] = "function", url = "URL", base_url = "URL", proxy = "URL",
   image = "picture", headers = "table", extra = "table", file = "file name",

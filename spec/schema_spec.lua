@@ -178,7 +178,7 @@ describe("luma.schema", function()
         local _, err = schema.params(relay.params, { "a boat" }, false)
 
         assert.equal("1", err.field)
-        assert.matches("^1 is unknown: known are user_prompt", err.message)
+        assert.matches("^1 is unknown: each value needs its name; known are user_prompt", err.message)
       end)
 
       it("refuses names that are no text", function()
@@ -774,9 +774,9 @@ describe("luma.schema", function()
       { "an unknown name", { timout = 5 }, "luma.wait: option timout is unknown: did you mean timeout?" },
       { "a wrong type", { timeout = "5" }, "luma.wait: option timeout must be a number of seconds, got a string" },
       { "a wrong value", { timeout = 0 }, "luma.wait: option timeout is 0: must be a number of seconds above 0" },
-      { "text", "a.mp4", "luma.wait: options must be a table, got a string" },
-      { "a number", 5, "luma.wait: options must be a table, got a number" },
-      { "false", false, "luma.wait: options must be a table, got a boolean" },
+      { "text", "a.mp4", "luma.wait: options must be a table, got a string: write { timeout = … }" },
+      { "a number", 5, "luma.wait: options must be a table, got a number: write { timeout = … }" },
+      { "false", false, "luma.wait: options must be a table, got a boolean: write { timeout = … }" },
     }
     for _, case in ipairs(cases) do
       it(("raises %s at the caller's line"):format(case[1]), function()

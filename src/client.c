@@ -354,12 +354,13 @@ static void set_failure(lua_State *L, const Request *r) {
   lua_pushboolean(L, r->failure->permanent);
   lua_setfield(L, -2, "permanent");
   lua_pushstring(L, r->failure->message);
-  if (r->proxy_name) {
-    lua_pushfstring(L, "%s: %s", r->proxy_name, lua_tostring(L, -1));
-    lua_remove(L, -2);
-  }
   if (r->os_error) {
     lua_pushfstring(L, "%s: %s", lua_tostring(L, -1), c_strerror(r->os_error));
+    lua_remove(L, -2);
+  }
+  if (r->proxy_name) {
+    lua_pushfstring(L, "%s: %s (see the option proxy, or https_proxy)",
+                    r->proxy_name, lua_tostring(L, -1));
     lua_remove(L, -2);
   }
   lua_setfield(L, -2, "message");

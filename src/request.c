@@ -72,7 +72,8 @@ static const Failure failures[] = {
     {CURLE_PARTIAL_FILE, false, "network", "the answer broke off"},
     {CURLE_OUT_OF_MEMORY, false, "io", "not enough memory"},
     {CURLE_OPERATION_TIMEDOUT, false, "timeout", "no answer in time"},
-    {CURLE_SSL_CONNECT_ERROR, false, "network", "the TLS handshake failed"},
+    {CURLE_SSL_CONNECT_ERROR, false, "network",
+     "the TLS handshake failed: check that this port speaks https"},
     {CURLE_TOO_MANY_REDIRECTS, true, "protocol", "more than five redirects"},
     {CURLE_GOT_NOTHING, false, "network",
      "the server closed the connection without an answer"},
@@ -82,16 +83,19 @@ static const Failure failures[] = {
      "the client certificate cannot be used"},
     {CURLE_SSL_CIPHER, true, "network", "no TLS cipher in common"},
     {CURLE_PEER_FAILED_VERIFICATION, true, "network",
-     "the server's certificate is not trusted"},
+     "the server's certificate is not trusted: "
+     "check the host's name, the clock and ca_file"},
     {CURLE_BAD_CONTENT_ENCODING, true, "protocol",
      "the answer's encoding is unknown"},
     {CURLE_SEND_FAIL_REWIND, false, "network",
      "the connection broke before an answer; "
      "the request was not sent again"},
     {CURLE_SSL_CACERT_BADFILE, true, "network",
-     "the file of trusted certificates cannot be read"},
+     "the file of trusted certificates cannot be read: "
+     "give a PEM file as ca_file, or install ca-certificates"},
     {CURLE_SSL_ISSUER_ERROR, true, "network",
-     "the server's certificate is not trusted"},
+     "the server's certificate is not trusted: "
+     "check the host's name, the clock and ca_file"},
     {CURLE_PROXY, false, "network", "the proxy refused"},
     {CURLE_TOO_LARGE, true, "protocol",
      "the answer's headers are larger than 64 KiB"},
@@ -100,8 +104,7 @@ static const Failure failures[] = {
 /* What a proxy that was asked for a connection refuses it with. */
 static const Failure proxy_login = {
     0, true, "network",
-    "it wants a name and a password that it knows, in the URL of the option "
-    "proxy or of the variable https_proxy"};
+    "it wants a name and a password that it knows, in its URL"};
 static const Failure proxy_forbids = {0, true, "network",
                                       "it gives no connection to the host"};
 static const Failure proxy_fails = {0, false, "network",

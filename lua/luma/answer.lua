@@ -208,7 +208,8 @@ local KIND_HINTS = {
   quota = " (the account or the key has nothing left for this, or may not do it)",
 }
 
-local MAYBE_SENT_HINT = "; the service may have taken it all the same: look there before sending it again"
+local MAYBE_SENT_HINT = "; the service may have taken it all the same, and charge for it: look into the account "
+  .. "before sending it again"
 
 --- What to look at before a submit is sent again, as the end of a message.
 local function sent_hint(paid, sent)
@@ -284,10 +285,15 @@ local function answer_error(call, found, complaint, now)
   })
 end
 
+--- A server that speaks https hangs up where http comes.
+local PLAIN_HINT = " (if this port speaks https, the base URL must say so)"
+
 --- The error of an exchange that brought no answer.
 local function transport_error(call, response, origin)
   local sent = call.paid and response.sent or "no"
-  local message = ("%s: %s%s"):format(origin, text.line(response.message), sent_hint(call.paid, sent))
+  local is_plain = response.kind == "network" and response.sent ~= "no" and origin:find("^http:")
+  local message = ("%s: %s%s%s"):format(origin, text.line(response.message), is_plain and PLAIN_HINT or "",
+    sent_hint(call.paid, sent))
   return errors.new(response.kind, message, {
     sent = sent,
     status = response.status,

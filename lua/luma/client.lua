@@ -10,14 +10,16 @@ local generation = require "luma.generation"
 local host = require "luma.host"
 local job = require "luma.job"
 local loop = require "luma.loop"
-local lower = require("luma.text").lower
 local options = require "luma.options"
 local poller = require "luma.poller"
 local price = require "luma.price"
 local retry = require "luma.retry"
 local schema = require "luma.schema"
+local text = require "luma.text"
 local token = require "luma.token"
 local version = require "luma.version"
+
+local cut, lower = text.cut, text.lower
 
 ---@class luma.Client
 ---@field base_url string
@@ -91,7 +93,7 @@ local function own_key(dialect, getenv)
   for _, name in ipairs(dialect.key_variables) do
     local key = getenv(name)
     if key and key ~= "" then
-      local problem = schema.problem({ { name, type = "line" } }, { [name] = key })
+      local problem = schema.problem({ { name, type = "key" } }, { [name] = key })
       return key, problem
     end
   end
@@ -128,6 +130,20 @@ local function hide(value)
   return (value:match("^([A-Za-z]+ )[^ ]+$") or "") .. "***"
 end
 
+--- Where a name belongs that stands among the parameters, or among the options.
+local function option_place(name)
+  return options.place(name, true)
+end
+
+local function place_of(dialect)
+  return function(name)
+    for _, row in ipairs(dialect.params) do
+      if row[1] == name then return "it is a parameter of submit, generate and start, in their first table" end
+    end
+    return options.place(name, false)
+  end
+end
+
 --- Where errors in callbacks go that nobody wants.
 local function report(message)
   host.complain("error in a callback: " .. message)
@@ -145,7 +161,7 @@ function client.new(given, getenv, random)
   if not read then return nil, "option " .. problem end
   local values, origins = with_environment(read, getenv)
   local field
-  problem, field = schema.problem(options.client, values)
+  problem, field = schema.problem(options.client, values, false, place_of(dialects.find "relay"))
   if problem then
     local variable = origins[field]
     return nil, (variable and problem:gsub("^" .. field, variable) or "option " .. problem)
@@ -220,20 +236,36 @@ end
 local function call_options(self, name, given)
   local defaults = self.defaults[name] or call_defaults(self, name)
   if given == nil then return defaults.__index end
-  local opts = core.merge({}, schema.options(name, options.calls[name], given))
+  local opts = core.merge({}, schema.options(name, options.calls[name], given, place_of(self.dialect)))
   if opts.retries then opts.policy = policy_of(opts.retries) end
   return setmetatable(opts, defaults)
 end
 
-local function misuse(name, what, value)
-  errors.misuse(("luma.%s: expected %s, got %s"):format(name, what,
-    value == nil and "nothing" or "a " .. type(value)))
+--- What was given in place of what is expected, and what to do about it.
+local function describe(value, remedy)
+  if errors.is(value) then return "an error: " .. tostring(value) end
+  if job.is(value) then return "a job: job:await() waits for it and returns its generation" end
+  return (value == nil and "nothing" or "a " .. type(value)) .. (remedy and ": " .. remedy or "")
+end
+
+local function misuse(name, what, value, remedy)
+  errors.misuse(("luma.%s: expected %s, got %s"):format(name, what, describe(value, remedy)))
 end
 
 local function check_table(name, params)
-  if type(params) ~= "table" or errors.is(params) then
-    misuse(name, "a table of parameters", params)
+  if type(params) ~= "table" or errors.is(params) or job.is(params) then
+    misuse(name, "a table of parameters", params, "write { user_prompt = … }")
   end
+end
+
+--- What keeps a text from being an id: the rest of a sentence that begins with it.
+--- Dots alone would be a step in the path, for a server even when escaped.
+local function id_problem(id)
+  if id == "" then return "is empty: an id is what submit returns in generation.id" end
+  if id:find("[%z\1-\32\127]") then return "has a blank or a line end in it: an id is one word" end
+  if #id > 256 or id:find("^%.+$") then return "is no id" end
+  if id:find("^https?://") then return "is a URL: luma.download takes one" end
+  if token.read(id) then return "is the token of a job: luma.resume takes it" end
 end
 
 --- What is given to find a generation by: its id, or it itself.
@@ -241,10 +273,12 @@ end
 local function check_ref(name, target)
   local id = target
   if type(target) == "table" then id = target.id end
-  if type(id) ~= "string" then misuse(name, "an id or a generation", target) end
-  -- Dots alone would be a step in the path, for a server even when escaped.
-  if id == "" or #id > 256 or id:find("[%z\1-\32\127]") or id:find("^%.+$") then
-    return nil, errors.new("invalid", ("%q is no id"):format(id:sub(1, 80)), { field = "id" })
+  if type(id) ~= "string" then
+    misuse(name, "an id or a generation", target, type(target) == "table" and "its field id must be a text" or nil)
+  end
+  local problem = id_problem(id)
+  if problem then
+    return nil, errors.new("invalid", ("%q %s"):format(cut(id, 80):gsub("[\r\n]", " "), problem), { field = "id" })
   end
   local kept = type(target) == "table" and target.handle
   return { id = id, handle = type(kept) == "string" and kept or nil }
@@ -263,7 +297,7 @@ end
 
 local function check_self(self, name)
   if type(self) ~= "table" or not self.core then
-    errors.misuse(("luma.%s: of a client it is called with a colon, client:%s(…)"):format(name, name))
+    errors.misuse(("luma.%s: call it with a colon: client:%s(…)"):format(name, name))
   end
 end
 
@@ -277,7 +311,7 @@ end
 local function check_params(self, kind, params, opts)
   local dialect = self.dialect
   local rows = kind == "extend" and dialect.extend_params or dialect.params
-  local checked, err = schema.params(rows, params, opts.allow_unknown, dialect.title)
+  local checked, err = schema.params(rows, params, opts.allow_unknown, dialect.title, option_place)
   if not checked then return nil, err end
   local problem, field = nil, nil
   if dialect.check and not opts.allow_unknown then problem, field = dialect.check(checked, kind) end
@@ -388,7 +422,9 @@ end
 ---@return (luma.Generation|false)[]?, luma.Error?
 function Client:get_many(targets, opts)
   check_open(self, "get_many")
-  if type(targets) ~= "table" or errors.is(targets) then misuse("get_many", "a list of ids", targets) end
+  if type(targets) ~= "table" or errors.is(targets) or job.is(targets) then
+    misuse("get_many", "a list of ids", targets)
+  end
   opts = call_options(self, "get_many", opts)
   local list, key = schema.list(targets)
   if not list then
@@ -417,6 +453,14 @@ function Client:wait(target, opts)
   return loop.run(generation.wait, self, ref, type(target) == "table" and target or nil, opts)
 end
 
+local PATH = { { "path", type = "path" } }
+
+--- Whether there is something to fetch, or to say why there is nothing.
+local function is_generation(target)
+  if type(target) ~= "table" or errors.is(target) or job.is(target) then return false end
+  return (target.id or target.video_url or target.image_url or target.outputs) ~= nil
+end
+
 --- Fetches the clip of a generation, or of a URL, to a file.
 ---@param target luma.Generation|string
 ---@param path string
@@ -424,12 +468,12 @@ end
 ---@return string? path, luma.Error?
 function Client:download(target, path, opts)
   check_open(self, "download")
-  if type(target) ~= "table" and type(target) ~= "string" or errors.is(target) then
-    misuse("download", "a generation or a URL", target)
+  if not (type(target) == "string" or is_generation(target)) then
+    misuse("download", "a generation or a URL", target, type(target) == "table" and "it has no id" or nil)
   end
-  if type(path) ~= "string" or path == "" or path:find("%z") then
-    misuse("download", "a file name", path)
-  end
+  if type(path) ~= "string" then misuse("download", "a file name", path, "it stands after the generation") end
+  local problem = schema.problem(PATH, { path = path })
+  if problem then errors.misuse("luma.download: the " .. problem) end
   opts = call_options(self, "download", opts)
   return loop.run(generation.download, self, target, path, opts)
 end
@@ -462,8 +506,8 @@ function Client:preview(params, opts)
   if not checked then return nil, err end
   local request = call.submit(self, checked)
   local shown = { ["User-Agent"] = self.options.user_agent or "luma/" .. version }
-  for _, text in ipairs((headers(self.dialect, self.has_key and "***" or nil, self.options.headers))) do
-    local name, value = text:match("^(.-): (.+)$")
+  for _, line in ipairs((headers(self.dialect, self.has_key and "***" or nil, self.options.headers))) do
+    local name, value = line:match("^(.-): (.+)$")
     if name then shown[name] = is_secret(name) and hide(value) or value end
   end
   return {
@@ -520,14 +564,16 @@ end
 
 --- Goes on with a job that was saved with `job:token()`: waits, and fetches the
 --- clip where the job would have. Never submits.
----@param text string
+---@param saved_text string
 ---@param opts? luma.StartOptions
 ---@return luma.Job?, luma.Error?
-function Client:resume(text, opts)
+function Client:resume(saved_text, opts)
   check_open(self, "resume")
-  if type(text) ~= "string" then misuse("resume", "a token", text) end
+  if type(saved_text) ~= "string" then
+    misuse("resume", "a token", saved_text, "write what job:token() returned; luma.wait takes an id or a generation")
+  end
   opts = call_options(self, "resume", opts)
-  local saved, problem = token.read(text)
+  local saved, problem = token.read(saved_text)
   local name = self.dialect.name
   if saved and (saved.base_url ~= self.base_url or saved.dialect ~= name) then
     problem = ("the token is for %s (%s), this client for %s (%s)"):format(

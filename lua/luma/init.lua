@@ -40,9 +40,9 @@ end
 ---@param options? luma.ClientOptions
 ---@return luma.Client
 function luma.client(options)
-  if rawequal(options, luma) then errors.misuse("luma.client: it is called with a dot, luma.client{…}") end
+  if rawequal(options, luma) then errors.misuse("luma.client: call it with a dot: luma.client{…}") end
   if options ~= nil and type(options) ~= "table" then
-    errors.misuse(("luma.client: expected a table of options, got a %s"):format(type(options)))
+    errors.misuse(("luma.client: expected a table of options, got a %s: write { api_key = … }"):format(type(options)))
   end
   local made, problem = new_client(options or {})
   if not made then errors.misuse("luma.client: " .. problem) end
@@ -64,7 +64,7 @@ end
 for _, name in ipairs(CALLS) do
   luma[name] = function(...)
     if rawequal((...), luma) then
-      errors.misuse(("luma.%s: it is called with a dot, luma.%s(…)"):format(name, name))
+      errors.misuse(("luma.%s: call it with a dot: luma.%s(…)"):format(name, name))
     end
     local made, err = default_client()
     if not made then return nil, err end

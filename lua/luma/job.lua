@@ -59,9 +59,15 @@ function Job:__tostring()
   return ("luma.job (%s)"):format(self.state)
 end
 
+---@param value any
+---@return boolean
+function job.is(value)
+  return getmetatable(value) == Job
+end
+
 local function check(self, name)
-  if getmetatable(self) ~= Job then
-    errors.misuse(("job.%s: of a job it is called with a colon, job:%s()"):format(name, name))
+  if not job.is(self) then
+    errors.misuse(("job.%s: call it with a colon: job:%s()"):format(name, name))
   end
   loop.check_fork()
 end

@@ -620,7 +620,8 @@ function loop.update(budget)
   if core.depth() > 0 or loop.current() then check_place() end
   if budget ~= nil and not (type(budget) == "number" and budget >= 0) then
     errors.misuse(("luma.update: expected a number of seconds, got %s"):format(
-      type(budget) == "number" and tostring(budget) or "a " .. type(budget)))
+      type(budget) == "number" and tostring(budget) or "a " .. type(budget)
+      .. (type(budget) == "table" and " (call it with a dot: luma.update())" or "")))
   end
   loop.check_fork()
   local now, heard = core.now(), core.event_count()

@@ -22,7 +22,7 @@ local options = {}
 --- single call, in its last argument.
 ---@type luma.Row[]
 options.client = {
-  { "api_key", type = "line", env = "LUMA_API_KEY",
+  { "api_key", type = "key", env = "LUMA_API_KEY",
     doc = "The key of the account; without one the dialect's own variable is read." },
   { "base_url", type = "base_url", env = "LUMA_BASE_URL",
     doc = "Where the service is; the dialect's own address by default." },
@@ -116,5 +116,39 @@ for _, rows in pairs(options.calls) do
 end
 
 options.calls.resume = options.calls.start
+
+-- ---- where a name belongs ----
+
+--- In the order in which messages name them.
+local CALLS = { "generate", "start", "resume", "wait", "download" }
+
+local function has(rows, name)
+  for _, row in ipairs(rows) do
+    if row[1] == name then return true end
+  end
+  return false
+end
+
+--- The calls that take an option, in words; nil if none does.
+local function takers(name)
+  local list = {}
+  for _, call in ipairs(CALLS) do
+    if has(options.calls[call], name) then list[#list + 1] = call end
+  end
+  return list[1] and table.concat(list, ", "):gsub(", ([^,]*)$", " and %1")
+end
+
+--- Where an option belongs, for a message about one that stands elsewhere. Pure.
+---@param name string
+---@param among_parameters boolean where it was found
+---@return string?
+function options.place(name, among_parameters)
+  local of_calls = takers(name)
+  if of_calls then
+    local after = among_parameters and ", in the table after the parameters" or ""
+    return ("it is an option of %s%s"):format(of_calls, after)
+  end
+  if has(options.client, name) then return ("it is an option of luma.client { %s = … }"):format(name) end
+end
 
 return options

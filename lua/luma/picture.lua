@@ -16,15 +16,18 @@ function picture.data_uri(source)
   local path = source
   local bytes
   if type(source) == "table" then
+    if rawget(source, "data_uri") == picture.data_uri then
+      errors.misuse("luma.data_uri: call it with a dot: luma.data_uri(…)")
+    end
     path, bytes = nil, schema.options("data_uri", ROWS, source).bytes
   end
   if type(path or bytes) ~= "string" then
     errors.misuse(("luma.data_uri: expected a file name or { bytes = … }, got %s"):format(
       source == nil and "nothing" or "a " .. type(source) .. (type(source) == "table" and " without bytes" or "")))
   end
-  if path == "" or path and path:find("%z") then
-    return nil, errors.new("invalid", "luma.data_uri: the path is empty or has a zero byte in it", { field = "path" })
-  end
+  local wrong = path == "" and "the path is empty" or path and path:find("%z") and "the path has a zero byte in it"
+    or path and path:find("^https?://") and "this is a URL: give it as it is"
+  if wrong then return nil, errors.new("invalid", "luma.data_uri: " .. wrong, { field = "path" }) end
   local uri, problem, kind = core.data_uri(path, bytes)
   if uri then return uri end
   return nil, errors.new(kind, ("%s %s"):format(path or "the picture", problem), { field = path and "path" or "bytes" })

@@ -140,6 +140,23 @@ function types.line(value)
   end
 end
 
+--- What people copy with a key out of a header.
+local SCHEMES = { bearer = true, token = true, key = true, basic = true, ["authorization:"] = true }
+
+--- A key. Never shown.
+function types.key(value)
+  local problem = types.line(value)
+  if problem then return problem end
+  if value:find("^https?://") then return "is a URL: give that as base_url, and here the key" end
+  if value:find("^['\"].*['\"]$") then return "has quotes around it: leave them out" end
+  local word = value:match("^ *([%a:]+) ")
+  if word and SCHEMES[lower(word)] then
+    return ("begins with the word %s: leave it out, luma adds what belongs there"):format((word:gsub(":", "")))
+  end
+  if value:find(" ", 1, true) then return "has a blank in it, or around it: a key is one word" end
+  if value:find("[\128-\255]") then return "has a letter beyond ASCII in it: copy the key again" end
+end
+
 function types.text(value)
   if type(value) ~= "string" then return expected("a string", value) end
   if (value:byte() or 0) <= 32 and not value:find("[^%z\1-\32]") then return "is empty" end -- the byte is soon seen
@@ -148,7 +165,8 @@ end
 
 function types.path(value)
   if type(value) ~= "string" then return expected("a file name", value) end
-  if value == "" or value:find("%z") then return "is no file name" end
+  if value == "" then return "is empty: give a file name" end
+  if value:find("%z") then return "has a zero byte in it: no file name has" end
 end
 
 function types.boolean(value)
@@ -195,10 +213,13 @@ end
 
 --- The forms the relay takes on its own pages: a URL, or the whole data URI.
 function types.image(value)
-  if type(value) ~= "string" then return expected("a string", value) end
+  if type(value) ~= "string" then return expected("a URL, or a picture made by luma.data_uri", value) end
   if value:find("^data:") then return data_uri_problem(value) end
   local problem = url_problem(value)
-  if problem then return problem .. ", or a data:image/…;base64, URI, such as luma.data_uri makes of a file" end
+  if problem then
+    return problem .. ", or a data:image/…;base64, URI, which luma.data_uri makes of a file: the service cannot read "
+      .. "your disk"
+  end
   return utf8_problem(value)
 end
 
@@ -210,11 +231,16 @@ local LOOPBACK = { localhost = true, ["127.0.0.1"] = true, ["[::1]"] = true }
 function types.base_url(value)
   local problem = types.line(value)
   if problem then return problem end
-  local scheme, host, path = value:match("^(https?)://([^/?#]+)(.*)$")
-  local name = host and host:gsub(":%d+$", "")
-  if not name or not (name:find("^[A-Za-z0-9][A-Za-z0-9._-]*$") or name:find("^%[[%x:.]+%]$")) then
-    return "must be an https:// URL (http:// only to this machine) with a host and no name or password in front of it"
+  if value:find("^['\"]") then return "has quotes around it: leave them out" end
+  local scheme, host, path = value:match("^(https?)://([^/?#]*)(.*)$")
+  if not scheme then return "must begin with https:// (http:// only to this machine), in small letters" end
+  if host == "" then return "names no host: must be https://, a host, and a path if it needs one" end
+  if host:find("@", 1, true) then return "must have no name or password in front of the host" end
+  local name, port = host:gsub(":%d+$", ""), host:match(":(%d+)$")
+  if not (name:find("^[A-Za-z0-9][A-Za-z0-9._-]*$") or name:find("^%[[%x:.]+%]$")) then
+    return "has a host with other characters than letters, digits, dots and dashes, or a port that is no number"
   end
+  if port and tonumber(port) > 65535 then return "has a port above 65535" end
   if path:find("[?# \\]") then return "must be an https:// URL that ends with the host or a path" end
   if scheme == "http" and not LOOPBACK[name] then
     return "must be https:// (http:// only to this machine)"
@@ -223,10 +249,12 @@ end
 
 function types.proxy(value)
   if value == false then return nil end
+  if type(value) ~= "string" then return expected("a URL, or false for none", value) end
+  if value == "" then return "is empty: give false for none" end
   local problem = types.line(value)
   if problem then return problem end
   if not value:find("^https?://[^/]") and not value:find("^socks5h?://[^/]") then
-    return "must be an http://, https:// or socks5:// URL, or false" -- not shown: it may hold a password
+    return "must begin with http://, https:// or socks5:// (or be false for none)" -- not shown: it may hold a password
   end
 end
 
@@ -236,7 +264,9 @@ function types.file(value)
   if not open_file then return nil end -- libcurl will say so
   local file, message = open_file(value, "rb")
   if not file then return "cannot be read: " .. message end
+  message = select(2, file:read(0)) -- of a folder
   file:close()
+  if message then return ("cannot be read: %s: %s"):format(value, message) end
 end
 
 --- What HTTP or luma sets itself.
@@ -379,8 +409,14 @@ local function strangeness(name, known)
   return least
 end
 
---- "did you mean …?", or the list of names when none is near.
-local function suggestion(rows, name)
+--- Where an unknown name belongs if it is known elsewhere; else "did you mean …?",
+--- or the list of names when none is near.
+---@param rows luma.Row[]
+---@param name any
+---@param place? fun(name: string): string? where a name belongs
+local function suggestion(rows, name, place)
+  local there = place and type(name) == "string" and place(name)
+  if there then return there end
   local nearest, least, names = nil, math.huge, {}
   for i, row in ipairs(rows) do
     names[i] = row[1]
@@ -388,7 +424,8 @@ local function suggestion(rows, name)
     if far < least then nearest, least = row[1], far end
   end
   if least < 0.4 then return ("did you mean %s?"):format(nearest) end
-  return "known are " .. table.concat(names, ", ")
+  local unnamed = type(name) == "string" and "" or "each value needs its name; "
+  return ("%sknown are %s"):format(unnamed, table.concat(names, ", "))
 end
 
 --- Types of tables in which any name may stand, and of those that are JSON to
@@ -487,12 +524,13 @@ end
 ---@param rows luma.Row[]
 ---@param values table
 ---@param lenient? boolean
+---@param place? fun(name: string): string? where a name belongs that is none of these
 ---@return string? problem, string? name
-function schema.problem(rows, values, lenient)
+function schema.problem(rows, values, lenient, place)
   local known = index_of(rows).by_name
   for name in next, values do
     if type(name) ~= "string" or not (lenient or known[name]) then
-      return ("%s is unknown: %s"):format(tostring(name), suggestion(rows, name)), tostring(name)
+      return ("%s is unknown: %s"):format(tostring(name), suggestion(rows, name, place)), tostring(name)
     end
   end
   for _, row in ipairs(rows) do
@@ -523,13 +561,14 @@ end
 ---@param name string of the function, for the message
 ---@param rows luma.Row[]
 ---@param values? table
+---@param place? fun(name: string): string? where a name belongs that is none of these
 ---@return table values as given, not to be written to
-function schema.options(name, rows, values)
+function schema.options(name, rows, values, place)
   if values ~= nil and type(values) ~= "table" then
-    errors.misuse(("luma.%s: options %s"):format(name, expected("a table", values)))
+    errors.misuse(("luma.%s: options %s: write { %s = … }"):format(name, expected("a table", values), rows[1][1]))
   end
   local read, problem = schema.read(rows, values or {})
-  problem = problem or schema.problem(rows, read)
+  problem = problem or schema.problem(rows, read, false, place)
   if problem then errors.misuse(("luma.%s: option %s"):format(name, problem)) end
   return read
 end
@@ -567,11 +606,12 @@ end
 ---@param given table
 ---@param lenient boolean
 ---@param service? string how messages name it
+---@param place? fun(name: string): string? where a name belongs that is none of these
 ---@return table? params, luma.Error? err
-function schema.params(rows, given, lenient, service)
+function schema.params(rows, given, lenient, service, place)
   local index = index_of(rows)
   local values, problem, field = schema.read(rows, given)
-  if values and not is_fine(index, values) then problem, field = schema.problem(rows, values, lenient) end
+  if values and not is_fine(index, values) then problem, field = schema.problem(rows, values, lenient, place) end
   if problem then
     return nil, errors.new("invalid", name_service(index, problem, field, service), { field = field })
   end

@@ -35,7 +35,7 @@ end
 ---@return string? problem
 function token.read(text)
   if text:find("%s") then return nil, "the token has a space or a line end in it, or behind it: it is one word" end
-  if not text:find("^luma1%.") then return nil, "this is no token of luma's" end
+  if not text:find("^luma1%.") then return nil, "this is no token of luma's: if it is an id, give it to luma.wait" end
   local body, sum = text:match("^(.*)%.(%x+)$")
   if not body or checksum(body) ~= sum then return nil, "the token is damaged: a part of it is missing or changed" end
   local saved, i = {}, 1
@@ -43,7 +43,7 @@ function token.read(text)
     if FIELDS[i] and part ~= "" then saved[FIELDS[i]] = unescape(part) end
     i = i + 1
   end
-  if not (saved.dialect and saved.base_url and saved.id) then return nil, "the token says too little" end
+  if not (saved.dialect and saved.base_url and saved.id) then return nil, "the token is damaged: it has no id" end
   return saved
 end
 

@@ -577,7 +577,7 @@ describe("luma.core, one exchange,", function()
 
         assert.same({
           kind = "network", sent = "no", permanent = true,
-          message = "the server's certificate is not trusted",
+          message = "the server's certificate is not trusted: check the host's name, the clock and ca_file",
         }, response)
         assert.equal(0, server:count())
       end)
@@ -597,7 +597,8 @@ describe("luma.core, one exchange,", function()
 
       assert.same({
         kind = "network", sent = "no", permanent = true,
-        message = "the file of trusted certificates cannot be read",
+        message = "the file of trusted certificates cannot be read: "
+          .. "give a PEM file as ca_file, or install ca-certificates",
       }, response)
       assert.equal(0, server:count())
     end)
@@ -610,7 +611,7 @@ describe("luma.core, one exchange,", function()
 
         assert.same({
           kind = "network", sent = "no", permanent = false,
-          message = "the TLS handshake failed",
+          message = "the TLS handshake failed: check that this port speaks https",
         }, response)
       end)
     end
