@@ -222,14 +222,14 @@ describe("luma.download", function()
       ["an id"] = { "4665a07c", "is no URL: for an id, download%(luma.get%(id%), path%)" },
       ["a file name"] = { "boat.mp4", "is no URL" },
       ["a generation whose file is gone"] = { { id = "a", state = "expired" },
-        "is expired: its file is gone for good" },
+        "was made and paid for, but its file is gone for good", "failed" },
       ["a generation without a clip"] = { { id = "a", state = "pending" }, "generation a is pending and has no clip" },
     } do
       it("asks nothing for " .. name, function()
         local done, err = client:download(case[1], path)
 
         assert.is_nil(done)
-        assert.equal("invalid", err.kind)
+        assert.equal(case[3] or "invalid", err.kind)
         assert.matches(case[2], err.message)
         assert.equal(0, support.count(server))
       end)
@@ -712,8 +712,8 @@ describe("luma.download", function()
 
         local _, err = client:download({ id = "gen-1", state = "completed", video_url = host.url .. "/a" }, path)
 
-        assert.matches("answered 404 instead of the clip: the service has the file no more", err.message)
-        assert.is_false(err.retryable)
+        assert.same({ "failed", "yes", "gen-1", false }, { err.kind, err.sent, err.id, err.retryable })
+        assert.matches("was made and paid for, but its file is gone for good", err.message)
       end)
 
       it("asks nothing for a URL, of which no generation is known", function()

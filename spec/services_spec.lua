@@ -1,4 +1,6 @@
 local dialects = require "luma.dialects"
+local price = require "luma.price"
+local schema = require "luma.schema"
 
 local PUBLIC = { "model_name", "duration", "resolution", "aspect_ratio", "loop", "image_url", "image_end_url",
   "notify_hook", "expand_prompt" }
@@ -46,6 +48,16 @@ describe("doc/services.md", function()
     local expected = table_of_rows()
 
     assert.equal(expected, page:match "\n(| | relay | .-)\n*$")
+  end)
+
+  it("has what the defaults cost, by the rows of prices", function()
+    local expected = line("[price](prices.md) of what the defaults make, as `luma.price` has it", function(dialect)
+      local params = assert(schema.params(dialect.params, { user_prompt = "a boat" }, false, dialect.title))
+      local amount, currency = price.find(dialect, nil, "submit", params)
+      return amount and ("%g %s"):format(amount, currency) or "not known"
+    end)
+
+    assert.is_string(read "doc/services.md":match("\n" .. expected:gsub("%p", "%%%0") .. "\n"), expected)
   end)
 
   it("has a public name in a row of each service, or says that it is not offered", function()

@@ -182,6 +182,15 @@ local function run(client, url, media, claim, opts, on_note)
   end
 end
 
+--- The error of a generation whose file is gone for good.
+---@param made luma.Generation
+---@return luma.Error
+function download.expired(made)
+  local reason = made.failure_reason and " (" .. made.failure_reason .. ")" or ""
+  return errors.new("failed", ("generation %s was made and paid for, but its file is gone for good%s"):format(
+    made.id, reason), { sent = "yes", id = made.id, generation = made, code = made.failure_code, raw = made.raw })
+end
+
 --- Of what the caller of `download` gave: the link, and the media promised.
 ---@param target luma.Generation|string
 ---@param path string
@@ -197,10 +206,9 @@ function download.source(target, path)
   if target.image_url then return target.image_url, "image" end
   local output = target.outputs and target.outputs[1]
   if output then return type(output) == "table" and output.url or output, "any" end
-  local state = tostring(target.state)
-  return nil, errors.new("invalid", ("generation %s is %s%s"):format(tostring(target.id), state,
-    state == "expired" and ": its file is gone for good" or " and has no clip: wait for it first"),
-    { field = "video_url", id = target.id, generation = target })
+  if target.state == "expired" then return nil, download.expired(target) end
+  return nil, errors.new("invalid", ("generation %s is %s and has no clip: wait for it first"):format(
+    tostring(target.id), tostring(target.state)), { field = "video_url", id = target.id, generation = target })
 end
 
 local function fetch(client, target, claim, opts, on_note)
@@ -212,7 +220,7 @@ local function fetch(client, target, claim, opts, on_note)
 end
 
 --- What no other link would cure.
-local OURS = { io = true, cancelled = true, invalid = true }
+local OURS = { io = true, cancelled = true, invalid = true, failed = true }
 
 --- Inside a task: fetches the clip of a generation, or of a URL, to a claimed
 --- path. When its link does not deliver, for whatever reason, a fresh look at
@@ -228,9 +236,7 @@ function download.run(client, target, claim, opts, look, on_note)
   local path, err = fetch(client, target, claim, opts, on_note)
   if not err or not look or OURS[err.kind] then return path, err end
   local fresh = look()
-  if fresh and fresh.state == "expired" then
-    err.message, err.retryable = err.message .. ": the service has the file no more", false
-  end
+  if fresh and fresh.state == "expired" then return nil, download.expired(fresh) end
   local link = fresh and download.source(fresh, claim:path())
   -- What may pass was tried several times with this link.
   if not link or err.retryable and link == download.source(target, claim:path()) then return nil, err end

@@ -172,6 +172,7 @@ end
 
 --- The error of a generation that failed, or of which the file is gone.
 local function failure(made)
+  if made.state == "expired" then return download.expired(made) end
   local reason = made.failure_reason
     or ("the service says %q and gives no reason"):format(made.raw_state or made.state)
   local refund = made.refunded and " (the service gives the money back)" or ""
