@@ -315,9 +315,19 @@ bool is_ca_folder(const char *path) {
 static Lock claims_lock = LOCK_INIT;
 static File *claims;
 
-/* Another thread may have had the lock when the process forked: it is not in
-   the child. Each change of the list is one store, so that it is whole. */
-static void free_claims_lock(void) { lock_init(&claims_lock); }
+/* A child of fork has none: its parent goes on with them. Its copies of the
+   descriptors would keep the locks for as long as it runs, even if the parent
+   crashes. Another thread may have had the lock when the process forked; each
+   change of the list and of a descriptor is one store, so that both are whole.
+ */
+static void leave_claims(void) {
+  lock_init(&claims_lock);
+  for (File *f = claims; f; f = f->next) {
+    if (f->fd >= 0) close(f->fd);
+    f->fd = -1;
+  }
+  claims = NULL;
+}
 
 /* Adds a claim, unless there is one on the same part already, which holds no
    lock for want of descriptors. */
@@ -335,7 +345,7 @@ static bool enlist(File *f) {
     claims = f;
   }
   lock_give(&claims_lock);
-  if (first) on_fork(NULL, NULL, free_claims_lock);
+  if (first) on_fork(NULL, NULL, leave_claims);
   return other == NULL;
 }
 
@@ -407,14 +417,20 @@ static int open_first(File *f) {
   return open_part(f);
 }
 
+/* In this order: a child of fork closes what it finds here. */
+static void close_part(File *f) {
+  int fd = f->fd;
+  f->fd = -1;
+  os_close(fd);
+}
+
 /* Ends what stands on the disk for a claim: an empty part, or one that was
    written to. What was there before and was not touched stays. */
 static void drop_part(File *f) {
   if (f->fd < 0) return;
   if ((f->begun || lseek(f->fd, 0, SEEK_END) == 0) && is_named(f->fd, f->part))
     os_remove(f->fd, f->part);
-  os_close(f->fd);
-  f->fd = -1;
+  close_part(f);
 }
 
 File *file_claim(const char *path, int *err) {
@@ -435,17 +451,14 @@ File *file_claim(const char *path, int *err) {
     if (*err == 0) *err = open_first(f);
     if (*err == 0 && !enlist(f)) {
       *err = EBUSY;
-      os_close(f->fd); /* the part is the other's */
+      close_part(f); /* the part is the other's */
     }
   }
   if (*err) {
     file_free(f);
     return NULL;
   }
-  if (!is_spare(f->fd)) {
-    os_close(f->fd);
-    f->fd = -1;
-  }
+  if (!is_spare(f->fd)) close_part(f);
   return f;
 }
 
@@ -470,12 +483,13 @@ void file_release(File *f) {
   bool last = --f->users == 0;
   lock_give(&claims_lock);
   if (!last) return;
+  /* Off the list first: the next file may get this one's number. */
+  strike(f);
   /* In a child of fork the claim is still its parent's. */
   bool own = f->process == os_process();
   if (own && f->fd < 0 && !f->done) open_part(f);
   if (own) drop_part(f);
   else if (f->fd >= 0) close(f->fd);
-  strike(f);
   file_free(f);
 }
 
@@ -485,7 +499,7 @@ int file_begin(File *f, long long keep) {
   int err = f->fd < 0 ? open_part(f) : 0;
   if (err) return err;
   if (!is_named(f->fd, f->part)) { /* it was removed: there is a new one */
-    os_close(f->fd);
+    close_part(f);
     err = open_part(f);
     if (err) return err;
   }
@@ -563,8 +577,7 @@ int file_commit(File *f) {
   int err = fsync(f->fd) && errno != EINVAL && errno != ENOTSUP ? errno : 0;
   if (err == 0) err = f->any_ending ? name_ending(f) : name_part(f, f->path);
   if (err) return err;
-  os_close(f->fd);
-  f->fd = -1;
+  close_part(f);
   f->done = true;
   return 0;
 }

@@ -1,3 +1,4 @@
+local clients = require "spec.support.client"
 local support = require "spec.support.core"
 
 local core = require "luma.core"
@@ -212,5 +213,52 @@ describe("luma.core, a claim,", function()
 
     assert.equal("room\ncode 0\n", run(program, "ulimit -n 64;"))
     assert.equal("", names())
+  end)
+
+  describe("in a child of fork,", function()
+    before_each(function()
+      clients.compile("fork.c", folder .. "/fork.so", "-Wl,-z,nodelete")
+      shell("cd '%s' && mkfifo ready go && echo half of another >a.mp4.part", folder)
+    end)
+
+    local FORK = [[
+      package.cpath = "./?.so;" .. package.cpath
+      local fork, wait = require "fork", require "fork.wait"
+      local core = require "luma.core"
+      local function meet(name, how) io.open(name, how):close() end
+      local claim = assert(core.claim "a.mp4")
+      local child = fork()
+    ]]
+
+    it("is its parent's, and the child's to have after that", function()
+      local program = FORK .. [[
+        if child == 0 then
+          local is_free = core.claim "a.mp4"
+          meet("ready", "w")
+          meet("go", "r")
+          os.exit(not is_free and core.claim "a.mp4" and 0 or 1)
+        end
+        meet("ready", "r")
+        claim:release()
+        meet("go", "w")
+        print(wait(child) == 0)
+      ]]
+
+      assert.equal("true\ncode 0\n", run(program))
+    end)
+
+    it("does not outlive a parent that ends without a word", function()
+      local program = FORK .. [[
+        if child == 0 then meet("go", "r") end
+        os.exit(true, false)
+      ]]
+      local before = ("'%s' -e '%s';"):format(os.getenv "LUA" or arg[-1], program)
+
+      assert.equal("luma.claim (held)\ncode 0\n", run([[
+        local claim = require "luma.core".claim "a.mp4"
+        io.open("go", "w"):close()
+        print(claim)
+      ]], before))
+    end)
   end)
 end)
