@@ -142,6 +142,20 @@ describe("job:cancel()", function()
     end
   end
 
+  it("says where the service calls it free", function()
+    local free = {}
+    for name, value in pairs(dialects.find "replicate") do free[name] = value end
+    function free.read(...)
+      local seen = dialects.find "replicate".read(...)
+      if seen and seen.state == "failed" then seen.refunded = true end
+      return seen
+    end
+    serve("replicate", { seconds = 3600 })
+    client = jobs.connect(server, { dialect = free, retries = 0 })
+
+    assert.matches("is canceled, which costs nothing", cancelled { user_prompt = "a boat" }.error.message)
+  end)
+
   it("knows of a clip that was completed by then", function()
     serve("replicate", { seconds = 3600 })
     local job = assert(client:start { user_prompt = "a paper boat sandbox:seconds=0.2" })

@@ -343,8 +343,8 @@ local function stop_at_service(watch)
   watch.known = seen
   books.note(client.books, seen)
   if seen.state == "completed" then return ("%s was completed by then, and is paid for"):format(name) end
-  return ("%s says that %s is %s, which may be paid for all the same"):format(title, name,
-    seen.raw_state or seen.state)
+  return ("%s says that %s is %s, which %s"):format(title, name, seen.raw_state or seen.state,
+    seen.refunded and "costs nothing" or "may be paid for all the same")
 end
 
 --- Inside a task: ends a wait early for somebody who wants the generation no more.
