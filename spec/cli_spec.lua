@@ -126,7 +126,7 @@ describe("luma.cli", function()
 
       local url = lines[1]:match "^luma sandbox at (http://127%.0%.0%.1:%d+)$"
       assert.is_string(url)
-      assert.equal(("  export LUMA_BASE_URL=%s LUMA_API_KEY=sandbox"):format(url), lines[2])
+      assert.equal(("  export LUMA_BASE_URL=%s LUMA_API_KEY=sandbox LUMA_DIALECT=relay"):format(url), lines[2])
     end)
 
     it("says which service it is", function()

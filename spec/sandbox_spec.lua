@@ -511,6 +511,7 @@ describe("luma.sandbox", function()
 
     assert.matches("^nil%s+the sandbox needs lua%-http for Lua 5%.%d: luarocks %-%-lua%-version 5%.%d"
       .. " install %-%-local http", output)
+    assert.matches("module '[%w.]+' not found\n$", output)
   end)
 
   it("has a row for every option in its doc", function()

@@ -21,7 +21,7 @@ local function complain()
   for _, name in ipairs { "cqueues.thread", "http.server" } do
     local ok, message = pcall(require, name)
     if not ok then
-      return ("%s; %s"):format(missing, tostring(message):match("[^\n]*"))
+      return ("%s; %s"):format(missing, tostring(message):match("[^\n]*"):gsub(":$", ""))
     end
   end
 end

@@ -1,5 +1,6 @@
 --- `luma sandbox`: the flags of the sandbox's own rows, and a line for each
 --- request.
+local dialects = require "luma.dialects"
 local exit_codes = require "luma.cli.exit_codes"
 
 local sandbox = {}
@@ -20,8 +21,9 @@ function sandbox.run(args, env, out)
   local values = values_of(args, server.options)
   function values.on_ready(url)
     out:line("luma sandbox at " .. url)
-    local service = values.dialect and " LUMA_DIALECT=" .. values.dialect or ""
-    out:line(("  export LUMA_BASE_URL=%s LUMA_API_KEY=sandbox%s"):format(url, service))
+    -- Said in any case: the other terminal may have another service's.
+    local dialect = values.dialect or dialects.NAMES[1]
+    out:line(("  export LUMA_BASE_URL=%s LUMA_API_KEY=sandbox LUMA_DIALECT=%s"):format(url, dialect))
   end
   if not args.quiet then
     function values.on_request(entry)
