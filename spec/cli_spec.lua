@@ -33,6 +33,11 @@ describe("luma.cli", function()
     end)
   end)
 
+  it("calls a wait without an end what the flag takes", function()
+    assert.matches("inf for no\n? *end", luma("wait", "--help").out)
+    assert.is_nil(luma("wait", "--help").out:find("math.huge", 1, true))
+  end)
+
   describe("bin/luma in a checkout", function()
     local version = _VERSION:match "%d%.%d"
     local checkout, core

@@ -308,7 +308,13 @@ describe("luma.cli, the real program", function()
       assert.equal(3, code "a boat sandbox:submit_fault=401")
       assert.equal(3, code("a boat", "--max-submits", "0"))
       assert.equal(3, code("a boat", "--max-cost", "1")) -- nobody knows what it costs at a relay
-      assert.equal(3, command.run(server, { "generate", "a boat" }, { LUMA_API_KEY = "" }).code)
+    end)
+
+    it("3 without a key, and says where the command takes one from", function()
+      local result = command.run(server, { "generate", "a boat" }, { LUMA_API_KEY = "" })
+
+      assert.same({ 3, "luma: no key: set the variable LUMA_API_KEY, or key_command in the config file"
+        .. " (to try all without one: luma sandbox)\n" }, { result.code, result.err })
     end)
 
     it("4: try again later, nothing is lost", function()

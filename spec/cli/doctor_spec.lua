@@ -32,6 +32,14 @@ describe("luma.cli.doctor", function()
     assert.equal("https_proxy=http://***@proxy.example:3128/?*** no_proxy=localhost", found.message)
   end)
 
+  it("names the program, and not what LuaRocks has it run first", function()
+    local kept = _G.arg
+    finally(function() _G.arg = kept end)
+    _G.arg = { "doctor", [0] = "bin/luma", [-1] = "package.path = …", [-2] = "-e", [-3] = "/usr/bin/lua5.4" }
+
+    assert.matches("program /usr/bin/lua5%.4$", examine("lua", {}).message)
+  end)
+
   it("names every luma in PATH", function()
     local one, two = support.path(), support.path()
     for _, folder in ipairs { one, two } do

@@ -78,7 +78,10 @@ function checks.lua()
   local jit = rawget(_G, "jit")
   local words = { _VERSION .. (jit and " (" .. jit.version .. ")" or "") }
   if jit then words[#words + 1] = ("%s %s"):format(jit.os, jit.arch) end
-  words[#words + 1] = ("program %s"):format(arg and arg[-1] or "unknown")
+  -- Options of the interpreter, such as the code of LuaRocks, stand behind it.
+  local first = 0
+  while arg and arg[first - 1] do first = first - 1 end
+  words[#words + 1] = ("program %s"):format(first < 0 and arg[first] or "unknown")
   return ok("lua", table.concat(words, ", "))
 end
 
@@ -245,7 +248,7 @@ function checks.sandbox()
   end
   if not words[1] then return ok("sandbox", "has what it needs") end
   return warning("sandbox", "it lacks " .. table.concat(words, " and "),
-    ("only `luma sandbox` needs it: luarocks --lua-version %s install http"):format(_VERSION:match "%d%.%d"))
+    ("only `luma sandbox` needs it: luarocks --lua-version %s install --local http"):format(_VERSION:match "%d%.%d"))
 end
 
 local ORDER = { "lua", "luma", "core", "command", "argparse", "cjson", "libcurl", "authorities", "proxy", "config",

@@ -131,7 +131,8 @@ end
 ---@param row luma.Row
 ---@return string
 function rows.doc(row)
-  local words, listed, is_long = { row.doc }, choices(row, ", ")
+  local doc = row.doc:gsub("`math%.huge`", "inf") -- as convert() below has it
+  local words, listed, is_long = { doc }, choices(row, ", ")
   if is_long then words[#words + 1] = ("One of %s."):format(listed) end
   local default = row.default
   if type(default) == "number" then default = ("%.14g"):format(default) end

@@ -139,6 +139,14 @@ function Session:resume_line(clip, path)
   return table.concat(words, " ") .. (is_flag and " -- " .. text.quote(clip) or "")
 end
 
+--- What is said where there is no key: here there is no client to give one to.
+local function no_key(client)
+  local variables = { "LUMA_API_KEY" }
+  for _, name in ipairs(client.dialect.key_variables) do variables[#variables + 1] = name end
+  return ("no key: set the variable %s, or key_command in the config file"
+    .. " (to try all without one: luma sandbox)"):format(table.concat(variables, " or "))
+end
+
 --- What a person needs who has to find out whether a clip was made.
 local function explain_doubt(self, err, path)
   local out = self.output
@@ -173,6 +181,8 @@ function Session:fail(err, clip, path)
       or clip and "interrupted; the clip goes on at the service" or "interrupted: nothing was sent"
   elseif doubtful then
     message = "in doubt: " .. message
+  elseif err.kind == "auth" and not self.client.has_key then
+    message = no_key(self.client)
   end
   local may_help = interrupted or code == exit_codes.LATER or code == exit_codes.PERSON
   local may_go_on = clip and may_help and self.args.command ~= "get"
