@@ -204,12 +204,14 @@ static void send_spec(lua_State *L, const Spec *spec) {
 }
 
 /* The same for the table at 2, in which a field `begun` that is there becomes
-   true: nothing comes in between, so it is true of what was sent alone. */
-static int send_table(lua_State *L, const Spec *spec) {
+   true: nothing comes in between, so it is true of what was sent alone. The
+   claim at `file`, unless that is 0, a finaliser may have released. */
+static int send_table(lua_State *L, Spec *spec, int file) {
   push_option(L, 2, "begun");
   bool wanted = !lua_isnil(L, -1);
   lua_pushliteral(L, "begun");
   lua_pushboolean(L, true);
+  if (file) spec->file = check_claim(L, file);
   send_spec(L, spec);
   if (wanted) lua_rawset(L, 2);
   return 0;
@@ -243,7 +245,7 @@ static int l_client_request(lua_State *L) {
   s.if_changed = option_number(L, 2, "if_changed", -1, -1, MOST_WHOLE);
   s.compare = s.if_changed >= 0;
   check_target(L, &s);
-  return send_table(L, &s);
+  return send_table(L, &s, 0);
 }
 
 /* Which media the table at `i` asks for: one of a few words, or anything. */
@@ -264,10 +266,9 @@ static int l_client_fetch(lua_State *L) {
   Spec s = {0};
   check_client(L, 1);
   check_spec(L, &s);
+  lua_settop(L, 2);
   s.url = need_string(L, 2, "url");
   push_option(L, 2, "file");
-  s.file = check_claim(L, -1); /* which the table keeps alive */
-  lua_pop(L, 1);
   s.families = option_families(L, 2);
   s.as_it_is = option_boolean(L, 2, "as_it_is");
   s.stall = option_seconds(L, 2, "stall");
@@ -276,7 +277,7 @@ static int l_client_fetch(lua_State *L) {
   s.validator = option_string(L, 2, "validator", NULL);
   if (!strstr(s.url, "://") || strchr(s.url, ' '))
     luaL_error(L, "url is not a URL");
-  return send_table(L, &s);
+  return send_table(L, &s, 3);
 }
 
 /* client:timer(id, seconds) */

@@ -196,7 +196,8 @@ static void step(Engine *e, Request *r, State to) {
       [STATE_OUTBOX] = 0,
   };
   assert(allowed[r->state] & TO(to));
-  assert(e->locked || (r->state != STATE_INBOX && to != STATE_OUTBOX));
+  /* In this order: without the lock `locked` is not ours to read. */
+  assert((r->state != STATE_INBOX && to != STATE_OUTBOX) || e->locked);
 #undef TO
   (void)allowed;
   List *from = list_of(e, r);
@@ -822,7 +823,7 @@ void engine_discard(Engine *e, Request *r) {
   bool threaded = e->threaded, wake = false;
   if (threaded) {
     list_add(&e->free_list, r);
-    e->free_bytes += r->head.cap + r->answer.cap;
+    e->free_bytes += r->head.cap + r->answer.cap + r->body_len;
     wake = e->free_bytes >= FREE_MAX && claim_wakeup(e);
   }
   unlock(e);

@@ -257,7 +257,8 @@ static bool is_rest(Request *r, const char *value) {
   long long last = strtoll(end + 1, &end, 10);
   if (*end != '/') return false;
   r->total = end[1] == '*' ? -1 : strtoll(end + 1, NULL, 10);
-  return first == r->offset && last == r->total - 1 && last >= first &&
+  return first == r->offset && last >= first && last < r->total &&
+         last == r->total - 1 &&
          (r->file->total < 0 || r->file->total == r->total);
 }
 

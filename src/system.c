@@ -228,10 +228,14 @@ static int probe_gc(lua_State *L) {
   return 0;
 }
 
-/* The option at `index` as text, or NULL; the table keeps it alive. */
+/* The option at `index` as text, or NULL. The table holds it itself, and so
+   keeps it alive. */
 static const char *text_option(lua_State *L, int index, const char *name) {
-  lua_getfield(L, index, name);
-  const char *text = lua_isnil(L, -1) ? NULL : luaL_checkstring(L, -1);
+  lua_pushstring(L, name);
+  lua_rawget(L, index);
+  if (!lua_isnil(L, -1) && lua_type(L, -1) != LUA_TSTRING)
+    luaL_error(L, "%s must be a string", name);
+  const char *text = lua_tostring(L, -1);
   lua_pop(L, 1);
   return text;
 }

@@ -371,6 +371,27 @@ describe("luma.core.Client", function()
     end)
   end)
 
+  describe("fetch()", function()
+    it("does not write to a claim that a finaliser released meanwhile", function()
+      local client = core.client { base = BASE }
+      local answers = {}
+
+      for id = 1, 2000 do
+        local claim = support.claim()
+        litter(function() claim:release() end)
+        local ok, problem = pcall(client.fetch, client, { id = id, url = BASE, file = claim, delay = 60 })
+        answers[ok or problem:match "attempt.*"] = true
+        client:cancel(id)
+        claim:release()
+      end
+      client:close()
+      while client:peek() do client:ack((client:peek())) end
+
+      answers["attempt to use a released claim"] = nil
+      assert.same({ [true] = true }, answers)
+    end)
+  end)
+
   describe("ack()", function()
     it("is for the event that peek() gave, and no other", function()
       local client = core.client { base = BASE }

@@ -449,26 +449,28 @@ describe("luma.core, many exchanges,", function()
     end)
 
     describe("that was taken from a thread", function()
-      local function use(answer)
+      local function use(answer, body)
         local server = support.serve { { body = answer } }
         local client = support.connect(server)
         client:background()
         assert.equal(answer, finish(client, support.request(client, {
-          path = "/",
+          path = "/", body = body,
         })).body)
         return client
       end
 
-      it("is freed by that at once, where it is large", function()
-        local client = use(("x"):rep(100000))
+      for name, size in pairs { answer = { 100000, 2 }, request = { 2, 100000 } } do
+        it(("is freed by that at once, where the %s is large"):format(name), function()
+          local client = use(("x"):rep(size[1]), ("x"):rep(size[2]))
 
-        for _ = 1, 1000 do
-          if core.live_objects() == 1 then break end
-          client:run(0.01)
-        end
+          for _ = 1, 1000 do
+            if core.live_objects() == 1 then break end
+            client:run(0.01)
+          end
 
-        assert.equal(1, core.live_objects())
-      end)
+          assert.equal(1, core.live_objects())
+        end)
+      end
 
       it("is freed with the client, where it is small", function()
         use("small"):close()

@@ -166,6 +166,7 @@ describe("luma.core, a download,", function()
     ["ends beyond the whole"] = rest { ["Content-Range"] = "bytes 3-6/6" },
     ["is of a file of another size"] = rest { ["Content-Range"] = "bytes 3-6/7" },
     ["is of a file of no known size"] = rest { ["Content-Range"] = "bytes 3-5/*" },
+    ["is of a file of a size below all numbers"] = rest { ["Content-Range"] = "bytes 3-5/-9223372036854775808" },
     ["says only how large the file is"] = rest { ["Content-Range"] = "bytes */6" },
     ["names no unit"] = rest { ["Content-Range"] = "3-5/6" },
     ["names no range"] = rest { ["Content-Range"] = false },

@@ -65,6 +65,7 @@ describe("core.system", function()
     for name, options in pairs {
       nothing = {},
       ["a url that is none"] = { url = {} },
+      ["a url that is a number"] = { url = 1 },
       ["a proxy that is none"] = { url = "http://127.0.0.1:1", proxy = {} },
     } do
       it("raises for " .. name, function()
