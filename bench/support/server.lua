@@ -17,6 +17,8 @@ local x509 = require "openssl.x509"
 local BATCH_PAUSE = 0.2 -- seconds before a batch is answered
 local NETWORK = 0.02 -- seconds until a handshake is answered, as over a network
 local BLOCK = ("\0\1\2\3\4\5\6\7"):rep(32 * 1024)
+-- The boxes that a clip begins with, the last of which holds the rest.
+local BOXES = "\0\0\0\16ftypisom\0\0\2\0\0\0\0\8moov\0\0\0\0mdat"
 
 local ready, ca_path = arg[1], arg[2]
 
@@ -43,6 +45,9 @@ local function answer(method, path, body)
     submits = submits + 1
     return ITEM:format(("%08x-0000-4000-8000-000000000000"):format(submits), "pending")
   end
+  if path:find("/submits$") then -- how many there were, in place of the prompt
+    return ('{"id":"submits","state":"pending","prompt":"%d"}'):format(submits)
+  end
   return ITEM:format(path:match("[^/]*$"), "dreaming")
 end
 
@@ -63,6 +68,8 @@ end
 
 local function send_clip(con, size)
   con:write(("HTTP/1.1 200 OK\r\nContent-Type: video/mp4\r\nContent-Length: %d\r\n\r\n"):format(size))
+  con:write(BOXES)
+  size = size - #BOXES
   while size > 0 do
     local part = math.min(size, #BLOCK)
     if not con:write(part == #BLOCK and BLOCK or BLOCK:sub(1, part)) then return false end

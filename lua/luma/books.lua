@@ -143,6 +143,7 @@ function books.settle(self, payment, limits, generation, err)
   self.payments[payment.place] = counts and (payment.cost or 0) or nil
   payment.taken = taken
   payment.settled = true
+  payment.exchange, payment.request = nil, nil -- a pending job need not hold what was sent
 end
 
 --- A payment that ended without anybody to be told, and without an id.
