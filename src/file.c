@@ -389,6 +389,7 @@ static void file_free(File *f) {
   free(f->name);
   free(f->path);
   free(f->part);
+  free(f->lead);
   free(f);
 }
 
@@ -496,6 +497,7 @@ void file_release(File *f) {
 /* ---- writing ---- */
 
 int file_begin(File *f, long long keep) {
+  if (f->lead == NULL && (f->lead = malloc(MEDIA_LEAD)) == NULL) return ENOMEM;
   int err = f->fd < 0 ? open_part(f) : 0;
   if (err) return err;
   if (!is_named(f->fd, f->part)) { /* it was removed: there is a new one */
@@ -517,7 +519,7 @@ int file_begin(File *f, long long keep) {
 }
 
 static void keep_lead(File *f, const char *data, size_t n) {
-  size_t room = sizeof f->lead - f->lead_size;
+  size_t room = MEDIA_LEAD - f->lead_size;
   if (n > room) n = room;
   memcpy(f->lead + f->lead_size, data, n);
   f->lead_size += n;

@@ -31,7 +31,7 @@ typedef struct File {
   bool done;         /* it has its final name */
   long long size;    /* good bytes in the part */
   long long total;   /* bytes it is to have, as its first answer said, or -1 */
-  char lead[MEDIA_LEAD]; /* its first bytes, `lead_size` of them */
+  char *lead; /* room for its first bytes once it was begun; NULL before */
   size_t lead_size;
   const Media *media; /* what they are; NULL while that is not clear */
 } File;

@@ -354,7 +354,7 @@ static bool is_bomb(const Request *r, size_t n) {
 static bool is_acceptable(const Request *r) {
   const File *f = r->file;
   if (r->families == 0) return true;
-  if (f->media == NULL) return f->lead_size < sizeof f->lead;
+  if (f->media == NULL) return f->lead_size < MEDIA_LEAD;
   return (f->media->families & r->families) != 0;
 }
 
