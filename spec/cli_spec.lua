@@ -33,6 +33,21 @@ describe("luma.cli", function()
     end)
   end)
 
+  for _, words in ipairs { { "help", "generate" }, { "generate", "--help" } } do
+    it("shows the flags of the service that the environment names: " .. table.concat(words, " "), function()
+      local all = { "bin/luma", (table.unpack or unpack)(words) } -- luacheck: ignore 143
+
+      assert.matches("\n   %-%-model%-name VALUE ", support.run(all, { LUMA_DIALECT = "fal" }).out)
+    end)
+  end
+
+  it("has help on a command when the environment names no service", function()
+    local result = support.run({ "bin/luma", "help", "generate" }, { LUMA_DIALECT = "none" })
+
+    assert.equal(0, result.code)
+    assert.matches("^Usage: luma generate ", result.out)
+  end)
+
   it("calls a wait without an end what the flag takes", function()
     assert.matches("inf for no\n? *end", luma("wait", "--help").out)
     assert.is_nil(luma("wait", "--help").out:find("math.huge", 1, true))

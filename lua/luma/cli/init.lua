@@ -80,10 +80,13 @@ function cli.main(words, env)
   local named = commands.list[words[1]]
   local dialect, read = dialects.NAMES[1], nil
   local settings_problem
-  if named and named.client then
+  -- Help on a command has the flags that the command would take now.
+  local shown = words[1] == "help" and commands.list[words[2]] or named
+  if shown and shown.client then
     local code
     read, settings_problem, code = require("luma.cli.settings").read(words, env)
-    if not read and words[1] ~= "doctor" then return refuse(env, words, settings_problem, code) end
+    local can_go_on = words[1] == "doctor" or words[1] == "help"
+    if not read and not can_go_on then return refuse(env, words, settings_problem, code) end
     dialect = read and read.dialect or dialect
   end
   local root, problem = parser.new(dialect)
