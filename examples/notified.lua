@@ -2,6 +2,7 @@
 -- small server made with lua-http. The service has to reach it: PUBLIC_URL is
 -- the address under which it does, such as that of an nginx in front.
 local cqueues = require "cqueues"
+local condition = require "cqueues.condition"
 local http_headers = require "http.headers"
 local http_server = require "http.server"
 local luma = require "luma"
@@ -9,7 +10,8 @@ local luma = require "luma"
 local MOST = 1024 * 1024 -- bytes of a call that are read
 
 local loop = cqueues.new()
-local order, job
+local called = condition.new()
+local order, call, job
 
 --- Anybody can call, with any body: luma takes an id from it, and asks the
 --- service how that generation is.
@@ -25,7 +27,8 @@ local function on_call(_, stream)
   local headers = http_headers.new()
   headers:append(":status", "204")
   stream:write_headers(headers, true) -- at once: a service that waits for it calls again
-  if not job or job:done() and not job:result() then job = luma.spawn(fetch, body) end
+  call = body
+  called:signal()
 end
 
 local server = assert(http_server.listen {
@@ -44,7 +47,8 @@ order = assert(luma.submit {
 local ready = { pollfd = luma.fd(), events = "r" }
 loop:wrap(function()
   repeat
-    cqueues.poll(ready, luma.timeout())
+    cqueues.poll(ready, called, luma.timeout())
+    if call and (not job or job:done()) then job, call = luma.spawn(fetch, call), nil end
     luma.update()
   until job and job:result()
   server:close()
