@@ -2,6 +2,7 @@ local answer = require "luma.answer"
 local call = require "luma.call"
 local core = require "luma.core"
 local data = require "spec.data.relay"
+local dialects = require "luma.dialects"
 local errors = require "luma.errors"
 local relay = require "luma.dialects.relay"
 
@@ -23,10 +24,10 @@ local function read_response(dialect, request, response)
 end
 
 --- What is made of an answer.
-local function read(kind, status, body, lines)
+local function read(kind, status, body, lines, dialect)
   local head = ("HTTP/1.1 %d Something\r\n%s\r\n"):format(status, lines or "")
   local response = { status = status, head = head, body = body, sent = "yes" }
-  return read_response(relay, REQUESTS[kind], response)
+  return read_response(dialect or relay, REQUESTS[kind], response)
 end
 
 --- The error that an answer is.
@@ -359,6 +360,30 @@ describe("luma.answer", function()
           assert.equal("a", read("submit", 200, body).id)
         end)
       end
+    end)
+
+    describe("of JSON that was written twice, or is the only item of a list", function()
+      local bodies = { relay = '{"task_id":"a"}', agents = '{"id":"a","state":"queued"}',
+        fal = '{"request_id":"a","status":"IN_QUEUE"}', replicate = '{"id":"a","status":"starting"}' }
+      for name, plain in pairs(bodies) do
+        it(("finds what was paid for (%s)"):format(name), function()
+          local twice = '"' .. plain:gsub('"', '\\"') .. '"'
+          for _, body in ipairs { twice, "[" .. plain .. "]", '"[' .. twice:sub(2, -2) .. ']"' } do
+            assert.equal("a", read("submit", 200, body, nil, dialects.find(name)).id)
+          end
+        end)
+      end
+
+      it("takes nothing out of a list that is a refusal", function()
+        local err = read_error("submit", 422, '[{"id":"e1","status":"422"}]', nil, dialects.find "replicate")
+
+        assert.equal("invalid", err.kind)
+      end)
+
+      it("takes nothing out of a list of several", function()
+        assert.equal("yes", read_error("submit", 200, '[{"id":"a","status":"starting"},{"id":"b"}]', nil,
+          dialects.find "replicate").sent)
+      end)
     end)
 
     describe("of the request's id", function()

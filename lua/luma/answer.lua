@@ -12,7 +12,7 @@ local answer = {}
 ---@field status integer HTTP status
 ---@field text string its body as it came
 ---@field body any its body as JSON; nil if it is none
----@field loose? boolean it is JSON only with something around or inside it
+---@field loose? boolean it was found with something around or inside it
 ---@field is_page boolean it is HTML or XML
 ---@field base string where the service is
 local Answer = {}
@@ -148,16 +148,30 @@ local function read_body(dialect, call, found)
   return list, problem
 end
 
---- The same of an answer that is JSON only with something around or inside it.
+--- What an answer may hold that was not read as it is: the JSON in what is none
+--- as a whole, or in a text, when it was written as JSON twice; and of a list
+--- its only item. A refusal may be a list, of something else.
+local function values_inside(call, found)
+  if found.is_page then return {} end
+  local whole = found.body == nil and found.text or found.body
+  local values = type(whole) == "string" and lenient.values(whole, core.null) or { whole }
+  if call.kind == "query_many" or found.status >= 300 then return values end
+  for i, value in ipairs(values) do
+    if type(value) == "table" and type(value[1]) == "table" and value[2] == nil then values[i] = value[1] end
+  end
+  return values
+end
+
+--- The same of what is inside an answer.
 local function read_loosely(dialect, call, found)
-  if found.body ~= nil or found.is_page then return nil end
+  local whole = found.body
   found.loose = true
-  for _, value in ipairs(lenient.values(found.text, core.null)) do
+  for _, value in ipairs(values_inside(call, found)) do
     found.body = value
     local made, problem, further = read_body(dialect, call, found)
     if made or further then return made, problem, further end
   end
-  found.loose, found.body = nil, nil
+  found.loose, found.body = nil, whole
 end
 
 --- The generation in an item of a list, which is read like a list of its own;

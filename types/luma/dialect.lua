@@ -62,7 +62,7 @@
 ---@field status integer HTTP status
 ---@field text string the body as it came
 ---@field body any the body as JSON; nil if it is none. JSON's null is a value that is no table, text, number or boolean
----@field loose? boolean the body is JSON only but for something around or inside it
+---@field loose? boolean the body was found with something around or inside it
 ---@field is_page boolean the body is HTML or XML
 ---@field base string where the service is: with what an address of its own begins
 local Answer = {} -- luacheck: ignore 241
