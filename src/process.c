@@ -4,7 +4,7 @@
 
 #include <stdlib.h>
 
-#define EXIT_WAIT 0.2  /* seconds a thread gets to leave libcurl at the end */
+#define EXIT_WAIT 2.0  /* seconds a thread gets to leave libcurl at the end */
 #define FORK_WAIT 1.0  /* the same when the process forks */
 #define LONG_WAIT 60.0 /* of a thread that may not enter: it looks again */
 
