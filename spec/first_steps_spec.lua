@@ -160,6 +160,12 @@ describe("a first program is told", function()
     end
   end)
 
+  it("of a path that no option has checked", function()
+    local _, err = require("luma.download").claim ""
+
+    assert.equal("the path is empty: give a file name", err.message)
+  end)
+
   it("that what has no id is nothing to fetch", function()
     says("expected a generation or a URL, got a table: it has no id", function() return one:download(BOAT, "b.mp4") end)
     says("expected a generation or a URL, got a table: it has no id", function() return one:download({}, "b.mp4") end)

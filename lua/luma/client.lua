@@ -576,7 +576,7 @@ function Client:resume(saved_text, opts)
   local saved, problem = token.read(saved_text)
   local name = self.dialect.name
   if saved and (saved.base_url ~= self.base_url or saved.dialect ~= name) then
-    problem = ("the token is for %s (%s), this client for %s (%s)"):format(
+    problem = ("the token is for %s (%s), this client for %s (%s): make a client like that"):format(
       saved.base_url, saved.dialect, self.base_url, name)
   end
   if problem then return nil, errors.new("invalid", problem, { field = "token" }) end

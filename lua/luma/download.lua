@@ -84,8 +84,8 @@ end
 ---@return luma.core.Claim? claim, luma.Error? err
 function download.claim(path)
   local claim, problem
-  if path == "" then problem = "the path is empty"
-  elseif is_windows and download.is_device(path) then problem = "this is the name of a device"
+  if path == "" then return nil, errors.new("io", "the path is empty: give a file name", { field = "path" }) end
+  if is_windows and download.is_device(path) then problem = "this is the name of a device"
   else claim, problem = core.claim(path) end
   if claim then return claim end
   return nil, errors.new("io", ("cannot write %s: %s: choose another path"):format(path, problem), { field = "path" })

@@ -460,7 +460,7 @@ function Job:token()
   check(self, "token")
   local known = self.generation or self.ref
   if not known then
-    return nil, errors.new("invalid", "the job has no generation yet: save it once it has")
+    return nil, errors.new("invalid", "the job has no generation yet: save it when job.generation is there")
   end
   return token.write {
     dialect = self.client.dialect.name,

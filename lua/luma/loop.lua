@@ -605,10 +605,10 @@ end
 
 local function check_place()
   if loop.current() then
-    errors.misuse("luma.update: called inside a job: it waits with luma's other calls, or job:await")
+    errors.misuse("luma.update: called inside a job: a job waits by luma's other calls, or by job:await")
   end
   if core.depth() > 0 then
-    errors.misuse("luma.update: called inside a callback: all goes on when that returns, or in a call that blocks")
+    errors.misuse("luma.update: called inside a callback: return from it first, or make a call that blocks")
   end
 end
 

@@ -177,7 +177,7 @@ describe("luma.dialects.fal", function()
       { "a picture of a picture by photon", { model_name = "photon", image_url = PNG }, "photon takes no image_url" },
       { "a model of another service", { model_name = "ray-v2" }, "model_name is \"ray%-v2\": must be ray%-3%.2" },
       { "a richer prompt", { expand_prompt = true }, "expand_prompt is not offered" },
-      { "key frames without places", { keyframes = { PNG } }, "keyframes and keyframe_indexes are not as many" },
+      { "key frames without places", { keyframes = { PNG } }, "keyframes and keyframe_indexes differ in length" },
       { "a key frame after the end", { keyframes = { PNG }, keyframe_indexes = { 121 } }, "go up to 120" },
       { "two key frames at a place", { keyframes = { PNG, PNG }, keyframe_indexes = { 5, 5 } }, "has 5 twice" },
       { "65 key frames", (function()

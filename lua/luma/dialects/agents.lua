@@ -159,7 +159,9 @@ end
 
 local function keyframe_problem(params)
   local frames, indexes = params.keyframes or {}, params.keyframe_indexes or {}
-  if #frames ~= #indexes then return "keyframes and keyframe_indexes are not as many", "keyframe_indexes" end
+  if #frames ~= #indexes then
+    return "keyframes and keyframe_indexes differ in length: give each frame its index", "keyframe_indexes"
+  end
   if #frames > MOST_FRAMES then return ("keyframes are more than %d"):format(MOST_FRAMES), "keyframes" end
   local last, seen = params.duration:match "%d+" * FRAMES_PER_SECOND, {}
   for _, index in ipairs(indexes) do
@@ -463,7 +465,7 @@ end
 
 --- What words of a refusal mean that their status does not say, and what to do.
 local SAYINGS = {
-  { "^Too many concurrent jobs", hint = "as many as the account may have under way are: wait for one" },
+  { "^Too many concurrent jobs", hint = "the account has as many jobs under way as it may: wait for one" },
   { "^Rate limit exceeded", hint = "too many requests in a minute" },
   { "^Unknown model", hint = "or one that the account has no right to" },
   { "^API client is", kind = "auth", hint = "the account is closed: ask Luma" },

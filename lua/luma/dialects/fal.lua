@@ -165,7 +165,9 @@ local FRAMES_PER_SECOND, MOST_FRAMES = 24, 64
 --- Key frames and their places in the clip.
 local function keyframe_problem(params)
   local frames, indexes = params.keyframes or {}, params.keyframe_indexes or {}
-  if #frames ~= #indexes then return "keyframes and keyframe_indexes are not as many", "keyframe_indexes" end
+  if #frames ~= #indexes then
+    return "keyframes and keyframe_indexes differ in length: give each frame its index", "keyframe_indexes"
+  end
   if #frames > MOST_FRAMES then return ("keyframes are more than %d"):format(MOST_FRAMES), "keyframes" end
   local last, seen = params.duration:match "%d+" * FRAMES_PER_SECOND, {}
   for _, index in ipairs(indexes) do
