@@ -89,10 +89,8 @@ static void push_snippet(lua_State *L, const char *text, size_t n) {
 /* ---- submit ---- */
 
 /* Sets the headers, one of them with the key, and the secret that it is, in
-   the options at the top. False when the environment has no key. */
-static bool set_headers(lua_State *L) {
-  const char *key = getenv("LUMA_API_KEY");
-  if (key == NULL || *key == '\0') return false;
+   the options at the top. */
+static void set_headers(lua_State *L, const char *key) {
   lua_createtable(L, 1, 0);
   lua_pushstring(L, key);
   lua_rawseti(L, -2, 1);
@@ -105,7 +103,6 @@ static bool set_headers(lua_State *L) {
   lua_pushliteral(L, "Accept: application/json");
   lua_rawseti(L, -2, 3);
   lua_setfield(L, -2, "headers");
-  return true;
 }
 
 static bool is_safe(const char *base) {
@@ -116,7 +113,7 @@ static bool is_safe(const char *base) {
 /* Pushes a client made from the environment and returns NULL; or pushes a
    message and returns the kind of failure. */
 static const char *push_client(lua_State *L) {
-  const char *base = getenv("LUMA_BASE_URL");
+  const char *base = getenv("LUMA_BASE_URL"), *key = getenv("LUMA_API_KEY");
   if (base == NULL || *base == '\0') base = BASE_URL;
   size_t n = strlen(base);
   while (n > 0 && base[n - 1] == '/') n--;
@@ -125,15 +122,17 @@ static const char *push_client(lua_State *L) {
                        "(or http:// to this machine)");
     return "invalid";
   }
+  if (key == NULL || *key == '\0' || strpbrk(key, "\r\n")) {
+    lua_pushstring(L, key && *key ? "LUMA_API_KEY contains a line end"
+                                  : "no key: set the variable LUMA_API_KEY");
+    return "auth";
+  }
   lua_pushcfunction(L, l_client_new);
   lua_createtable(L, 0, 2);
   lua_pushlstring(L, base, n);
   lua_setfield(L, -2, "base");
-  if (!set_headers(L)) {
-    lua_pushliteral(L, "no key: set the variable LUMA_API_KEY");
-    return "auth";
-  }
-  return lua_pcall(L, 1, 1, 0) == 0 ? NULL : "auth";
+  set_headers(L, key);
+  return lua_pcall(L, 1, 1, 0) == 0 ? NULL : "invalid";
 }
 
 static const char *kind_of_status(long status) {

@@ -513,9 +513,15 @@ describe("luma.core", function()
         LUMA_API_KEY = "k\r\nX-More: 1", LUMA_BASE_URL = server.url,
       }, "{}")
 
-      assert.same({ "auth", "no" }, { result.kind, result.sent })
-      assert.is_nil(result.message:find("X-More", 1, true))
+      assert.same({ message = "LUMA_API_KEY contains a line end", kind = "auth", sent = "no" }, result)
       assert.equal(0, server:connections())
+    end)
+
+    it("refuses a base that would add a header, which is no matter of the key", function()
+      local result = submit({ LUMA_API_KEY = "k", LUMA_BASE_URL = support.dead_base() .. "\r\nX-More: 1" }, "{}")
+
+      assert.same({ "invalid", "no" }, { result.kind, result.sent })
+      assert.matches("base contains a line end", result.message, 1, true)
     end)
 
     for _, base in ipairs {
