@@ -15,75 +15,75 @@ static char *keep(const char *from, bool *ok) {
   return to;
 }
 
-static bool add_header(Endpoint *w, const char *line) {
-  struct curl_slist *grown = curl_slist_append(w->headers, line);
-  if (grown) w->headers = grown;
+static bool add_header(Endpoint *endpoint, const char *line) {
+  struct curl_slist *grown = curl_slist_append(endpoint->headers, line);
+  if (grown) endpoint->headers = grown;
   return grown != NULL;
 }
 
-static bool has_user_agent(const Endpoint *w) {
+static bool has_user_agent(const Endpoint *endpoint) {
   static const char name[] = "user-agent:";
-  struct curl_slist *h = w->headers;
+  struct curl_slist *h = endpoint->headers;
   while (h && !curl_strnequal(h->data, name, sizeof name - 1)) h = h->next;
   return h != NULL;
 }
 
 /* As a header of its own the name costs libcurl half of what the option for
    it does; that one stays for those without these headers. */
-static bool add_user_agent(Endpoint *w) {
+static bool add_user_agent(Endpoint *endpoint) {
   static const char name[] = "User-Agent: ";
-  if (w->user_agent == NULL || has_user_agent(w)) return true;
-  char *line = malloc(sizeof name + strlen(w->user_agent));
+  if (endpoint->user_agent == NULL || has_user_agent(endpoint)) return true;
+  char *line = malloc(sizeof name + strlen(endpoint->user_agent));
   if (line == NULL) return false;
   strcpy(line, name);
-  strcat(line, w->user_agent);
-  bool ok = add_header(w, line);
+  strcat(line, endpoint->user_agent);
+  bool ok = add_header(endpoint, line);
   free(line);
   return ok;
 }
 
-static bool keep_bases(Endpoint *w, const char *const *bases) {
+static bool keep_bases(Endpoint *endpoint, const char *const *bases) {
   size_t n = 0;
   bool ok = true;
   while (bases && bases[n]) n++;
-  w->bases = calloc(n + 1, sizeof *w->bases);
-  if (w->bases == NULL) return false;
-  for (size_t i = 0; i < n; i++) w->bases[i] = keep(bases[i], &ok);
+  endpoint->bases = calloc(n + 1, sizeof *endpoint->bases);
+  if (endpoint->bases == NULL) return false;
+  for (size_t i = 0; i < n; i++) endpoint->bases[i] = keep(bases[i], &ok);
   return ok;
 }
 
-const char *endpoint_base(const Endpoint *w, int n) {
-  if (n == 0) return w->base;
-  for (int i = 0; w->bases[i]; i++)
-    if (i == n - 1) return w->bases[i];
+const char *endpoint_base(const Endpoint *endpoint, int n) {
+  if (n == 0) return endpoint->base;
+  for (int i = 0; endpoint->bases[i]; i++)
+    if (i == n - 1) return endpoint->bases[i];
   return NULL;
 }
 
-static void bases_free(Endpoint *w) {
-  for (char **b = w->bases; b && *b; b++) free(*b);
-  free(w->bases);
+static void bases_free(Endpoint *endpoint) {
+  for (char **b = endpoint->bases; b && *b; b++) free(*b);
+  free(endpoint->bases);
 }
 
-bool endpoint_open(Endpoint *w, const EndpointOptions *o) {
+bool endpoint_open(Endpoint *endpoint, const EndpointOptions *o) {
   bool ok = true;
-  w->base = keep(o->base, &ok);
-  w->proxy = keep(o->proxy, &ok);
-  w->ca_file = keep(o->ca_file, &ok);
-  w->user_agent = keep(o->user_agent, &ok);
-  w->connect_ms = (long)(o->connect_timeout * 1000);
-  w->max_answer = o->max_answer;
-  w->http = strncmp(o->base, "http://", 7) == 0;
-  w->guarded = compat_tells_start();
-  w->ca_folder = o->use_ca_dir && w->ca_file == NULL && compat_ca_folder() &&
-                 is_ca_folder(compat_ca_folder());
+  endpoint->base = keep(o->base, &ok);
+  endpoint->ca_file = keep(o->ca_file, &ok);
+  endpoint->user_agent = keep(o->user_agent, &ok);
+  endpoint->connect_ms = (long)(o->connect_timeout * 1000);
+  endpoint->max_answer = o->max_answer;
+  endpoint->http = strncmp(o->base, "http://", 7) == 0;
+  endpoint->guarded = compat_tells_start();
+  endpoint->ca_folder = o->use_ca_dir && endpoint->ca_file == NULL &&
+                        compat_ca_folder() && is_ca_folder(compat_ca_folder());
   for (const char *const *h = o->headers; ok && *h; h++)
-    ok = add_header(w, *h);
-  if (!ok || !add_user_agent(w) || !keep_bases(w, o->bases)) return false;
-  if (!proxies_open(&w->proxies, o->proxy)) return false;
-  if (!secrets_open(&w->secrets, o->secrets)) return false;
-  w->more = curl_slist_append(NULL, "Expect:");
-  if (w->more) w->more->next = w->headers;
-  return w->more != NULL;
+    ok = add_header(endpoint, *h);
+  if (!ok || !add_user_agent(endpoint) || !keep_bases(endpoint, o->bases))
+    return false;
+  if (!proxies_open(&endpoint->proxies, o->proxy)) return false;
+  if (!secrets_open(&endpoint->secrets, o->secrets)) return false;
+  endpoint->more = curl_slist_append(NULL, "Expect:");
+  if (endpoint->more) endpoint->more->next = endpoint->headers;
+  return endpoint->more != NULL;
 }
 
 CURLU *endpoint_target(Endpoint *endpoint, const char *url) {
@@ -112,21 +112,20 @@ static void targets_free(Endpoint *endpoint) {
   }
 }
 
-void endpoint_wipe(Endpoint *w) {
-  for (struct curl_slist *h = w->headers; h; h = h->next)
+void endpoint_wipe(Endpoint *endpoint) {
+  for (struct curl_slist *h = endpoint->headers; h; h = h->next)
     for (volatile char *p = h->data; *p; p++) *p = '\0';
-  curl_slist_free_all(w->more ? w->more : w->headers);
-  w->headers = w->more = NULL;
-  secrets_close(&w->secrets);
+  curl_slist_free_all(endpoint->more ? endpoint->more : endpoint->headers);
+  endpoint->headers = endpoint->more = NULL;
+  secrets_close(&endpoint->secrets);
 }
 
-void endpoint_close(Endpoint *w) {
-  endpoint_wipe(w);
-  targets_free(w);
-  proxies_close(&w->proxies);
-  free(w->base);
-  bases_free(w);
-  free(w->proxy);
-  free(w->ca_file);
-  free(w->user_agent);
+void endpoint_close(Endpoint *endpoint) {
+  endpoint_wipe(endpoint);
+  targets_free(endpoint);
+  proxies_close(&endpoint->proxies);
+  free(endpoint->base);
+  bases_free(endpoint);
+  free(endpoint->ca_file);
+  free(endpoint->user_agent);
 }

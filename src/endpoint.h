@@ -32,13 +32,13 @@ typedef struct Target {
 
 /* Owned by the engine. */
 typedef struct Endpoint {
-  struct curl_slist
-      *headers; /* of authenticated exchanges alone: one is the key */
+  /* Of authenticated exchanges alone: one is the key. */
+  struct curl_slist *headers;
   struct curl_slist *more; /* one more for large bodies; leads to those */
-  char *
-      base; /* what a authenticated path is appended to; no slash at the end */
+  /* What an authenticated path is appended to; no slash at the end. */
+  char *base;
   char **bases; /* further ones, where the key may go too; ends with NULL */
-  char *proxy, *ca_file, *user_agent; /* as given, or NULL */
+  char *ca_file, *user_agent; /* as given, or NULL */
   Proxies proxies;
   Secrets secrets;
   long connect_ms;
@@ -52,14 +52,14 @@ typedef struct Endpoint {
 
 /* False when there is no memory; endpoint_close takes what there is by then.
  */
-bool endpoint_open(Endpoint *w, const EndpointOptions *options);
-/* Where a authenticated path goes: the base, or the n-th further one. NULL
+bool endpoint_open(Endpoint *endpoint, const EndpointOptions *options);
+/* Where an authenticated path goes: the base, or the n-th further one. NULL
    when there are not so many. */
-const char *endpoint_base(const Endpoint *w, int n);
+const char *endpoint_base(const Endpoint *endpoint, int n);
 /* The key does not stay behind in freed memory. */
-void endpoint_wipe(Endpoint *w);
-void endpoint_close(Endpoint *w);
+void endpoint_wipe(Endpoint *endpoint);
+void endpoint_close(Endpoint *endpoint);
 /* A URL as libcurl has read it, for as long as the endpoint is open. NULL: it
    has to read it again. */
-CURLU *endpoint_target(Endpoint *w, const char *url);
+CURLU *endpoint_target(Endpoint *endpoint, const char *url);
 #endif

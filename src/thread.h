@@ -145,9 +145,8 @@ static inline double clock_now(void) {
 #include <time.h>
 #include <unistd.h>
 
-/* No lock is held for long: who finds one taken tries for a moment before it
-   sleeps, or else who gives it back would have to wake it, which costs more
-   than all the rest. */
+/* Critical sections are short, so spin before sleeping: waking a sleeper costs
+   the holder more than the section. */
 #ifdef PTHREAD_ADAPTIVE_MUTEX_INITIALIZER_NP
 #define LOCK_INIT PTHREAD_ADAPTIVE_MUTEX_INITIALIZER_NP
 #else
