@@ -266,6 +266,7 @@ describe("a first program is told", function()
     says("luma.data_uri: call it with a dot: luma.data_uri(…)", function() return luma:data_uri "a.png" end)
     says("call it with a dot: luma.update()", function() return luma:update() end)
     says("luma.submit: call it with a colon: client:submit(…)", function() return one.submit(BOAT) end)
+    says("luma.unfinished: call it with a colon", function() return one.unfinished { core = "cube" } end)
     says("job.await: call it with a colon: job:await()", function() return one:spawn(print, "").await() end)
   end)
 

@@ -220,8 +220,13 @@ describe("the key", function()
         assert.matches("api_key contains", problem)
         assert_no_key(problem)
       end
-      local _, problem = luma_client.new({ base_url = KEY }, os.getenv, math.random)
-      assert_no_key(problem)
+      for _, name in ipairs { "base_url", "dialect", "proxy" } do
+        local made, problem = luma_client.new({ [name] = KEY }, os.getenv, math.random)
+
+        assert.is_nil(made)
+        assert.matches("option " .. name .. " must", problem)
+        assert_no_key(problem)
+      end
     end)
 
     it("not by the errors of a network that fails", function()

@@ -296,7 +296,7 @@ local function no_key(self)
 end
 
 local function check_self(self, name)
-  if type(self) ~= "table" or not self.core then
+  if type(self) ~= "table" or type(self.core) ~= "userdata" then
     errors.misuse(("luma.%s: call it with a colon: client:%s(…)"):format(name, name))
   end
 end

@@ -339,6 +339,9 @@ end
 
 function types.dialect(value, row)
   if type(value) == "table" then return row.check(value) end
+  if type(value) == "string" and not value:find("^%l+$") then -- not shown: the key may be in its place
+    return "must be " .. table.concat(row.values, " or ")
+  end
   return types.choice(value, row)
 end
 
