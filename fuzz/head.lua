@@ -1,9 +1,9 @@
 --- The header lines of an answer, as Lua reads them.
-local call = require "luma.call"
+local answer = require "luma.answer"
 local retry = require "luma.retry"
 return function(input)
   for _, name in ipairs { "retry-after", "etag", "x-request-id" } do
-    local value = call.header(input, name)
+    local value = answer.header(input, name)
     assert(value == nil or not value:find "[\r\n]")
     local after = retry.after(value, 1e9)
     assert(after == nil or after >= 0)

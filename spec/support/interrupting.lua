@@ -205,8 +205,8 @@ here, plain, known = nil, nil, nil
 for _ = 1, 200 do
   collectgarbage()
   collectgarbage()
-  if core.live() == 0 then break end
+  if core.live_objects() == 0 then break end
   socket.sleep(0.005)
 end
-if core.live() ~= 0 then print(core.live() .. " clients or requests are left") end
+if core.live_objects() ~= 0 then print(core.live_objects() .. " clients or requests are left") end
 print(("end %d of %d"):format(tried, length))
