@@ -214,11 +214,15 @@ local function new(client, fields)
   return self
 end
 
+local function enter(self, begin, ...)
+  under_way[self] = core.forks()
+  begin(self, ...)
+end
+
 --- Calls `begin`. A job that an error passed through is given up: what it has
 --- sent is cut off, and nothing more is sent.
 local function start(self, begin, ...)
-  under_way[self] = core.forks()
-  local ok, problem = pcall(begin, self, ...)
+  local ok, problem = pcall(enter, self, begin, ...)
   if ok then return self end
   local exchange = self.payment and self.payment.exchange
   under_way[self], self.over = nil, true
