@@ -456,6 +456,13 @@ describe("luma.dialects.fal", function()
       assert.is_nil(complain(examples.error(example "19-errors", 503)).sent)
     end)
 
+    it("does not know that of the page of another gateway", function()
+      local entry = examples.error(example "19-errors", 502)
+      entry.body = entry.body:gsub("nginx", "cloudflare")
+
+      assert.is_nil(complain(entry).sent)
+    end)
+
     it("knows that no runner took it in the time that was given", function()
       local entry = examples.error(example "19-errors", 504, "not published")
 

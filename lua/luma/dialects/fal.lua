@@ -455,10 +455,12 @@ local function error_kind(answer, complaint)
 end
 
 --- Whether a submit that was refused so was certainly not queued, where the
---- status does not say: by the front door, or as no runner took it in time.
+--- status does not say: by the front door, an nginx, or as no runner took it in
+--- time. The page of another gateway says nothing of what lies behind it.
 local function was_not_queued(answer)
   if answer:header("x-fal-request-timeout-type") == "user" then return true end
-  return answer.is_page and answer.status >= 502 and answer.status <= 504 and not answer:header("x-fal-request-id")
+  return answer.is_page and lower(answer.text):find("nginx", 1, true) and answer.status >= 502 and answer.status <= 504
+    and not answer:header("x-fal-request-id")
 end
 
 ---@param answer luma.Answer
