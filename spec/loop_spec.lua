@@ -373,6 +373,17 @@ describe("luma.loop", function()
       assert.is_true(task.over)
     end)
 
+    it("that is cancelled before it waits does not wait", function()
+      local awaited = { on_cancel = happen }
+      local task = loop.prepare(nil, function() loop.wait(awaited) end)
+
+      loop.cancel(task)
+      loop.run_now(task)
+      loop.update(1)
+
+      assert.is_true(task.over)
+    end)
+
     it("goes on after an interrupt came at any point of its end", function()
       local tries = 0
       local task = loop.prepare({ on_done = function()
@@ -464,7 +475,7 @@ describe("luma.loop", function()
         if ask() == "cancelled" then told = told + 1 end
       end
       local both = spawn(function() loop.all { one, function() loop.all { one } end } end)
-      loop.update()
+      for _ = 1, 3 do loop.update(1) end
       function wire:cancel(id) self:finish(id, { body = "cancelled" }) end
 
       loop.cancel(both)

@@ -107,6 +107,7 @@ function generation.pay(payment, opts)
   local made, err = call.run(client, payment.request, opts, nil, payment)
   books.settle(client.books, payment, client.options, made, err)
   if made then generation.note(payment.job, made.state, made, made.progress) end -- so that it can be saved at once
+  payment.exchange, payment.request, payment.owner = nil, nil, nil -- a job keeps the payment while it is pending
   return made, err
 end
 

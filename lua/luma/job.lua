@@ -129,6 +129,7 @@ local function on_act_done(task)
   if self.task ~= task or self.over then return end
   local err = task.failure and error_of(self, task)
   if err then end_job(self, err, nil, err) end
+  self.task = nil -- a pending job has none
 end
 
 --- Begins an act that is a task. Can be done again: it is begun once.

@@ -269,6 +269,7 @@ function loop.wait(awaitable)
   awaitable.task = task
   if awaitable.over then return end
   task.what = awaitable
+  if task.cancelled and awaitable.on_cancel then awaitable.on_cancel(awaitable) end
   if is_yieldable and not is_yieldable() then -- in a function that C calls, as one of gsub's
     local ok, problem = pcall(pump, awaitable)
     if not ok then
@@ -276,11 +277,11 @@ function loop.wait(awaitable)
       error(problem, 0)
     end
   else
-    repeat
+    while not awaitable.over do
       task.state = "parked"
       yield()
       task.state = "running"
-    until awaitable.over
+    end
   end
   task.what = nil
 end
