@@ -92,7 +92,10 @@ describe("examples", function()
             local result = run()
 
             assert.equal(1, result.code)
-            assert.matches(expected.lacks[dialect], result.err)
+            -- The assert of PUC Lua 5.1 and 5.2 shows no error that is a table.
+            if not result.err:find "string expected, got table" then
+              assert.matches(expected.lacks[dialect], result.err)
+            end
           end)
         else
           it(path .. " does what it is to", function()
