@@ -5,6 +5,7 @@
    of its own over HTTP/1.1, so there every POST goes out on one. */
 #include "request.h"
 
+#include <errno.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -377,6 +378,7 @@ static size_t write_file(Request *r, const char *data, size_t n) {
   if (r->in_place && !r->writing) err = begin_file(r);
   if (err == 0 && r->in_place) err = file_write(r->file, data, n);
   if (r->on_thread) process_enter_curl();
+  if (err == ENOMEM) return refuse(r, &failure_memory, 0);
   if (err) return refuse(r, &not_written, err);
   if (!r->in_place) return refuse(r, &wrong_range, 0);
   if (!is_acceptable(r)) return refuse(r, &not_a_clip, 0);
