@@ -124,6 +124,14 @@ describe("luma.download", function()
       claim:release()
     end)
 
+    it("says that an empty path is one", function()
+      local none, err = download.claim ""
+
+      assert.is_nil(none)
+      assert.same({ "io", "path", "no" }, { err.kind, err.field, err.sent })
+      assert.equal("the path is empty: give a file name", err.message)
+    end)
+
     it("says what is wrong with a path", function()
       local path = support.path()
       os.execute("mkdir '" .. path .. "'")
@@ -132,7 +140,7 @@ describe("luma.download", function()
       local claim = download.claim(held)
 
       for target, problem in pairs {
-        [""] = "the path is empty", ["/no/such/folder/a.mp4"] = "No such file or directory", [path] = "Is a directory",
+        ["/no/such/folder/a.mp4"] = "No such file or directory", [path] = "Is a directory",
         [held] = "another download goes there",
       } do
         local none, err = download.claim(target)
