@@ -48,5 +48,6 @@ cqueues.sleep(HOLD)
 for _, case in ipairs(all) do
   print(("%s: %s %d bodies"):format(case.name, case.text, bodies_at(case.server)))
 end
-all = nil -- luacheck: ignore 311; a client that is kept keeps an engine whose thread ended late
+-- A client that is kept keeps its engine, where the thread ended late.
+all = nil -- luacheck: ignore 311
 support.tidy()
