@@ -140,7 +140,7 @@ local function type_of(params)
   return (params.image_url or params.source) and "image_edit" or "image"
 end
 
-local MOST_CHARACTERS, MOST_FRAMES, FRAMES_PER_SECOND = 6000, 64, 24
+local MOST_CHARACTERS = 6000
 local MOST_PICTURE = 50 * 1024 * 1024 -- bytes
 
 --- What is wrong with the pictures themselves.
@@ -154,20 +154,6 @@ local function picture_problem(params)
     local name, picture = entry[1], entry[2] or ""
     if picture:find("^http:") then return name .. " must be https: the service fetches nothing else", name end
     if picture:find("^data:") and #picture / 4 * 3 > MOST_PICTURE then return name .. " is larger than 50 MB", name end
-  end
-end
-
-local function keyframe_problem(params)
-  local frames, indexes = params.keyframes or {}, params.keyframe_indexes or {}
-  if #frames ~= #indexes then
-    return "keyframes and keyframe_indexes differ in length: give each frame its index", "keyframe_indexes"
-  end
-  if #frames > MOST_FRAMES then return ("keyframes are more than %d"):format(MOST_FRAMES), "keyframes" end
-  local last, seen = params.duration:match "%d+" * FRAMES_PER_SECOND, {}
-  for _, index in ipairs(indexes) do
-    if index > last then return ("keyframe_indexes go up to %d"):format(last), "keyframe_indexes" end
-    if seen[index] then return ("keyframe_indexes has %d twice"):format(index), "keyframe_indexes" end
-    seen[index] = true
   end
 end
 
@@ -238,7 +224,7 @@ function agents.check(params, call)
   if not problem then problem, culprit = common.foreign(agents.params, params, order.takes, kind) end
   if not problem then problem, culprit = order_problem(params, kind, order) end
   if not problem then problem, culprit = clash(params) end
-  if not problem then problem, culprit = keyframe_problem(params) end
+  if not problem then problem, culprit = common.keyframe_problem(params) end
   if not problem then problem, culprit = picture_problem(params) end
   return problem, culprit
 end

@@ -152,4 +152,24 @@ function common.clash(rules)
   end
 end
 
+-- Of Ray 3.2, wherever it is sold.
+local FRAMES_PER_SECOND, MOST_FRAMES = 24, 64
+
+--- Key frames and their places in the clip.
+---@param params table
+---@return string? problem, string? field
+function common.keyframe_problem(params)
+  local frames, indexes = params.keyframes or {}, params.keyframe_indexes or {}
+  if #frames ~= #indexes then
+    return "keyframes and keyframe_indexes differ in length: give each frame its index", "keyframe_indexes"
+  end
+  if #frames > MOST_FRAMES then return ("keyframes are more than %d"):format(MOST_FRAMES), "keyframes" end
+  local last, seen = params.duration:match "%d+" * FRAMES_PER_SECOND, {}
+  for _, index in ipairs(indexes) do
+    if index > last then return ("keyframe_indexes go up to %d"):format(last), "keyframe_indexes" end
+    if seen[index] then return ("keyframe_indexes has %d twice"):format(index), "keyframe_indexes" end
+    seen[index] = true
+  end
+end
+
 return common

@@ -160,23 +160,6 @@ local function clash(params)
   }
 end
 
-local FRAMES_PER_SECOND, MOST_FRAMES = 24, 64
-
---- Key frames and their places in the clip.
-local function keyframe_problem(params)
-  local frames, indexes = params.keyframes or {}, params.keyframe_indexes or {}
-  if #frames ~= #indexes then
-    return "keyframes and keyframe_indexes differ in length: give each frame its index", "keyframe_indexes"
-  end
-  if #frames > MOST_FRAMES then return ("keyframes are more than %d"):format(MOST_FRAMES), "keyframes" end
-  local last, seen = params.duration:match "%d+" * FRAMES_PER_SECOND, {}
-  for _, index in ipairs(indexes) do
-    if index > last then return ("keyframe_indexes go up to %d"):format(last), "keyframe_indexes" end
-    if seen[index] then return ("keyframe_indexes has %d twice"):format(index), "keyframe_indexes" end
-    seen[index] = true
-  end
-end
-
 --- What one thing needs of another.
 local function lack(params)
   if params.exr_export and not params.hdr then return "exr_export needs hdr = true", "exr_export" end
@@ -200,7 +183,7 @@ function fal.check(params)
   if not problem then problem, culprit = common.among(params, "aspect_ratio", order.ratios, name) end
   if not problem then problem, culprit = common.among(params, "duration", order.durations, name) end
   if not problem then problem, culprit = clash(params) end
-  if not problem then problem, culprit = keyframe_problem(params) end
+  if not problem then problem, culprit = common.keyframe_problem(params) end
   return problem, culprit
 end
 
