@@ -1,8 +1,6 @@
-local answer = require "luma.answer"
 local core = require "luma.core"
 local examples = require "spec.sandbox.examples"
 local fal = require "luma.dialects.fal"
-local schema = require "luma.schema"
 local support = require "spec.support.client"
 
 local ID = "c1d7a6de-5b0f-4f0b-8b5e-9f0f5a2e7c01"
@@ -14,38 +12,8 @@ local function example(name)
   return examples.read("fal", name)
 end
 
---- Parameters as submit() gets them, or what is wrong.
-local function checked(params)
-  params.user_prompt = params.user_prompt or "a boat"
-  local made, err = schema.params(fal.params, params, false, fal.title)
-  if not made then return nil, err.message end
-  local problem = fal.check(made, "submit")
-  if problem then return nil, problem end
-  return made
-end
-
-local function submit(params)
-  return fal.submit(assert(checked(params)))
-end
-
-local function refused(params)
-  local made, problem = checked(params)
-  assert.is_nil(made)
-  return problem
-end
-
-local function head(headers)
-  local lines = {}
-  for name, value in pairs(headers or {}) do lines[#lines + 1] = name .. ": " .. value end
-  return table.concat(lines, "\r\n")
-end
-
---- An answer with that body: a table, or a text.
-local function answered(status, body, headers)
-  local is_text = type(body) == "string"
-  return answer.new({ status = status, head = head(headers), body = is_text and body or core.encode(body) },
-    not is_text and body or nil, "https://here.example/v1")
-end
+local orders = require "spec.support.dialect"(fal, "https://here.example/v1")
+local checked, submit, refused, answered = orders.checked, orders.submit, orders.refused, orders.answered
 
 local function read(status, body, call)
   call = call or { kind = "query", id = ID, handle = HANDLE }

@@ -1,8 +1,6 @@
-local answer = require "luma.answer"
 local core = require "luma.core"
 local examples = require "spec.sandbox.examples"
 local replicate = require "luma.dialects.replicate"
-local schema = require "luma.schema"
 local support = require "spec.support.client"
 
 local ID = "ex4mpl3pr3d1ct10n00000001"
@@ -13,37 +11,8 @@ local function example(name)
   return examples.read("replicate", name)
 end
 
---- Parameters as submit() gets them, or what is wrong.
-local function checked(params)
-  params.user_prompt = params.user_prompt or "a boat"
-  local made, err = schema.params(replicate.params, params, false, replicate.title)
-  if not made then return nil, err.message end
-  local problem = replicate.check(made, "submit")
-  if problem then return nil, problem end
-  return made
-end
-
-local function submit(params)
-  return replicate.submit(assert(checked(params)))
-end
-
-local function refused(params)
-  local made, problem = checked(params)
-  assert.is_nil(made)
-  return problem
-end
-
-local function head(headers)
-  local lines = {}
-  for name, value in pairs(headers or {}) do lines[#lines + 1] = name .. ": " .. value end
-  return table.concat(lines, "\r\n")
-end
-
-local function answered(status, body, headers)
-  local is_text = type(body) == "string"
-  return answer.new({ status = status, head = head(headers), body = is_text and body or core.encode(body) },
-    not is_text and body or nil, replicate.base_url)
-end
+local orders = require "spec.support.dialect"(replicate)
+local checked, submit, refused, answered = orders.checked, orders.submit, orders.refused, orders.answered
 
 local function read(body)
   return replicate.read(answered(200, body), { kind = "query", id = ID })
