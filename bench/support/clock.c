@@ -16,7 +16,7 @@ typedef struct Series {
   int count;
 } Series;
 
-#define SERIES 3
+#define SERIES 2
 static Series all_series[SERIES];
 
 static double now(clockid_t clock) {
@@ -39,13 +39,6 @@ static int l_sleep_until(lua_State *L) {
   t.tv_nsec = (long)((at - (double)t.tv_sec) * 1e9);
   while (clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &t, NULL) != 0)
     continue;
-  return 0;
-}
-
-/* clock.compute(seconds): takes that long, and touches no memory. */
-static int l_compute(lua_State *L) {
-  double end = now(CLOCK_MONOTONIC) + luaL_checknumber(L, 1);
-  while (now(CLOCK_MONOTONIC) < end) continue;
   return 0;
 }
 
@@ -115,8 +108,7 @@ int luaopen_frame_clock(lua_State *L) {
   static const luaL_Reg functions[] = {
       {"now", l_now},   {"sleep_until", l_sleep_until},
       {"take", l_take}, {"measure", l_measure},
-      {"heap", l_heap}, {"compute", l_compute},
-      {NULL, NULL}};
+      {"heap", l_heap}, {NULL, NULL}};
   lua_newtable(L);
   for (const luaL_Reg *f = functions; f->name; f++) {
     lua_pushcfunction(L, f->func);
