@@ -380,6 +380,21 @@ describe("a dialect of the program's own", function()
       assert.equal(0, server:count("POST", "^/orders"))
     end)
 
+    it("brings nothing for a submit that a limit refuses", function()
+      for _, limit in ipairs { { max_submits = 0 }, { max_cost = 1 } } do
+        local prices = { { amount = 2, currency = "EUR", where = { image_url = true } } }
+        local client, server = serve({ { body = '{"to":"/put/1"}' }, {}, ACCEPTED }, members,
+          { max_submits = limit.max_submits, max_cost = limit.max_cost, prices = prices })
+
+        local params = { user_prompt = "a boat", image_url = PICTURE }
+        local _, err = client:submit(params)
+        local _, of_job = assert(client:start(params)):await()
+
+        assert.same({ "quota", "no", "quota", "no" }, { err.kind, err.sent, of_job.kind, of_job.sent })
+        assert.equal(0, server:count())
+      end
+    end)
+
     it("says that an answer to it makes no sense", function()
       local client = serve({ { body = "{}" } }, members, { retries = 0 })
 

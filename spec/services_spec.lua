@@ -1,6 +1,8 @@
+local core = require "luma.core"
 local dialects = require "luma.dialects"
 local price = require "luma.price"
 local schema = require "luma.schema"
+local support = require "spec.support.client"
 
 local PUBLIC = { "model_name", "duration", "resolution", "aspect_ratio", "loop", "image_url", "image_end_url",
   "notify_hook", "expand_prompt" }
@@ -66,5 +68,71 @@ describe("doc/services.md", function()
       for _, row in ipairs(dialects.find(name).params) do known[row[1]] = true end
       for _, public in ipairs(PUBLIC) do assert.is_true(known[public] or false, name .. ": " .. public) end
     end
+  end)
+end)
+
+describe("at each service", function()
+  after_each(support.tidy)
+
+  --- What submit would send there, or what is wrong. Nothing listens.
+  local function preview(name, params, opts)
+    params.user_prompt = params.user_prompt or "a boat"
+    return support.connect("http://127.0.0.1:9", { dialect = name }):preview(params, opts)
+  end
+
+  --- A value that a row refuses, of any type.
+  local function odd() end
+
+  it("a parameter that it lacks, or a value, is refused with its name", function()
+    local names = { seed_of_nobody = true }
+    for _, service in ipairs(dialects.NAMES) do
+      for _, row in ipairs(dialects.find(service).params) do names[row[1]] = true end
+    end
+    for _, service in ipairs(dialects.NAMES) do
+      local dialect, known = dialects.find(service), {}
+      for _, row in ipairs(dialect.params) do known[row[1]] = row end
+      for name in pairs(names) do
+        local row = known[name]
+        if not row or row.values or row.type == "unsupported" then
+          local request, err = preview(service, { [name] = row and row.values and "odd" or true })
+
+          assert.is_nil(request)
+          assert.same({ "invalid", "no", name }, { err.kind, err.sent, err.field })
+          assert.is_truthy(err.message:find(("(%s)"):format(dialect.title), 1, true), err.message)
+        end
+        assert.is_nil((preview(service, { [name] = odd })))
+      end
+    end
+  end)
+
+  it("a length is refused that is no length, whatever it is", function()
+    for _, service in ipairs(dialects.NAMES) do
+      for _, length in ipairs { 1e300, -1e300, math.huge, 0 / 0, 2 ^ 53, 5.5, -5, 0, "5 s", "05", "5.0", "" } do
+        local request, err = preview(service, { duration = length })
+
+        assert.is_nil(request)
+        assert.equal("duration", err.field)
+      end
+    end
+  end)
+
+  it("a further field is not what a parameter is already, under the service's name", function()
+    for service, names in pairs { agents = { "prompt", "model", "start_frame" }, fal = { "prompt", "end_image_url" },
+      replicate = { "prompt", "start_image", "end_image" } } do
+      for _, name in ipairs(names) do
+        local request, err = preview(service, { extra = { [name] = "another" } })
+
+        assert.is_nil(request)
+        assert.matches("^extra%." .. name .. ": give %l+_%l+", err.message)
+      end
+      local sent = preview(service, { extra = { prompt = "another" } }, { allow_unknown = true })
+      assert.is_truthy(sent.body:find('"prompt":"another"', 1, true), sent.body)
+    end
+  end)
+
+  it("a further field is sent whatever it is called", function()
+    local sent = preview("replicate", { extra = { type = "odd", webhook = "odd" } })
+
+    assert.same({ "odd", "odd" }, { core.decode(sent.body).input.type, core.decode(sent.body).input.webhook })
   end)
 end)

@@ -82,7 +82,7 @@ end
 --- The error of a limit of the client's own, or nil.
 ---@param self luma.Books
 ---@param limits { max_submits?: integer, max_inflight?: integer, max_cost?: number }
----@param request luma.Call
+---@param request { cost?: number, currency?: string }
 ---@return luma.Error?
 function books.over_limit(self, limits, request)
   if not (limits.max_submits or limits.max_inflight or limits.max_cost) then return nil end

@@ -62,12 +62,22 @@ local function make(client, kind, member, ref, ...)
   return request
 end
 
---- Notes in a request that it costs money, and how much, where that is limited.
+--- What a submit costs, where that is limited and known.
+---@param client luma.Client
+---@param kind "submit"|"extend"
+---@param params table checked parameters
+---@return { cost?: number, currency?: string }
+function call.cost(client, kind, params)
+  if not client.options.max_cost then return {} end
+  local amount, currency = price.find(client.dialect, client.options.prices, kind, params)
+  return { cost = amount, currency = amount and currency }
+end
+
+--- Notes in a request that it costs money, and how much.
 local function set_paid(client, request, params)
+  local known = call.cost(client, request.kind, params)
   request.paid, request.prompt = true, params.user_prompt
-  if not client.options.max_cost then return end
-  local amount, currency = price.find(client.dialect, client.options.prices, request.kind, params)
-  if amount then request.cost, request.currency = amount, currency end
+  request.cost, request.currency = known.cost, known.currency
 end
 
 --- The request that has a clip made.

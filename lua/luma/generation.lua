@@ -111,6 +111,20 @@ function generation.pay(payment, opts)
   return made, err
 end
 
+--- Inside a task: brings to the service what has to be there before a submit. A
+--- submit that a limit refuses brings nothing.
+---@param client luma.Client
+---@param kind "submit"|"extend"
+---@param params table checked parameters
+---@param opts table
+---@return table? params, luma.Error? err
+function generation.upload(client, kind, params, opts)
+  local cost = client.dialect.upload and call.cost(client, kind, params)
+  local err = cost and books.over_limit(client.books, client.options, cost)
+  if err then return nil, err end
+  return call.upload(client, params, opts)
+end
+
 local function pay(client, request, opts)
   local payment, err = generation.open_payment(client, request, loop.current(), current_job())
   if not payment then return nil, err end
@@ -122,7 +136,7 @@ end
 ---@param opts table
 ---@return luma.Generation?, luma.Error?
 function generation.submit(client, params, opts)
-  local ready, err = call.upload(client, params, opts)
+  local ready, err = generation.upload(client, "submit", params, opts)
   if not ready then return nil, err end
   return pay(client, call.submit(client, ready), opts)
 end
@@ -133,7 +147,7 @@ end
 ---@param opts table
 ---@return luma.Generation?, luma.Error?
 function generation.extend(client, ref, params, opts)
-  local ready, err = call.upload(client, params, opts)
+  local ready, err = generation.upload(client, "extend", params, opts)
   if not ready then return nil, err end
   return pay(client, call.extend(client, ref, ready), opts)
 end

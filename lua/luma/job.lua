@@ -254,7 +254,7 @@ end
 
 --- What goes before a submit is a task.
 local function upload(self, params)
-  local ready, err = call.upload(self.client, params, self.opts)
+  local ready, err = generation.upload(self.client, "submit", params, self.opts)
   if ready then send_paid(self, ready) else end_with(self, nil, err) end
 end
 

@@ -299,9 +299,12 @@ function types.choice(value, row)
   return ("is %s: must be %s"):format(show(value), table.concat(row.values, " or "))
 end
 
+local LONGEST = 1e9 -- seconds; "%d" fails for a number far above
+
 --- Seconds as a text that says so: of 5 and "5" as well.
 local function duration_of(value)
-  local seconds = type(value) == "number" and value % 1 == 0 and ("%d"):format(value) or value
+  local is_whole = type(value) == "number" and value % 1 == 0 and math.abs(value) < LONGEST
+  local seconds = is_whole and ("%d"):format(value) or value
   return type(seconds) == "string" and (seconds:gsub("^%d+$", "%0s")) or nil
 end
 
@@ -598,7 +601,8 @@ end
 --- A problem that another service may not have names this one.
 local function name_service(index, problem, field, service)
   local row = field and index.by_name[field]
-  local is_its_own = row and (row.values or row.type == "unsupported") or field and not row and problem:find "known are"
+  local is_its_own = row and (row.values or row.type == "unsupported")
+    or field and not row and not problem:find("it is an option", 1, true)
   if not service or not is_its_own then return problem end
   return ("%s (%s)"):format(problem, service)
 end

@@ -542,6 +542,21 @@ describe("luma.dialects.fal", function()
       assert.equal("completed", generation.state)
     end)
 
+    it("stops a job of which no more than the id is known, whatever made it", function()
+      server:reset { polls = 1000 }
+      local made = assert(connect():submit { user_prompt = "a boat", model_name = "photon" })
+      local client = connect()
+      local token = require("luma.token").write { dialect = "fal", base_url = client.base_url, id = made.id }
+      local job = assert(client:resume(token))
+
+      job:cancel()
+      job:await(10)
+
+      assert.equal("cancelled", job.state)
+      assert.matches("was told to stop", job.error.message)
+      assert.equal(1, support.count(server, "PUT", "^/fal%-ai/luma%-photon/requests/[%x-]+/cancel$"))
+    end)
+
     it("brings a large picture there before it orders", function()
       local uri = "data:image/png;base64," .. ("iVBORw0KGgoA"):rep(800000)
 

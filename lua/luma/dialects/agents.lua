@@ -209,6 +209,9 @@ local function order_problem(params, kind, order)
   return common.among(params, "aspect_ratio", ratios, what)
 end
 
+--- The parameter that a field of the service's is.
+local FIELDS = { prompt = "user_prompt", model = "model_name", start_frame = "image_url", end_frame = "image_end_url" }
+
 ---@param params table
 ---@param call "submit"|"extend"
 ---@return string? problem, string? field
@@ -217,10 +220,11 @@ function agents.check(params, call)
   if #params.user_prompt - continued > MOST_CHARACTERS then
     return ("user_prompt is longer than %d characters"):format(MOST_CHARACTERS), "user_prompt"
   end
-  if call == "extend" then return nil end
+  local problem, culprit = common.twice(params, FIELDS)
+  if problem or call == "extend" then return problem, culprit end
   local kind = type_of(params)
   local order = ORDERS[kind]
-  local problem, culprit = lack(params, kind)
+  problem, culprit = lack(params, kind)
   if not problem then problem, culprit = common.foreign(agents.params, params, order.takes, kind) end
   if not problem then problem, culprit = order_problem(params, kind, order) end
   if not problem then problem, culprit = clash(params) end
@@ -429,9 +433,6 @@ function agents.read(answer)
   generation.failure_kind, generation.refunded = FAILURES[code or ""], REFUNDED[code or ""]
   return generation
 end
-
---- The parameter that a field of the service's is.
-local FIELDS = { prompt = "user_prompt", model = "model_name", start_frame = "image_url", end_frame = "image_end_url" }
 
 --- The parameter at the beginning of a sentence such as "image_ref[0]: …".
 local function field_in(message)

@@ -88,12 +88,13 @@ end
 
 -- ---- parameters ----
 
---- What every order has, and what is no field of one.
+--- What every order has, and the rows that are no field of one.
 local ALWAYS = { user_prompt = true }
 local ELSEWHERE = { model_name = true, notify_hook = true, type = true }
 
 --- The fields of an order: what it takes, under the service's names, and what no
---- row knows. A default of what it does not take is left out.
+--- row knows, which goes before a row of that name. A default of what it does not
+--- take is left out.
 ---@param rows luma.Row[]
 ---@param params table
 ---@param takes? table<string, boolean> names; all if nil
@@ -103,13 +104,25 @@ function common.body(rows, params, takes, names)
   local body, is_row = {}, {}
   for _, row in ipairs(rows) do is_row[row[1]] = true end
   for name, value in pairs(params) do
-    local is_taken = not is_row[name] or not takes or takes[name] or ALWAYS[name]
-    if is_taken and not ELSEWHERE[name] then body[names[name] or name] = value end
+    local is_further = not is_row[name]
+    local theirs = not is_further and names[name] or name
+    local is_taken = (not takes or takes[name] or ALWAYS[name]) and not ELSEWHERE[name]
+    if is_further or is_taken and (theirs == name or params[theirs] == nil) then body[theirs] = value end
   end
   return body
 end
 
 -- ---- rules between parameters: what is wrong, and with which ----
+
+--- A further field that a parameter is already, under the service's name for it.
+---@param params table
+---@param names table<string, string> parameters, by the service's name
+---@return string? problem, string? field
+function common.twice(params, names)
+  for theirs, ours in pairs(names) do
+    if params[theirs] ~= nil then return ("extra.%s: give %s itself"):format(theirs, ours), "extra" end
+  end
+end
 
 --- The first parameter that an order does not take. False is what it does
 --- anyway, and a default may be what was not given.

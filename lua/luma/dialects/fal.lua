@@ -168,6 +168,9 @@ local function lack(params)
   if not params.video_url then return params.type .. " needs video_url", "video_url" end
 end
 
+--- The names of fields as luma's parameters have them.
+local PARAMS = { prompt = "user_prompt", end_image_url = "image_end_url" }
+
 local MOST_CHARACTERS = 6000
 
 ---@param params table
@@ -178,7 +181,8 @@ function fal.check(params)
   if #params.user_prompt - continued > MOST_CHARACTERS then
     return ("user_prompt is longer than %d characters"):format(MOST_CHARACTERS), "user_prompt"
   end
-  local problem, culprit = lack(params)
+  local problem, culprit = common.twice(params, PARAMS)
+  if not problem then problem, culprit = lack(params) end
   if not problem then problem, culprit = common.foreign(fal.params, params, order.takes, name) end
   if not problem then problem, culprit = common.among(params, "aspect_ratio", order.ratios, name) end
   if not problem then problem, culprit = common.among(params, "duration", order.durations, name) end
@@ -244,23 +248,24 @@ local function path_of(ref, family)
 end
 
 ---@param ref luma.Ref
+---@param family? integer among which it is asked for, where nothing says in which it is
 ---@return luma.Request
-function fal.look(ref)
-  return { path = path_of(ref) .. "/status", family = not ref.handle and 1 or nil }
-end
-
---- The same among the next family, when it is not known there and nothing says
---- in which it is.
-local function look_on(answer, call)
-  local family = call.family and call.family + 1
-  if answer.status ~= 404 or not FAMILIES[family] then return nil end
-  return nil, { path = path_of({ id = call.id }, family) .. "/status", family = family }
+function fal.look(ref, family)
+  return { path = path_of(ref, family) .. "/status", family = not ref.handle and (family or 1) or nil }
 end
 
 ---@param ref luma.Ref
+---@param family? integer as above
 ---@return luma.Request
-function fal.cancel(ref)
-  return { method = "PUT", path = path_of(ref) .. "/cancel" }
+function fal.cancel(ref, family)
+  return { method = "PUT", path = path_of(ref, family) .. "/cancel", family = not ref.handle and (family or 1) or nil }
+end
+
+--- The same among the next family, when it is not known there.
+local function ask_on(answer, call)
+  local family = call.family and call.family + 1
+  if answer.status ~= 404 or not FAMILIES[family] then return nil end
+  return nil, (call.kind == "cancel" and fal.cancel or fal.look)({ id = call.id }, family)
 end
 
 -- ---- answers ----
@@ -360,10 +365,10 @@ end
 ---@return luma.Generation?, luma.Request?
 function fal.read(answer, call)
   if call.is_result then return read_result(answer, call) end
-  if call.kind == "cancel" then return nil end -- it has heard of it, and says no more
+  if call.kind == "cancel" then return ask_on(answer, call) end -- one that has heard of it says no more
   local body = object(answer.body)
   local id, word = text(field(body, "request_id")), text(field(body, "status"))
-  if not id and not (word and call.id and answer.status < 300) then return look_on(answer, call) end
+  if not id and not (word and call.id and answer.status < 300) then return ask_on(answer, call) end
   local generation = { id = id or call.id, handle = handle_of(body, answer.base), raw_state = word, raw = body,
     state = word and STATES[word] or "unknown" }
   if not word then generation.state = "pending" end
@@ -422,9 +427,6 @@ function fal.read_lost(answer, call)
 end
 
 -- ---- errors ----
-
---- The names of fields as luma's parameters have them.
-local PARAMS = { prompt = "user_prompt", end_image_url = "image_end_url" }
 
 local function is_about_money(message)
   message = lower(message or "")

@@ -117,12 +117,16 @@ local function file_problem(params)
   end
 end
 
+--- The names of fields as luma's parameters have them.
+local PARAMS = { prompt = "user_prompt", start_image = "image_url", end_image = "image_end_url" }
+
 ---@param params table
 ---@return string? problem, string? field
 function replicate.check(params)
   local name = params.model_name
   local model = MODELS[name]
-  local problem, culprit = common.foreign(replicate.params, params, model.takes, name)
+  local problem, culprit = common.twice(params, PARAMS)
+  if not problem then problem, culprit = common.foreign(replicate.params, params, model.takes, name) end
   if not problem then problem, culprit = common.among(params, "aspect_ratio", model.ratios, name) end
   if not problem then problem, culprit = common.among(params, "duration", model.durations, name) end
   if not problem then problem, culprit = common.among(params, "resolution", model.resolutions, name) end
@@ -321,9 +325,6 @@ function replicate.read_lost(answer, call)
 end
 
 -- ---- errors ----
-
---- The names of fields as luma's parameters have them.
-local PARAMS = { prompt = "user_prompt", start_image = "image_url", end_image = "image_end_url" }
 
 --- Seconds to wait that stand in a header or in the sentence.
 local function pause_of(answer, message)
