@@ -1,10 +1,9 @@
 --- Retry-After, in seconds and as a date.
 local retry = require "luma.retry"
-local policy = { retries = 2, base = 1, cap = 30, max_hint = 120 }
 return function(input)
   local after = retry.after(input, 1.7e9)
   assert(after == nil or after >= 0)
   local err = { retry_after = after }
-  local pause = retry.delay(policy, 1, err, math.random)
+  local pause = retry.delay(2, 1, err, math.random)
   assert(pause == nil or pause >= 0 and pause <= 120)
 end

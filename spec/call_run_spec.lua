@@ -32,7 +32,7 @@ local function run(request, responses, opts)
     core = wire, hosts = {}, source = loop.source(wire, false), dialect = relay, base_url = "https://relay.example",
     options = {}, random = function() return 1 end,
   }
-  local filled = { request_timeout = 60, policy = { retries = 2, base = 1, cap = 30, max_hint = 120 } }
+  local filled = { request_timeout = 60, retries = 2 }
   for name, value in pairs(opts or {}) do filled[name] = value end
   local result, err = loop.run(call.run, client, request, filled)
   return wire.sent, result, err

@@ -112,64 +112,53 @@ describe("luma.retry", function()
   end)
 
   describe("delay()", function()
-    local policy = { retries = 8, base = 1, cap = 30, max_hint = 120 }
     local failure = errors.new("network", "x")
     local function always(n) return function() return n end end
 
     it("gives up at once with no retries", function()
-      assert.is_nil(retry.delay({ retries = 0, base = 1, cap = 30, max_hint = 120 }, 1, failure, always(0.5)))
+      assert.is_nil(retry.delay(0, 1, failure, always(0.5)))
     end)
 
     it("gives up with no retries though the service names a time", function()
       local hinted = errors.new("rate_limit", "x", { retry_after = 1 })
 
-      assert.is_nil(retry.delay({ retries = 0, base = 1, cap = 30, max_hint = 120 }, 1, hinted, always(0.5)))
+      assert.is_nil(retry.delay(0, 1, hinted, always(0.5)))
     end)
 
     it("gives up after the last of them", function()
-      assert.is_number(retry.delay(policy, 8, failure, always(0.5)))
-      assert.is_nil(retry.delay(policy, 9, failure, always(0.5)))
+      assert.is_number(retry.delay(8, 8, failure, always(0.5)))
+      assert.is_nil(retry.delay(8, 9, failure, always(0.5)))
     end)
 
     it("takes any part of the pause, from nothing on", function()
-      assert.equal(0, retry.delay(policy, 3, failure, always(0)))
-      assert.equal(1, retry.delay(policy, 3, failure, always(0.25)))
-      assert.equal(2, retry.delay(policy, 3, failure, always(0.5)))
+      assert.equal(0, retry.delay(8, 3, failure, always(0)))
+      assert.equal(1, retry.delay(8, 3, failure, always(0.25)))
+      assert.equal(2, retry.delay(8, 3, failure, always(0.5)))
     end)
 
     it("doubles the pause up to the cap", function()
       local pauses = {}
-      for attempt = 1, 8 do pauses[attempt] = retry.delay(policy, attempt, failure, always(1)) end
+      for attempt = 1, 8 do pauses[attempt] = retry.delay(8, attempt, failure, always(1)) end
 
       assert.same({ 1, 2, 4, 8, 16, 30, 30, 30 }, pauses)
     end)
 
     it("stays at the cap however often it has failed", function()
-      local patient = { retries = math.huge, base = 1, cap = 30, max_hint = 120 }
-
-      assert.equal(30, retry.delay(patient, 5000, failure, always(1)))
+      assert.equal(30, retry.delay(math.huge, 5000, failure, always(1)))
     end)
 
     it("waits exactly as long as the service asks", function()
       for _, seconds in ipairs { 0, 3, 45.5, 120 } do
         local hinted = errors.new("rate_limit", "x", { retry_after = seconds })
 
-        assert.equal(seconds, retry.delay(policy, 1, hinted, always(0.1)))
+        assert.equal(seconds, retry.delay(8, 1, hinted, always(0.1)))
       end
     end)
 
-    it("gives up when the service asks for more than max_hint", function()
+    it("gives up when the service asks for more than two minutes", function()
       local hinted = errors.new("rate_limit", "x", { retry_after = 120.5 })
 
-      assert.is_nil(retry.delay(policy, 1, hinted, always(0.1)))
-    end)
-
-    it("fits the pauses of every client", function()
-      local every = { retries = 2, base = retry.PAUSES.base, cap = retry.PAUSES.cap,
-        max_hint = retry.PAUSES.max_hint }
-
-      assert.equal(1, retry.delay(every, 1, failure, always(1)))
-      assert.equal(2, retry.delay(every, 2, failure, always(1)))
+      assert.is_nil(retry.delay(8, 1, hinted, always(0.1)))
     end)
   end)
 end)

@@ -226,7 +226,7 @@ function call.run(client, request, opts, read, payment)
           client.dialect.name), { id = request.id })
       end
     else
-      pause = retry.is_safe(err, request.paid) and retry.delay(opts.policy, attempt, err, client.random)
+      pause = retry.is_safe(err, request.paid) and retry.delay(opts.retries, attempt, err, client.random)
       if not pause or (opts.deadline and core.now() + pause >= opts.deadline) then return nil, err end
     end
   end

@@ -13,7 +13,6 @@ local loop = require "luma.loop"
 local options = require "luma.options"
 local poller = require "luma.poller"
 local price = require "luma.price"
-local retry = require "luma.retry"
 local schema = require "luma.schema"
 local text = require "luma.text"
 local token = require "luma.token"
@@ -209,15 +208,6 @@ end
 
 -- ---- arguments ----
 
-local function policy_of(retries)
-  return {
-    retries = retries,
-    base = retry.PAUSES.base,
-    cap = retry.PAUSES.cap,
-    max_hint = retry.PAUSES.max_hint,
-  }
-end
-
 --- What stands behind the options of each such call, as its metatable: the
 --- client's, and the call's own defaults. They never change, so this is made once.
 local function call_defaults(self, name)
@@ -226,7 +216,6 @@ local function call_defaults(self, name)
   for _, row in ipairs(rows) do
     if row.call then filled[row[1]] = self.options[row[1]] end
   end
-  filled.policy = policy_of(filled.retries)
   self.defaults[name] = { __index = filled }
   return self.defaults[name]
 end
@@ -237,7 +226,6 @@ local function call_options(self, name, given)
   local defaults = self.defaults[name] or call_defaults(self, name)
   if given == nil then return defaults.__index end
   local opts = core.merge({}, schema.options(name, options.calls[name], given, place_of(self.dialect)))
-  if opts.retries then opts.policy = policy_of(opts.retries) end
   return setmetatable(opts, defaults)
 end
 

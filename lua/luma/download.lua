@@ -176,7 +176,7 @@ local function run(client, url, media, claim, opts, on_note)
     if unreadable and answer.header(response.head, "content-encoding") then
       pause, as_it_is = 0, true -- it may only be said to be packed
     else
-      pause = retry.is_safe(err, false) and retry.delay(opts.policy, attempt, err, client.random)
+      pause = retry.is_safe(err, false) and retry.delay(opts.retries, attempt, err, client.random)
       if not pause then return nil, err end
     end
   end

@@ -1,15 +1,9 @@
 --- Whether a failed call is worth sending again, and after how long. Pure.
 local retry = {}
 
----@class luma.RetryPolicy
----@field retries integer further attempts after the first
----@field base number seconds before the second attempt, at most
----@field cap number seconds before any attempt, at most
----@field max_hint number a service that asks for more seconds is not waited for
-
---- The pauses of every client.
----@type { base: number, cap: number, max_hint: number }
-retry.PAUSES = { base = 1, cap = 30, max_hint = 120 }
+local FIRST = 1 -- seconds before the second attempt, at most; it doubles from there
+local CAP = 30 -- seconds before any attempt, at most
+local MOST_ASKED = 120 -- seconds; a service that asks for more is not waited for
 
 local MONTHS = { Jan = 1, Feb = 2, Mar = 3, Apr = 4, May = 5, Jun = 6,
   Jul = 7, Aug = 8, Sep = 9, Oct = 10, Nov = 11, Dec = 12 }
@@ -63,16 +57,16 @@ end
 
 --- Seconds to wait before the next attempt, or nil to give up. Exponential,
 --- with full jitter; what the service asks for goes first.
----@param policy luma.RetryPolicy
+---@param retries integer further attempts after the first
 ---@param attempt integer 1 after the first failure
 ---@param err luma.Error
 ---@param random fun(): number in [0, 1)
 ---@return number?
-function retry.delay(policy, attempt, err, random)
-  if attempt > policy.retries then return nil end
-  local hint = err.retry_after
-  if hint then return hint <= policy.max_hint and hint or nil end
-  return math.min(policy.cap, policy.base * 2 ^ (attempt - 1)) * random()
+function retry.delay(retries, attempt, err, random)
+  if attempt > retries then return nil end
+  local asked = err.retry_after
+  if asked then return asked <= MOST_ASKED and asked or nil end
+  return math.min(CAP, FIRST * 2 ^ (attempt - 1)) * random()
 end
 
 return retry
