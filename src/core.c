@@ -15,10 +15,11 @@
 #define SUBMIT_PATH "/luma/generations"
 #define SUBMIT_TIMEOUT 60.0
 
-/* Behind the upvalues for JSON. */
-#define DEFAULT_CLIENT lua_upvalueindex(JSON_ALIVE + 1) /* nil at first */
-#define SUBMITS                                                               \
-  lua_upvalueindex(JSON_ALIVE + 2) /* ids that it has given out */
+/* Behind the upvalues for JSON. It is nil at first and during a submit: a hook
+   or a finaliser that submits meanwhile gets a client of its own, so that
+   neither call takes the other's answer. */
+#define IDLE_CLIENT lua_upvalueindex(JSON_ALIVE + 1)
+#define SUBMIT_ID 1 /* the only request of its client */
 
 static int fail(lua_State *L, const char *kind, const char *sent) {
   lua_pushnil(L);
@@ -147,18 +148,11 @@ static const char *kind_of_status(long status) {
   }
 }
 
-/* Waits for a request and pushes its response. What else comes out belongs
-   to a call that an error, as of memory, ended early. */
-static void push_answer(lua_State *L, Client *c, long long id) {
-  int top = lua_gettop(L);
-  for (;;) {
-    int n = peek_event(L, DEFAULT_CLIENT);
-    long long got = n ? (long long)lua_tonumber(L, top + 1) : 0;
-    if (n) ack_event(c, got);
-    else engine_run(client_engine(L, c), 1.0);
-    lua_settop(L, got == id ? top + 2 : top);
-    if (got == id) return;
-  }
+/* Waits for the request of the client at `i` and pushes its response. */
+static void push_answer(lua_State *L, int i) {
+  Client *c = lua_touserdata(L, i);
+  while (peek_event(L, i) == 0) engine_run(client_engine(L, c), 1.0);
+  ack_event(c, SUBMIT_ID);
 }
 
 /* Whether the service could have taken what it answered with this status.
@@ -227,22 +221,25 @@ static int l_submit(lua_State *L) {
     return fail(L, "invalid", "no");
   }
   if (!json_encode(L)) return fail(L, "invalid", "no");
-  if (lua_isnil(L, DEFAULT_CLIENT)) {
+  lua_pushvalue(L, IDLE_CLIENT);
+  if (lua_isnil(L, -1)) {
+    lua_pop(L, 1);
     const char *problem = push_client(L);
     if (problem) return fail(L, problem, "no");
-    lua_replace(L, DEFAULT_CLIENT);
   }
-  Client *c = lua_touserdata(L, DEFAULT_CLIENT);
-  Engine *e = client_engine(L, c);
+  int client = lua_gettop(L), body = client - 1;
+  Engine *e = client_engine(L, lua_touserdata(L, client));
+  s.id = SUBMIT_ID;
   s.path = SUBMIT_PATH;
-  s.body = lua_tolstring(L, -1, &s.body_len);
+  s.body = lua_tolstring(L, body, &s.body_len);
   s.timeout = SUBMIT_TIMEOUT;
   s.paid = true;
-  lua_pushnumber(L, lua_tonumber(L, SUBMITS) + 1);
-  s.id = (long long)lua_tonumber(L, -1);
-  lua_replace(L, SUBMITS);
+  lua_pushnil(L);
+  lua_replace(L, IDLE_CLIENT);
   if (!engine_send(e, &s)) return luaL_error(L, "not enough memory");
-  push_answer(L, c, s.id);
+  push_answer(L, client);
+  lua_pushvalue(L, client);
+  lua_replace(L, IDLE_CLIENT);
   return read_answer(L);
 }
 
@@ -394,8 +391,7 @@ int luaopen_luma_core(lua_State *L) {
   luaL_setfuncs(L, with_json, JSON_ALIVE);
   for (int i = 1; i <= JSON_ALIVE; i++) lua_pushvalue(L, core + 1 + i);
   lua_pushnil(L);
-  lua_pushinteger(L, 0);
-  luaL_setfuncs(L, with_client, JSON_ALIVE + 2);
+  luaL_setfuncs(L, with_client, JSON_ALIVE + 1);
   lua_pushvalue(L, core + 1);
   lua_setfield(L, core, "null");
   lua_settop(L, core);

@@ -453,6 +453,27 @@ describe("luma.core", function()
       assert.equal(1, server:count())
     end)
 
+    it("called by a hook or a finaliser during another takes no answer of that one", function()
+      local server = support.serve { {}, { body = '{"id":"inner"}' }, { body = '{"id":"outer"}' } }
+
+      local result = run({ LUMA_API_KEY = "k", LUMA_BASE_URL = server.url }, [[
+        local core = require "luma.core"
+        local calls, inner = 0
+        local function hook()
+          calls = calls + 1
+          -- Behind those of submit and of the encoder is one that looks for the answer.
+          if calls == 3 then inner = core.submit { n = 2 } end
+        end
+        assert(core.submit { n = 0 })
+        debug.sethook(hook, "c")
+        local outer = core.submit { n = 1 }
+        debug.sethook()
+        print(core.encode { outer = outer, inner = inner })
+      ]])
+
+      assert.same({ outer = { id = "outer" }, inner = { id = "inner" } }, result)
+    end)
+
     it("keeps the connection for the next", function()
       local server = support.serve()
 
