@@ -482,9 +482,10 @@ static void perform(Engine *e) {
   abort_all(e, &e->others.active, &failure_memory);
 }
 
-/* Moves everything on, as far as it goes without waiting. Deadlines come
-   before libcurl's own, which it may wait for a name lookup at. */
-static void drive(Engine *e) {
+/* Moves everything one step on without waiting. True when a transfer ended:
+   the next in its queue can start at once. Deadlines come before libcurl's
+   own, where it may wait for a name lookup. */
+static bool drive(Engine *e) {
   assert(!e->driving && e->multi);
   e->driving = true;
   drain_inbox(e);
@@ -492,13 +493,9 @@ static void drive(Engine *e) {
   advance(e, &e->service);
   advance(e, &e->others);
   perform(e);
-  if (finish_done(e)) { /* what was next is to be on its way */
-    advance(e, &e->service);
-    advance(e, &e->others);
-    perform(e);
-    finish_done(e);
-  }
+  bool again = finish_done(e);
   e->driving = false;
+  return again;
 }
 
 static int active_count(const Engine *e) {
@@ -607,10 +604,10 @@ static void run_thread(void *arg) {
   Engine *e = arg;
   while (!is_quitting(e)) {
     process_enter_curl();
-    drive(e);
+    bool again = drive(e);
     process_leave_curl();
     run_free_list(e);
-    poll_network(e, prepare_to_sleep(e) ? POLL_MAX : 0);
+    if (!again) poll_network(e, prepare_to_sleep(e) ? POLL_MAX : 0);
   }
   process_enter_curl();
   halt(e);
@@ -673,11 +670,10 @@ static void drive_until_event(Engine *e, double seconds) {
   SignalMask mask;
   double end = clock_now() + seconds;
   if (e->raises) sigpipe_block(&mask);
-  drive(e);
-  while (seconds > 0 && !check_event(e)) {
+  for (;;) {
+    while (drive(e)) continue;
+    if (check_event(e) || (seconds = end - clock_now()) <= 0) break;
     poll_network(e, seconds);
-    drive(e);
-    seconds = end - clock_now();
   }
   if (e->raises) sigpipe_restore(&mask);
 }

@@ -203,6 +203,18 @@ describe("luma.core, many exchanges,", function()
       end
     end)
 
+    it("lets all go that fail as soon as they start", function()
+      local client = support.connect("http://127.0.0.1:1", { max_transfers = 1 })
+      for _ = 1, 6 do support.request(client, { url = "gopher://127.0.0.1/" }) end
+
+      client:background()
+
+      for _ = 1, 6 do
+        assert.is_true(client:run(20))
+        assert.equal("protocol", select(2, support.take(client)).kind)
+      end
+    end)
+
     it("does not count a request that is held back", function()
       local server = support.serve()
       local client = support.connect(server, { max_transfers = 1 })
