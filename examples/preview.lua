@@ -7,4 +7,4 @@ print(request.headers.Authorization) --> Bearer ***
 print(request.body) --> {…"user_prompt":"a paper boat"…}
 
 local _, err = luma.preview { user_prompt = "a paper boat", resolutoin = "1080p" }
-print(err) --> resolutoin is unknown: did you mean resolution?
+print(err) --> resolutoin is unknown: did you mean resolution? (the relay)
