@@ -116,6 +116,19 @@ describe("luma.dialects.agents", function()
       assert.equal("image/png", frames.keyframes[2].media_type)
     end)
 
+    it("takes the key frames of an edit like those of a clip", function()
+      local edit = submit({ type = "video_edit", source = ID,
+        edit = { keyframes = { PNG, { file_id = "f" } }, keyframe_indexes = { 0, 24 } } }).body.video.edit
+
+      assert.same({ { url = PNG }, { file_id = "f" } }, edit.keyframes)
+    end)
+
+    it("takes a clip as data", function()
+      local source = submit({ type = "video_edit", source = "data:video/mp4;base64,AAAA" }).body.source
+
+      assert.same({ data = "AAAA", media_type = "video/mp4" }, source)
+    end)
+
     it("puts further fields where they belong", function()
       local body = submit({ extra = { seed = 1, video = { guide = "x" } } }).body
 
@@ -167,6 +180,18 @@ describe("luma.dialects.agents", function()
       { { type = "video_edit" }, "source" },
       { { type = "video_edit", source = ID, loop = true }, "loop" },
       { { type = "video_reframe", source = ID, resolution = "1080p", aspect_ratio = "9:16" }, "aspect_ratio" },
+      { { type = "video_edit", source = "./walk.mp4" }, "source" },
+      { { type = "video_edit", source = "ftp://media.example.com/walk.mp4" }, "source" },
+      { { type = "video_edit", source = "data:video/mp4;base64,=" }, "source" },
+      { { type = "video_edit", source = ID, edit = { strength = "wild" } }, "edit" },
+      { { type = "video_edit", source = ID, edit = { auto_controls = true, strength = "flex_1" } }, "edit" },
+      { { type = "video_edit", source = ID, edit = { keyframes = { PNG } } }, "edit" },
+      { { type = "video_edit", source = ID, edit = { keyframes = 5, strength = {} } }, "edit" },
+      { { type = "video_reframe", source = ID, source_position = { x_norm = 0 } }, "source_position" },
+      { { type = "video_reframe", source = ID, source_position = { x = 0, x_norm = 0, y_norm = 0, w_norm = 1,
+        h_norm = 1 } }, "source_position" },
+      { { type = "video_reframe", source = ID, source_position = { x_norm = 0, y_norm = 0, w_norm = 0, h_norm = 1 } },
+        "source_position" },
       { { notify_hook = "https://a.example/" }, "notify_hook" },
       { { expand_prompt = true }, "expand_prompt" },
       { { image_url = "http://media.example.com/a.png" }, "image_url" },
@@ -362,6 +387,17 @@ describe("luma.dialects.agents", function()
       assert.equal("PUT", seen[2].method)
       assert.is_string(core.decode(seen[#seen].body).video.start_frame.file_id)
       assert.equal(1, server:requests().submits)
+      assert_clean()
+    end)
+
+    it("brings large pictures of a list there, each", function()
+      local uri = "data:image/png;base64," .. ("iVBORw0KGgoA"):rep(800000)
+
+      assert(connect():submit { user_prompt = "a boat", type = "image", image_ref = { uri, PNG, uri } })
+
+      local seen = server:requests().requests
+      local refs = core.decode(seen[#seen].body).image_ref
+      assert.same({ "string", PNG, "string" }, { type(refs[1].file_id), refs[2].url, type(refs[3].file_id) })
       assert_clean()
     end)
 

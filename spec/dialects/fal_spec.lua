@@ -170,6 +170,16 @@ describe("luma.dialects.fal", function()
         "controls must be a table of named fields" },
       { "controls that no JSON holds", { type = "video_edit", video_url = CLIP, controls = { face = print } },
         "controls cannot be sent: it.face is a function" },
+      { "the shape of a picture that is changed", { model_name = "uni-1", image_url = PNG, aspect_ratio = "9:16" },
+        "image_url and aspect_ratio do not go together" },
+      { "a search for a picture that is changed", { model_name = "uni-1", image_url = PNG, enable_web_search = true },
+        "image_url and enable_web_search" },
+      { "wide manga", { model_name = "uni-1", style = "manga" }, "aspect_ratio is 16:9: manga takes 2:3" },
+      { "a place beyond the clip", { type = "video_reframe", video_url = CLIP,
+        source_position = { x_norm = 3, y_norm = 0, w_norm = 1, h_norm = 1 } },
+        "needs x_norm, a number from %-2 to 2" },
+      { "half a place", { type = "video_reframe", video_url = CLIP, source_position = { x_norm = 0, y_norm = 0 } },
+        "needs w_norm, a number above 0" },
       { "a long prompt", { user_prompt = ("é"):rep(6001) }, "longer than 6000 characters" },
     }
     for _, case in ipairs(cases) do
@@ -566,6 +576,17 @@ describe("luma.dialects.fal", function()
       assert.equal("/storage/upload/initiate?storage_type=fal-cdn-v3", seen[1].path)
       assert.equal("PUT", seen[2].method)
       assert.matches("/uploads/", core.decode(seen[3].body).image_url)
+      assert_clean()
+    end)
+
+    it("brings key frames there that are large", function()
+      local uri = "data:image/png;base64," .. ("iVBORw0KGgoA"):rep(800000)
+
+      assert(connect():submit { user_prompt = "a boat", keyframes = { PNG, uri, PNG }, keyframe_indexes = { 0, 5, 9 } })
+
+      local body = core.decode(server:requests().requests[3].body)
+      assert.matches("/uploads/", body.keyframes[2])
+      assert.same({ PNG, PNG }, { body.keyframes[1], body.keyframes[3] })
       assert_clean()
     end)
 

@@ -88,6 +88,8 @@ describe("luma.dialects.replicate", function()
       { "ten seconds with loop", { duration = 10, loop = true }, "10s and loop" },
       { "loop with an end", { loop = true, image_end_url = PNG }, "loop and image_end_url" },
       { "hdr by ray-2", { model_name = "ray-2", hdr = true }, "ray%-2 takes no hdr: leave it out" },
+      { "another shape than the picture's", { image_url = PNG, aspect_ratio = "9:16" },
+        "image_url and aspect_ratio do not go together" },
       { "the frames as EXR", { exr_export = true }, "exr_export is not offered" },
       { "a richer prompt", { expand_prompt = true }, "expand_prompt is not offered" },
       { "a picture of a picture", { model_name = "photon", image_url = PNG }, "photon takes no image_url" },
@@ -132,9 +134,9 @@ describe("luma.dialects.replicate", function()
       local published = example("18-files")[1].response
 
       assert.same({ image_url = published.urls.get },
-        replicate.read_upload(answered(201, published), { param = "image_url" }))
-      assert.is_nil(replicate.read_upload(answered(201, { urls = { get = 5 } }), { param = "image_url" }))
-      assert.is_nil(replicate.read_upload(answered(500, published), { param = "image_url" }))
+        replicate.read_upload(answered(201, published), { place = { name = "image_url" } }))
+      assert.is_nil(replicate.read_upload(answered(201, { urls = { get = 5 } }), { place = { name = "image_url" } }))
+      assert.is_nil(replicate.read_upload(answered(500, published), { place = { name = "image_url" } }))
     end)
   end)
 

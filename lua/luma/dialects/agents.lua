@@ -141,20 +141,52 @@ local function type_of(params)
 end
 
 local MOST_CHARACTERS = 6000
-local MOST_PICTURE = 50 * 1024 * 1024 -- bytes
+local MEGABYTE = 1024 * 1024
+local MOST_PICTURE, MOST_CLIP = 50 * MEGABYTE, 200 * MEGABYTE
 
---- What is wrong with the pictures themselves.
-local function picture_problem(params)
-  local pictures = { { "image_url", params.image_url }, { "image_end_url", params.image_end_url },
-    { "source", params.source } }
-  for _, name in ipairs { "keyframes", "image_ref" } do
-    for _, picture in ipairs(params[name] or {}) do pictures[#pictures + 1] = { name, picture } end
+--- Parameters that may be data: URIs.
+local FILES = { "image_url", "image_end_url", "source", "keyframes", "image_ref" }
+
+local STRENGTHS = { "adhere_1", "adhere_2", "adhere_3", "flex_1", "flex_2", "flex_3", "reimagine_1", "reimagine_2",
+  "reimagine_3" }
+
+--- What is wrong with one of them: a URL, data, or where a generation may stand
+--- its id.
+local function file_problem(file, most, is_source)
+  if file:find("^http:") then return "must be https: the service fetches nothing else" end
+  if file:find("^https:") then return nil end
+  if is_source and file:find("^[%w_-]+$") then return nil end
+  local media, from = file:match("^data:([%w/+.-]+);base64,()")
+  if not media or is_source and not file:find("^[%w+/]+=?=?$", from) then
+    return "is no https:// URL, no data: URI with Base64 and no id of a generation"
   end
-  for _, entry in pairs(pictures) do
-    local name, picture = entry[1], entry[2] or ""
-    if picture:find("^http:") then return name .. " must be https: the service fetches nothing else", name end
-    if picture:find("^data:") and #picture / 4 * 3 > MOST_PICTURE then return name .. " is larger than 50 MB", name end
+  if (#file - from) / 4 * 3 > most then return ("is larger than %d MB"):format(most / MEGABYTE) end
+end
+
+--- What is wrong with the pictures, and the clip, themselves.
+local function files_problem(params, kind)
+  local is_clip = kind == "video_edit" or kind == "video_reframe"
+  for _, name in ipairs(FILES) do
+    local value, is_source = params[name], name == "source"
+    local most = is_source and is_clip and MOST_CLIP or MOST_PICTURE
+    for _, file in ipairs(type(value) == "table" and value or { value }) do
+      local problem = file_problem(file, most, is_source)
+      if problem then return name .. " " .. problem, name end
+    end
   end
+end
+
+--- How a clip is edited: that is the service's own, but for what would be paid
+--- for in vain.
+local function edit_problem(edit)
+  local frames, indexes = object(edit.keyframes) or {}, object(edit.keyframe_indexes) or {}
+  if edit.auto_controls and (edit.strength or edit.controls) then
+    return "auto_controls of edit goes with neither strength nor controls", "edit"
+  end
+  if #frames ~= #indexes then return "keyframes and keyframe_indexes of edit differ in length", "edit" end
+  if edit.strength == nil then return nil end
+  local problem = common.among({ strength = tostring(edit.strength) }, "strength", STRENGTHS, "video_edit")
+  return problem and "edit." .. problem, "edit"
 end
 
 --- What does not go together in a clip.
@@ -173,7 +205,6 @@ local function clash(params)
     { frames and params.image_url, "keyframes", "image_url" },
     { frames and params.image_end_url, "keyframes", "image_end_url" },
     { edit.keyframes and params.image_url, "keyframes of edit", "image_url" },
-    { edit.auto_controls and (edit.strength or edit.controls), "auto_controls and strength or controls", "edit" },
   }
 end
 
@@ -229,7 +260,9 @@ function agents.check(params, call)
   if not problem then problem, culprit = order_problem(params, kind, order) end
   if not problem then problem, culprit = clash(params) end
   if not problem then problem, culprit = common.keyframe_problem(params) end
-  if not problem then problem, culprit = picture_problem(params) end
+  if not problem then problem, culprit = common.position_problem(params) end
+  if not problem then problem, culprit = edit_problem(params.edit or {}) end
+  if not problem then problem, culprit = files_problem(params, kind) end
   return problem, culprit
 end
 
@@ -241,6 +274,7 @@ local FILE = "file:" -- in front of the id of what was brought there
 ---@param value string a URL, a data: URI, what was brought there, or the id of a generation
 ---@param media? string of what is at a URL
 local function ref(value, media)
+  if type(value) ~= "string" then return value end -- inside edit it may be one already
   local kind, from = value:match("^data:([^;,]*);base64,()")
   if kind then return { data = value:sub(from), media_type = kind } end
   if value:find("^https?://") then return { url = value, media_type = media } end
@@ -254,12 +288,20 @@ local function refs(list)
   return made
 end
 
+--- What is edited, with its key frames as the service takes them.
+local function edit_of(given)
+  local edit = {}
+  for name, value in pairs(given) do edit[name] = value end
+  edit.keyframes = object(given.keyframes) and refs(given.keyframes) or given.keyframes
+  return edit
+end
+
 --- What is of a clip. Ten seconds of a picture are one key frame at the beginning.
 local function clip_of(params, kind)
   local edit = params.edit
   if kind == "video_edit" then
     return { resolution = params.resolution, start_frame = params.image_url and ref(params.image_url), hdr = params.hdr,
-      exr_export = params.exr_export, edit = edit }
+      exr_export = params.exr_export, edit = edit and edit_of(edit) }
   end
   if kind == "video_reframe" then
     return { resolution = params.resolution, source_position = params.source_position }
@@ -338,16 +380,11 @@ local PATIENCE = 1 -- seconds before a file is looked at again
 ---@param tools luma.Tools
 ---@return luma.Request?
 function agents.upload(params, tools)
-  for _, name in ipairs { "image_url", "image_end_url", "source" } do
-    local uri = params[name]
-    if uri and uri:find("^data:") and #uri > MOST_DATA then
-      local bytes, media = tools.bytes(uri)
-      if bytes then
-        return { path = "/files", body = { mime_type = media, size_bytes = #bytes, purpose = "input" },
-          step = "told", param = name, bytes_to_put = bytes, media = media }
-      end
-    end
-  end
+  local uri, place = common.large(params, FILES, MOST_DATA)
+  if not uri then return nil end
+  local bytes, media = tools.bytes(uri)
+  return { path = "/files", body = { mime_type = media, size_bytes = #bytes, purpose = "input" }, step = "told",
+    place = place, bytes_to_put = bytes, media = media }
 end
 
 --- The requests of an upload, each by the step before it.
@@ -358,16 +395,16 @@ function NEXT.told(body, call)
   local url = text(field(place, "url"))
   if not (url and url:find("^https?://[^ ]+$") and text(body.id)) then return nil end
   return { url = url, method = text(place.method) == "POST" and "POST" or "PUT", bytes = call.bytes_to_put,
-    content_type = call.media, step = "put", param = call.param, file = body.id }
+    content_type = call.media, step = "put", place = call.place, file = body.id }
 end
 
 function NEXT.put(_, call)
   return { path = "/files/" .. common.escape(call.file) .. "/complete", method = "POST", step = "seen",
-    param = call.param, file = call.file }
+    place = call.place, file = call.file }
 end
 
 function NEXT.seen(_, call)
-  return { path = "/files/" .. common.escape(call.file), step = "seen", param = call.param, file = call.file,
+  return { path = "/files/" .. common.escape(call.file), step = "seen", place = call.place, file = call.file,
     delay = PATIENCE }
 end
 
@@ -378,7 +415,7 @@ function agents.read_upload(answer, call)
   local body = object(answer.body) or {}
   if answer.status >= 300 then return nil end
   if call.step == "seen" then
-    if body.state == "ready" then return { [call.param] = FILE .. call.file } end
+    if body.state == "ready" then return common.put(call.place, FILE .. call.file) end
     if body.state ~= "pending" then return nil end
   end
   return nil, NEXT[call.step](body, call)

@@ -185,4 +185,61 @@ function common.keyframe_problem(params)
   end
 end
 
+
+--- The place of a clip in one of another shape: its fields, and what each is.
+local PLACE = { { "x_norm", -2, "from -2 to 2" }, { "y_norm", -2, "from -2 to 2" }, { "w_norm", 0, "above 0, up to 2" },
+  { "h_norm", 0, "above 0, up to 2" } }
+
+---@param params table
+---@return string? problem, string? field
+function common.position_problem(params)
+  local place, known = params.source_position, {}
+  for _, row in ipairs(place and next(place) ~= nil and PLACE or {}) do
+    local name, least, range = row[1], row[2], row[3]
+    local value = place[name]
+    known[name] = true
+    if not (type(value) == "number" and value >= least and value <= 2 and value ~= (least == 0 and 0)) then
+      return ("source_position needs %s, a number %s"):format(name, range), "source_position"
+    end
+  end
+  for name in pairs(place or {}) do
+    if not known[name] then
+      return ("source_position takes no %s: it has x_norm, y_norm, w_norm and h_norm"):format(name), "source_position"
+    end
+  end
+end
+
+-- ---- pictures that are too large for a request ----
+
+---@class luma.dialects.Place where a picture is among the parameters
+---@field name string
+---@field list? string[] what it is in, and where
+---@field index? integer
+
+--- The first data: URI of more than so many characters, and its place.
+---@param params table
+---@param names string[] parameters that are pictures, or lists of them
+---@param most integer
+---@return string? uri, luma.dialects.Place?
+function common.large(params, names, most)
+  for _, name in ipairs(names) do
+    local value = params[name]
+    local list = type(value) == "table" and value or nil
+    for i, uri in ipairs(list or { value }) do
+      if #uri > most and uri:find("^data:") then return uri, { name = name, list = list, index = i } end
+    end
+  end
+end
+
+--- Parameters in which something else is at that place.
+---@param place luma.dialects.Place
+---@param value string
+---@return table<string, any>
+function common.put(place, value)
+  if not place.list then return { [place.name] = value } end
+  local list = {}
+  for i, each in ipairs(place.list) do list[i] = i == place.index and value or each end
+  return { [place.name] = list }
+end
+
 return common

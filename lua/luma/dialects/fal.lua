@@ -27,6 +27,8 @@ end
 local RAY_RATIOS = { "16:9", "9:16", "1:1", "4:3", "3:4", "21:9" }
 local RAY_2_RATIOS = { "16:9", "9:16", "4:3", "3:4", "21:9", "9:21" }
 local PHOTON_RATIOS = { "16:9", "9:16", "1:1", "4:3", "3:4", "21:9", "9:21" }
+local MANGA_RATIOS = { "2:3", "9:16", "1:2", "1:3" }
+local SHAPE = "16:9" -- by default
 local UNI_RATIOS = { "16:9", "9:16", "1:1", "3:2", "2:3", "2:1", "1:2", "3:1", "1:3" }
 
 --- What a kind of order takes besides the prompt and the hook.
@@ -90,9 +92,9 @@ fal.params = {
     doc = "Length of the clip: 5s or 10s by ray-3.2, 5s or 9s by the others." },
   { "resolution", type = "choice", default = "720p", values = { "540p", "720p", "1080p" },
     doc = "Size of the clip." },
-  { "aspect_ratio", type = "choice", default = "16:9",
+  { "aspect_ratio", type = "choice", default = SHAPE,
     values = { "16:9", "9:16", "1:1", "4:3", "3:4", "21:9", "9:21", "3:2", "2:3", "2:1", "1:2", "3:1", "1:3" },
-    doc = "Shape of the clip or picture." },
+    doc = "Shape of the clip or picture; a picture that uni changes keeps its own." },
   { "loop", type = "boolean",
     doc = "Join the end of the clip to its beginning." },
   { "image_url", type = "image",
@@ -144,6 +146,7 @@ end
 --- What ray-3.2 does not do.
 local function clash(params)
   local ten, frames = params.duration == "10s", params.keyframes
+  local changes = MODELS[params.model_name].takes == UNI and params.image_url
   return common.clash {
     { ten and params.loop, "a duration of 10s", "loop" },
     { ten and params.image_end_url, "a duration of 10s", "image_end_url" },
@@ -157,6 +160,8 @@ local function clash(params)
     { frames and params.image_end_url, "image_end_url", "keyframes" },
     { params.auto_controls and params.edit_strength, "auto_controls", "edit_strength" },
     { params.auto_controls and params.controls, "auto_controls", "controls" },
+    { changes and params.aspect_ratio ~= SHAPE, "image_url", "aspect_ratio" },
+    { changes and params.enable_web_search, "image_url", "enable_web_search" },
   }
 end
 
@@ -185,9 +190,13 @@ function fal.check(params)
   if not problem then problem, culprit = lack(params) end
   if not problem then problem, culprit = common.foreign(fal.params, params, order.takes, name) end
   if not problem then problem, culprit = common.among(params, "aspect_ratio", order.ratios, name) end
+  if not problem and params.style == "manga" and not params.image_url then
+    problem, culprit = common.among(params, "aspect_ratio", MANGA_RATIOS, "manga")
+  end
   if not problem then problem, culprit = common.among(params, "duration", order.durations, name) end
   if not problem then problem, culprit = clash(params) end
   if not problem then problem, culprit = common.keyframe_problem(params) end
+  if not problem then problem, culprit = common.position_problem(params) end
   return problem, culprit
 end
 
@@ -225,20 +234,20 @@ local FAMILIES = { "/luma/agent", "/fal-ai/luma-dream-machine", "/fal-ai/luma-ph
 
 local MOST_DATA = 8 * 1024 * 1024 -- bytes of a data: URI that go along with an order; fal names no number
 
+--- Parameters that may be data: URIs.
+local PICTURES = { "image_url", "image_end_url", "keyframes", "reference_image_urls" }
+
 --- Brings a large picture to fal's storage first.
 ---@param params table
 ---@param tools luma.Tools
 ---@return luma.Request?
 function fal.upload(params, tools)
-  for _, name in ipairs { "image_url", "image_end_url" } do
-    local uri = params[name]
-    if uri and uri:find("^data:") and #uri > MOST_DATA then
-      local bytes, media = tools.bytes(uri)
-      return { host = "storage", path = "/storage/upload/initiate?storage_type=fal-cdn-v3",
-        body = { content_type = media, file_name = ("%s.%s"):format(name, media:match "%w+$") },
-        param = name, file = bytes, media = media }
-    end
-  end
+  local uri, place = common.large(params, PICTURES, MOST_DATA)
+  if not uri then return nil end
+  local bytes, media = tools.bytes(uri)
+  return { host = "storage", path = "/storage/upload/initiate?storage_type=fal-cdn-v3",
+    body = { content_type = media, file_name = ("%s.%s"):format(place.name, media:match "%w+$") },
+    place = place, file = bytes, media = media }
 end
 
 --- The path of a job. The addresses in an answer are used by their paths alone,
@@ -388,10 +397,10 @@ end
 ---@return table<string, string>?, luma.Request?
 function fal.read_upload(answer, call)
   if answer.status >= 300 then return nil end
-  if call.file_url then return { [call.param] = call.file_url } end
+  if call.file_url then return common.put(call.place, call.file_url) end
   local place, file_url = text(field(answer.body, "upload_url")), text(field(answer.body, "file_url"))
   if not (place and place:find("^https?://[^/ ][^ ]*$") and file_url) then return nil end
-  return nil, { method = "PUT", url = place, bytes = call.file, content_type = call.media, param = call.param,
+  return nil, { method = "PUT", url = place, bytes = call.file, content_type = call.media, place = call.place,
     file_url = file_url }
 end
 

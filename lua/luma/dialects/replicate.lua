@@ -22,6 +22,7 @@ end
 
 -- ---- parameters ----
 
+local SHAPE = "16:9" -- by default
 local RATIOS = { "16:9", "9:16", "1:1", "4:3", "3:4", "21:9" }
 local RAY_2_RATIOS = { "16:9", "9:16", "1:1", "4:3", "3:4", "21:9", "9:21" }
 
@@ -66,7 +67,7 @@ replicate.params = {
     doc = "Length of the clip: 5s or 10s by ray-3.2, 5s or 9s by the others." },
   { "resolution", type = "choice", default = "720p", values = { "540p", "720p", "1080p" },
     doc = "Size of the clip; 1080p by ray-3.2 alone." },
-  { "aspect_ratio", type = "choice", default = "16:9",
+  { "aspect_ratio", type = "choice", default = SHAPE,
     values = { "16:9", "9:16", "1:1", "4:3", "3:4", "21:9", "9:21" },
     doc = "Shape of the clip or picture; ray-3.2 takes that of a picture given." },
   { "loop", type = "boolean",
@@ -99,6 +100,8 @@ local function clash(params)
     { ten and params.loop, "a duration of 10s", "loop" },
     { params.loop and params.image_end_url, "loop", "image_end_url" },
     { params.loop and params.hdr, "loop", "hdr" },
+    { params.model_name == "ray-3.2" and params.image_url and params.aspect_ratio ~= SHAPE, "image_url",
+      "aspect_ratio" },
   }
 end
 
@@ -178,17 +181,14 @@ end
 ---@param tools luma.Tools
 ---@return luma.Request?
 function replicate.upload(params, tools)
-  for _, name in ipairs(PICTURES) do
-    local uri = params[name]
-    if uri and uri:find("^data:") and #uri > MOST_DATA then
-      local bytes, media = tools.bytes(uri)
-      local boundary = boundary_of(bytes)
-      return { path = "/files", content_type = "multipart/form-data; boundary=" .. boundary, param = name,
-        bytes = table.concat({ "--" .. boundary,
-          ('Content-Disposition: form-data; name="content"; filename="%s.%s"'):format(name, media:match "%w+$"),
-          "Content-Type: " .. media, "", bytes, "--" .. boundary .. "--", "" }, "\r\n") }
-    end
-  end
+  local uri, place = common.large(params, PICTURES, MOST_DATA)
+  if not uri then return nil end
+  local bytes, media = tools.bytes(uri)
+  local boundary = boundary_of(bytes)
+  return { path = "/files", content_type = "multipart/form-data; boundary=" .. boundary, place = place,
+    bytes = table.concat({ "--" .. boundary,
+      ('Content-Disposition: form-data; name="content"; filename="%s.%s"'):format(place.name, media:match "%w+$"),
+      "Content-Type: " .. media, "", bytes, "--" .. boundary .. "--", "" }, "\r\n") }
 end
 
 --- What was made about then, the newest hundred. An hour later the input is
@@ -302,7 +302,7 @@ end
 ---@return table<string, string>?
 function replicate.read_upload(answer, call)
   local url = answer.status < 300 and text(field(field(answer.body, "urls"), "get"))
-  return url and url:find("^https?://[^/]") and { [call.param] = url } or nil
+  return url and url:find("^https?://[^/]") and common.put(call.place, url) or nil
 end
 
 --- The predictions that may be what was lost: those of the same model with the
