@@ -370,6 +370,23 @@ describe("a dialect of the program's own", function()
       assert.equal("https://store.kino.example/1", core.decode(seen[3].body).image_url)
     end)
 
+    it("keeps what follows the address of an upload out of the log", function()
+      local events, client, server = {}
+      client, server = serve({ { body = "{}" }, {}, ACCEPTED }, {
+        params = rows,
+        upload = function(params) return params.image_url == PICTURE and { path = "/files", body = {} } or nil end,
+        read_upload = function(_, call)
+          if call.url then return { image_url = "https://store.kino.example/1" } end
+          return nil, { url = server.url .. "/put/1?signature=secret", method = "PUT", bytes = "x" }
+        end,
+      }, { log = function(event) events[#events + 1] = event end })
+
+      assert(client:submit { user_prompt = "a boat", image_url = PICTURE })
+
+      assert.same({ "/files", server.url .. "/put/1", "/orders" }, { events[1].path, events[2].path, events[3].path })
+      assert.equal("/put/1?signature=secret", server:log()[2].path)
+    end)
+
     it("repeats what is free, and pays for nothing when it fails", function()
       local client, server = serve({ { status = 500, body = "{}" } }, members, { retries = 1 })
 

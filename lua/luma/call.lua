@@ -134,13 +134,13 @@ end
 
 -- ---- sending ----
 
---- Tells the client's log what came of one exchange. Prompts are cut and the
---- key is not there to be shown.
+--- Tells the client's log what came of one exchange. Prompts are cut, the key is
+--- not there to be shown, and what follows a foreign address may be as good as one.
 local function log(client, request, attempt, response, err, seconds)
   callbacks.defer(client.report, client.options.log, {
     call = request.kind,
     method = request.method or request.text and "POST" or "GET",
-    path = request.path or request.url,
+    path = request.path or request.url:gsub("[?#].*", "", 1),
     attempt = attempt,
     status = response.status,
     kind = err and err.kind,

@@ -131,7 +131,7 @@ fal.params = {
   { "reference_image_urls", type = "list", of = "image",
     doc = "Pictures that uni is to follow." },
   { "expand_prompt", type = "unsupported",
-    doc = "Fal takes a prompt as it is." },
+    doc = "It takes a prompt as it is." },
   { "extra", type = "extra",
     doc = "Further fields, sent as they are." },
 }

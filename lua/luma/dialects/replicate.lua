@@ -85,7 +85,7 @@ replicate.params = {
   { "seed", type = "count",
     doc = "The same number gives the same picture, by photon." },
   { "expand_prompt", type = "unsupported",
-    doc = "Replicate takes a prompt as it is." },
+    doc = "It takes a prompt as it is." },
   { "extra", type = "extra",
     doc = "Further fields of the input, sent as they are." },
 }
