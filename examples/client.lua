@@ -11,7 +11,7 @@ local generation = assert(client:submit { user_prompt = "a paper boat" })
 print(generation.state) --> pending
 
 local _, err = client:submit { user_prompt = "a kite" }
-print(err.kind, err.message) --> quota max_submits: this client has made its 1 submits
+print(err.kind, err.message) --> quota max_submits: this client has reached its limit (1)
 
 client:close()
 print(client) --> luma.client (…, with key, closed)

@@ -13,7 +13,7 @@ elseif err.kind == "failed" or err.kind == "moderation" then
 elseif err.id and err.sent == "yes" then
   print("not lost, wait for it and download it later: " .. err.id)
 elseif err.sent ~= "no" then
-  print("perhaps paid for, look into the account first: " .. err.message)
+  print("perhaps paid for, check the account first: " .. err.message)
 elseif err.kind == "invalid" then
   print("to be put right in the program: " .. err.message)
 elseif err.retryable then

@@ -53,7 +53,7 @@ describe("job:cancel()", function()
         assert.equal(1, cancels(dialect))
         assert.same({ "cancelled", "cancelled", "yes", job.generation.id },
           { job.state, job.error.kind, job.error.sent, job.error.id })
-        assert.matches("may be paid for all the same", job.error.message)
+        assert.matches("may still be charged", job.error.message)
         assert.equal("failed", client:get(job.generation).state)
         for _, request in ipairs(support.log(server)) do assert.is_nil(request.problem, request.path) end
       end)
@@ -64,7 +64,7 @@ describe("job:cancel()", function()
         local job = cancelled { user_prompt = "a paper boat" }
 
         assert.same({ "cancelled", "yes", job.generation.id }, { job.error.kind, job.error.sent, job.error.id })
-        assert.matches("goes on, as .* was not told to stop it", job.error.message)
+        assert.matches("continues, because .* could not be told to stop it", job.error.message)
       end)
 
       it("of generate inside a job ends both", function()
@@ -137,7 +137,7 @@ describe("job:cancel()", function()
         local job = cancelled(NEVER)
 
         assert.same({ "cancelled", "yes", job.generation.id }, { job.error.kind, job.error.sent, job.error.id })
-        assert.matches("stops none, so generation .* goes on and is paid for", job.error.message)
+        assert.matches("cannot stop a generation, so generation .* continues and is paid for", job.error.message)
       end)
     end
   end
@@ -153,7 +153,7 @@ describe("job:cancel()", function()
     serve("replicate", { seconds = 3600 })
     client = jobs.connect(server, { dialect = free, retries = 0 })
 
-    assert.matches("is canceled, which costs nothing", cancelled { user_prompt = "a boat" }.error.message)
+    assert.matches("is canceled: it costs nothing", cancelled { user_prompt = "a boat" }.error.message)
   end)
 
   it("knows of a clip that was completed by then", function()
@@ -167,6 +167,6 @@ describe("job:cancel()", function()
     play(function() return job:done() end)
 
     assert.equal(id, (job.error or job.generation).id)
-    if job.error then assert.matches("was completed by then, and is paid for", job.error.message) end
+    if job.error then assert.matches("was already completed, and is paid for", job.error.message) end
   end)
 end)

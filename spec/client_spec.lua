@@ -97,7 +97,7 @@ describe("luma.client", function()
     end)
 
     for name, case in pairs {
-      LUMA_API_KEY = { support.KEY .. "\n", "contains a line end" },
+      LUMA_API_KEY = { support.KEY .. "\n", "contains a line break" },
       LUMA_BASE_URL = { "http://relay.example", "must be https" },
       LUMA_DIALECT = { "klingon", "must be relay" },
     } do
@@ -125,9 +125,9 @@ describe("luma.client", function()
       ["a file that is not there"] = { { ca_file = "/no/such/file.pem" }, "ca_file cannot be read" },
       ["a proxy without a scheme"] = { { proxy = "proxy:8080" }, "proxy must be" },
       ["a header that luma sets"] = { { headers = { Authorization = "x" } }, "cannot set Authorization" },
-      ["a header with a line end"] = { { headers = { ["X-A"] = "1\r\nX-B: 2" } }, "X%-A contains a line end" },
-      ["a header whose name is none"] = { { headers = { ["X A"] = "1" } }, "no header's name" },
-      ["a header without a name"] = { { headers = { "X-A: 1" } }, "no header's name" },
+      ["a header with a line end"] = { { headers = { ["X-A"] = "1\r\nX-B: 2" } }, "X%-A contains a line break" },
+      ["a header whose name is none"] = { { headers = { ["X A"] = "1" } }, "not a valid header name" },
+      ["a header without a name"] = { { headers = { "X-A: 1" } }, "not a valid header name" },
     } do
       it("refuses " .. name, function()
         local one, problem = new(case[1])
@@ -450,7 +450,7 @@ describe("luma.client", function()
         local _, of_start = one:start(BOAT):await(5)
 
         assert.same({ "quota", "no", false }, { err.kind, err.sent, err.retryable })
-        assert.equal("max_cost: this costs 0.3 USD, and of the limit of 0.9 this client has spent 0.9", err.message)
+        assert.equal("max_cost: this costs 0.3 USD, and this client has spent 0.9 of its limit of 0.9", err.message)
         assert.same({ "quota", "quota" }, { of_generate.kind, of_start.kind })
         assert.equal(3, support.submits(server))
       end)
@@ -459,7 +459,7 @@ describe("luma.client", function()
         local _, err = limited(server, 100, { prices = support.NONE }):submit(BOAT)
 
         assert.equal("quota", err.kind)
-        assert.matches("^max_cost: what this costs at the relay is not known", err.message)
+        assert.matches("^max_cost: the price at the relay is not known", err.message)
         assert.equal(0, support.submits(server))
       end)
 

@@ -142,7 +142,7 @@ describe("a dialect of the program's own", function()
       assert.equal("***", preview.headers["X-Kino-Key"])
     end)
 
-    it("continues no clip", function()
+    it("cannot extend a clip", function()
       local client, server = serve {}
 
       local _, err = client:extend("k-1", BOAT)
@@ -417,7 +417,7 @@ describe("a dialect of the program's own", function()
 
       local _, err = client:submit { user_prompt = "a boat", image_url = PICTURE }
 
-      assert.matches("without what was uploaded", err.message)
+      assert.matches("without the result of the upload", err.message)
       assert.equal("no", err.sent)
     end)
   end)
@@ -449,7 +449,7 @@ describe("a dialect of the program's own", function()
       local made, problem = client_of({ dialect = kino() }, environment { KINO_KEY = "k\n" }, math.random)
 
       assert.is_nil(made)
-      assert.matches("^KINO_KEY contains a line end", problem)
+      assert.matches("^KINO_KEY contains a line break", problem)
     end)
 
     it("names the variables when there is none", function()
@@ -470,7 +470,7 @@ describe("a dialect of the program's own", function()
       local job, err = client:resume(other)
 
       assert.is_nil(job)
-      assert.matches("%(relay%), this client for .* %(kino%)", err.message)
+      assert.matches("%(relay%), but this client is for .* %(kino%)", err.message)
     end)
   end)
 end)

@@ -76,9 +76,9 @@ describe("luma.download", function()
       ["http://example.com/a.mp4"] = "is not https", ["ftp://example.com/a"] = "is not https",
       ["file:///etc/hostname"] = "is not https", ["data:video/mp4;base64,AAAA"] = "is not https",
       ["example.com/a.mp4"] = "does not begin with https://", ["clip.mp4"] = "does not begin with https://",
-      [""] = "does not begin with https://", ["https://"] = "names no host", ["https://?a"] = "names no host",
+      [""] = "does not begin with https://", ["https://"] = "has no host", ["https://?a"] = "has no host",
       ["https://a b/c.mp4"] = 'has a host with " " in it',
-      ["https://b\195\164r.example/a"] = "has a host with letters beyond ASCII, which needs its xn-- form",
+      ["https://b\195\164r.example/a"] = "has a host with letters outside ASCII: write it in its xn-- form",
       ["HTTPS//a"] = "does not begin with https://",
     } do
       it(("refuses %q, and says why"):format(link), function()
@@ -227,10 +227,10 @@ describe("luma.download", function()
     end)
 
     for name, case in pairs {
-      ["an id"] = { "4665a07c", "is no URL: for an id, download%(luma.get%(id%), path%)" },
-      ["a file name"] = { "boat.mp4", "is no URL" },
+      ["an id"] = { "4665a07c", "is not a URL: for an id, use luma.download%(luma.get%(id%), path%)" },
+      ["a file name"] = { "boat.mp4", "is not a URL" },
       ["a generation whose file is gone"] = { { id = "a", state = "expired" },
-        "was made and paid for, but its file is gone for good", "failed" },
+        "was made and paid for, but its file no longer exists", "failed" },
       ["a generation without a clip"] = { { id = "a", state = "pending" }, "generation a is pending and has no clip" },
     } do
       it("asks nothing for " .. name, function()
@@ -394,7 +394,7 @@ describe("luma.download", function()
         ["XML"] = { "<?xml version='1.0'?><Error><Code>NoSuchKey</Code></Error>", "XML: NoSuchKey" },
         ["JSON"] = { [[{"title":"expired"}]], [[JSON: {"title":"expired"}]] },
         ["words"] = { "link expired\n", "a text: link expired" },
-        ["packed bytes"] = { "\31\139\8\0\0\1\2", "packed bytes (gzip)" },
+        ["packed bytes"] = { "\31\139\8\0\0\1\2", "compressed bytes (gzip)" },
         ["noise"] = { ("\0\1\2\255"):rep(500), "bytes of no known kind, sent as video/mp4" },
         ["a picture"] = { PNG, "a file of the type png" },
       } do
@@ -721,7 +721,7 @@ describe("luma.download", function()
         local _, err = client:download({ id = "gen-1", state = "completed", video_url = host.url .. "/a" }, path)
 
         assert.same({ "failed", "yes", "gen-1", false }, { err.kind, err.sent, err.id, err.retryable })
-        assert.matches("was made and paid for, but its file is gone for good", err.message)
+        assert.matches("was made and paid for, but its file no longer exists", err.message)
       end)
 
       it("asks nothing for a URL, of which no generation is known", function()

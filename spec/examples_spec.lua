@@ -12,7 +12,7 @@ local EXAMPLES = {
     lacks = { agents = "HTTP status 404", fal = "HTTP status 401", replicate = "HTTP status 404" } },
   errors = { submits = 1, files = { "boat.mp4" }, last = "boat%.mp4$" },
   extend = { submits = 2, files = { "door.mp4" }, last = "^door%.mp4$",
-    lacks = { fal = "continues no clip", replicate = "continues no clip" } },
+    lacks = { fal = "cannot extend a clip", replicate = "cannot extend a clip" } },
   first = { submits = 1, files = { "boat.mp4" }, last = "^boat%.mp4$" },
   generate = { submits = 1, files = { "luma.mp4" }, last = "^luma%.mp4$" },
   many = { submits = 3, files = { "1.mp4", "2.mp4", "3.mp4" }, last = "^completed$" },

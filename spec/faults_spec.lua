@@ -341,7 +341,7 @@ describe("a header line that does not end", function()
   -- Libcurl has a limit of its own, and no number for it: it was taken for a
   -- lack of memory, of the kind "io".
   for _, plan in ipairs { { at = "line", fault = "flood" }, { headers = { X = ("x"):rep(200000) } } } do
-    it("is an answer that makes no sense, at stage " .. (plan.at or "status"), function()
+    it("is an answer that luma cannot understand, at stage " .. (plan.at or "status"), function()
       local client = support.connect(support.serve { plan })
 
       local _, err = client:get(ID)

@@ -48,7 +48,8 @@ describe("a first program is told", function()
 
   it("where a parameter belongs that stands among the options", function()
     for _, name in ipairs { "user_prompt", "resolution", "image_url", "loop" } do
-      local place = ("option %s is unknown: it is a parameter of submit, generate and start, in their first table")
+      local place = ("option %s is unknown: "
+        .. "it is a parameter, so write it in the first table of submit, generate or start")
         :format(name)
       says(place, function() return one:submit(BOAT, { [name] = "720p" }) end)
       says(place, function() return one:generate(BOAT, { [name] = "720p" }) end)
@@ -68,7 +69,7 @@ describe("a first program is told", function()
   it("what a service of its own takes", function()
     local fal = support.connect(server, { dialect = "fal" })
 
-    says("option negative_prompt is unknown: known are", function()
+    says("option negative_prompt is unknown: known names are", function()
       return fal:submit(BOAT, { negative_prompt = "x" })
     end)
     says("option keyframes is unknown: it is a parameter", function()
@@ -77,7 +78,7 @@ describe("a first program is told", function()
   end)
 
   it("that a value needs its name", function()
-    says("1 is unknown: each value needs its name; known are user_prompt", function()
+    says("1 is unknown: each value needs its name; known names are user_prompt", function()
       return one:submit { "a boat" }
     end)
     says("expected a table of parameters, got a string: write { user_prompt = … }", function()
@@ -121,9 +122,9 @@ describe("a first program is told", function()
 
   describe("of a text that is no id", function()
     for text, expected in pairs {
-      [""] = "is empty: an id is what submit returns",
-      ["abc\n"] = "has a blank or a line end in it: an id is one word",
-      ["https://a.example/b.mp4"] = "is a URL: luma.download takes one",
+      [""] = "is empty: submit returns the id",
+      ["abc\n"] = "contains a space or a line break: an id is one word",
+      ["https://a.example/b.mp4"] = "is a URL: pass it to luma.download",
     } do
       it(expected, function()
         for _, call in ipairs { "wait", "get" } do
@@ -133,15 +134,15 @@ describe("a first program is told", function()
       end)
     end
 
-    it("is the token of a job: luma.resume takes it", function()
+    it("is the token of a job: pass it to luma.resume", function()
       local token = require("luma.token").write { dialect = "relay", base_url = server.url, id = "a", path = "b" }
 
-      says("is the token of a job: luma.resume takes it", function() return one:wait(token) end)
+      says("is the token of a job: pass it to luma.resume", function() return one:wait(token) end)
     end)
   end)
 
   it("that an id is for wait, and a token for resume", function()
-    says("this is no token of luma's: if it is an id, give it to luma.wait", function()
+    says("this is not a token of a luma job: if it is an id, pass it to luma.wait", function()
       return one:resume "0a1b2c3d-1111-4222-8333-0123456789ab"
     end)
     says("luma.wait takes an id or a generation", function() return one:resume { id = "a", state = "pending" } end)
@@ -150,7 +151,7 @@ describe("a first program is told", function()
   describe("of a path", function()
     for text, expected in pairs {
       [""] = "path is empty: give a file name",
-      ["a\0b"] = "path has a zero byte in it",
+      ["a\0b"] = "path contains a zero byte",
     } do
       it(expected, function()
         says(expected, function() return one:generate(BOAT, { path = text }) end)
@@ -173,18 +174,18 @@ describe("a first program is told", function()
 
   describe("of a key", function()
     for key, expected in pairs {
-      ["Bearer sk-abc"] = "begins with the word Bearer: leave it out",
-      ["bearer sk-abc"] = "begins with the word bearer: leave it out",
-      ["Key sk-abc"] = "begins with the word Key: leave it out",
-      ["Authorization: Bearer sk-abc"] = "begins with the word Authorization: leave it out",
-      ['"sk-abc"'] = "has quotes around it: leave them out",
-      ["'sk-abc'"] = "has quotes around it: leave them out",
-      [" sk-abc"] = "has a blank in it, or around it: a key is one word",
-      ["sk-abc "] = "has a blank in it, or around it: a key is one word",
-      ["sk- abc"] = "has a blank in it, or around it: a key is one word",
-      ["sk-abc\n"] = "contains a line end",
-      ["https://relay.example"] = "is a URL: give that as base_url",
-      ["sk\226\128\147abc"] = "has a letter beyond ASCII in it: copy the key again",
+      ["Bearer sk-abc"] = "begins with the word Bearer: remove it",
+      ["bearer sk-abc"] = "begins with the word bearer: remove it",
+      ["Key sk-abc"] = "begins with the word Key: remove it",
+      ["Authorization: Bearer sk-abc"] = "begins with the word Authorization: remove it",
+      ['"sk-abc"'] = "has quotes around it: remove them",
+      ["'sk-abc'"] = "has quotes around it: remove them",
+      [" sk-abc"] = "contains a space: a key is one word",
+      ["sk-abc "] = "contains a space: a key is one word",
+      ["sk- abc"] = "contains a space: a key is one word",
+      ["sk-abc\n"] = "contains a line break",
+      ["https://relay.example"] = "is a URL: give the URL as base_url",
+      ["sk\226\128\147abc"] = "contains a character outside ASCII: copy the key again",
     } do
       it(("%q %s"):format(key, expected):gsub("\n", "n"), function()
         local message = said(function() return luma.client { api_key = key } end)
@@ -213,11 +214,11 @@ describe("a first program is told", function()
       ["relay.example"] = "must begin with https://",
       ["localhost:8080"] = "must begin with https://",
       ["https:/relay.example"] = "must begin with https://",
-      ["HTTPS://relay.example"] = "must begin with https:// (http:// only to this machine), in small letters",
-      ['"https://relay.example"'] = "has quotes around it: leave them out",
-      ["https://"] = "names no host",
-      ["https://me:pass@relay.example"] = "must have no name or password in front of the host",
-      ["https://relay .example"] = "has a host with other characters",
+      ["HTTPS://relay.example"] = "must begin with https:// (http:// only to this machine), in lower case",
+      ['"https://relay.example"'] = "has quotes around it: remove them",
+      ["https://"] = "has no host",
+      ["https://me:pass@relay.example"] = "must not have a user name or password before the host",
+      ["https://relay .example"] = "has a host with characters other",
       ["https://relay.example:99999"] = "has a port above 65535",
       ["http://relay.example"] = "must be https://",
     } do
@@ -243,7 +244,7 @@ describe("a first program is told", function()
     for _, text in ipairs { "pic.png", "/home/me/pic.png", "C:\\pic.png", "file:///pic.png", "a.example/b.png" } do
       it("that the service cannot read " .. text, function()
         for _, name in ipairs { "image_url", "image_end_url" } do
-          says("which luma.data_uri makes of a file: the service cannot read your disk", function()
+          says("which luma.data_uri makes from a file: the service cannot read your disk", function()
             return one:submit { user_prompt = "a boat", [name] = text }
           end)
         end
@@ -274,7 +275,7 @@ describe("a first program is told", function()
     for _, fault in ipairs { "502", "drop", "cut" } do
       local message = said(function() return one:submit { user_prompt = "a boat sandbox:submit_fault=" .. fault } end)
 
-      assert(message:find("look into the account before sending it again", 1, true), message)
+      assert(message:find("check the account before you send it again", 1, true), message)
     end
   end)
 
@@ -301,6 +302,6 @@ describe("a first program is told", function()
 
     local message = said(function() return wrong:submit(BOAT) end)
 
-    assert.matches("%(if this port speaks https, the base URL must say so%)", message)
+    assert.matches("%(if the server expects https, the base URL must begin with https://%)", message)
   end)
 end)

@@ -102,7 +102,7 @@ describe("luma.generation", function()
         { { user_prompt = "a", resolution = "721p" }, "resolution", "must be 720p or 1080p" },
       ["a duration that is not offered"] = { { user_prompt = "a", duration = 7 }, "duration", "must be 5s" },
       ["an image that is a file name"] = { { user_prompt = "a", image_url = "a.png" }, "image_url", "https" },
-      ["a field twice"] = { { user_prompt = "a", extra = { loop = true } }, "extra", "give loop itself" },
+      ["a field twice"] = { { user_prompt = "a", extra = { loop = true } }, "extra", "give loop outside extra" },
     } do
       it("sends nothing for " .. name, function()
         local generation, err = client:submit(case[1])
@@ -594,7 +594,7 @@ describe("luma.generation", function()
 
         assert.is_nil(generation)
         assert.equal("timeout", err.kind)
-        assert.matches("the last look failed: the service answered 500", err.message)
+        assert.matches("the last query failed: the service answered 500", err.message)
         assert.same({ submitted.id, "pending" }, { err.id, err.generation.state })
       end)
 

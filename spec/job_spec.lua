@@ -202,7 +202,7 @@ describe("luma.job", function()
       local result, err = job:await(0.5)
 
       assert.is_nil(result)
-      assert.same({ "timeout", "the job still runs after 0.5 s" }, { err.kind, err.message })
+      assert.same({ "timeout", "the job is still running after 0.5 s" }, { err.kind, err.message })
       assert.is_false(job:done())
     end)
 

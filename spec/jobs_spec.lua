@@ -1092,7 +1092,7 @@ describe("jobs", function()
           return n > 1 and os.getenv "TSAN_OPTIONS" and n - 1 or n
         end
       ]] .. text }, { LUMA_API_KEY = "k", LUMA_BASE_URL = server.url })
-      local err = ran.err:gsub("luma: 1 job under way at the end: [^\n]*\n", "")
+      local err = ran.err:gsub("luma: 1 job still running at the end: [^\n]*\n", "")
       assert.same({ 0, "" }, { ran.code, err })
       return ran.out
     end

@@ -7,7 +7,7 @@ local SOON = 10 -- seconds; what hangs takes 60 at least. bench/leaving.lua has 
 
 --- What a state says that ends with a job under way is not what is looked at.
 local function without_last_words(text)
-  return (text:gsub("luma: %d+ jobs? under way at the end: [^\n]*\n", ""))
+  return (text:gsub("luma: %d+ jobs? still running at the end: [^\n]*\n", ""))
 end
 
 local MOVERS = { thread = "on a thread of its own", caller = "on the caller's thread" }
@@ -104,7 +104,7 @@ describe("leaving", function()
         for _, line in ipairs {
           "child waits\tcompleted", "child starts\tcompleted",
           "child has\tcancelled\t" .. tostring(mover == "thread"), "child ends",
-          "child is told\ttrue\tcancelled\tyes\tthis process is a fork: the parent goes on with the job",
+          "child is told\ttrue\tcancelled\tyes\tthis process is a fork: the job continues in the parent",
           "parent\tcompleted\t%l+", "parent closes\tcancelled\t0", "child's end\t0",
         } do
           assert.matches("\n" .. line, "\n" .. ran.out)
@@ -201,11 +201,11 @@ describe("leaving", function()
         repeat luma.update() until first.generation and second.generation
       ]]
 
-      assert.matches("^luma: 2 jobs under way at the end: [%x-]+, [%x-]+\n$", err)
+      assert.matches("^luma: 2 jobs still running at the end: [%x-]+, [%x-]+\n$", err)
     end)
 
     it("says so of those that have no id", function()
-      assert.equal("luma: 1 job under way at the end: 1 without an id yet\n", run "never()")
+      assert.equal("luma: 1 job still running at the end: 1 without an id yet\n", run "never()")
     end)
 
     it("says nothing when the client was closed, or all have ended", function()

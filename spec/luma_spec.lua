@@ -83,14 +83,15 @@ describe("luma", function()
         print(generation, err.kind, err.sent, err)
       ]], { LUMA_BASE_URL = server.url })
 
-      assert.equal("nil\tauth\tno\tno key: set the variable LUMA_API_KEY, or luma.client{ api_key = … }\n", result.out)
+      assert.equal("nil\tauth\tno\tno key: set the environment variable LUMA_API_KEY, "
+        .. "or use luma.client{ api_key = … }\n", result.out)
       assert.equal(0, support.count(server))
     end)
 
     for name, case in pairs {
       LUMA_BASE_URL = { "http://relay.example", "must be https" },
       LUMA_DIALECT = { "klingon", "must be relay" },
-      LUMA_API_KEY = { "secret\nkey", "contains a line end" },
+      LUMA_API_KEY = { "secret\nkey", "contains a line break" },
     } do
       it("tells that " .. name .. " is wrong, in each call", function()
         local result = run([[
@@ -165,7 +166,7 @@ describe("luma", function()
         luma.client { api_key = support.KEY .. "\n" }
       end)
 
-      assert.matches("option api_key contains a line end", message)
+      assert.matches("option api_key contains a line break", message)
       assert.is_nil(message:find(support.KEY, 1, true))
     end)
   end)

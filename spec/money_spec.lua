@@ -37,8 +37,8 @@ describe("money", function()
             assert.equal(1, support.submits(server))
             assert.equal(2, server:count())
             assert.equal("maybe", err.sent)
-            assert.matches("may have taken it", err.message)
-            assert.matches("before sending it again", err.message)
+            assert.matches("may have accepted it", err.message)
+            assert.matches("before you send it again", err.message)
           end)
         end
       end
@@ -64,7 +64,7 @@ describe("money", function()
 
         assert.equal(1, support.submits(server))
         assert.not_equal("no", err.sent)
-        assert.matches("may have taken it", err.message)
+        assert.matches("may have accepted it", err.message)
       end)
     end
 
@@ -110,7 +110,7 @@ describe("money", function()
 
       assert.equal("network", err.kind)
       assert.equal("no", err.sent)
-      assert.is_nil(err.message:find "may have taken it")
+      assert.is_nil(err.message:find "may have accepted it")
     end)
 
     it("is in doubt when the server resets what it accepted", function()
@@ -133,7 +133,7 @@ describe("money", function()
       assert.equal(1, support.submits(server))
       assert.equal("timeout", err.kind)
       assert.equal("maybe", err.sent)
-      assert.matches("may have taken it", err.message)
+      assert.matches("may have accepted it", err.message)
     end)
   end)
 
@@ -239,7 +239,7 @@ describe("money", function()
 
       assert.equal(1, support.submits(server))
       assert.equal("yes", err.sent)
-      assert.matches("may have taken it", err.message)
+      assert.matches("may have accepted it", err.message)
     end)
   end)
 
@@ -277,7 +277,7 @@ describe("money", function()
       assert.is_nil(generation)
       assert.equal(1, support.submits(server))
       assert.equal("timeout", err.kind)
-      assert.matches("the last look failed: ", err.message)
+      assert.matches("the last query failed: ", err.message)
       assert.same({ ID, "yes" }, { err.id, err.sent })
     end)
 

@@ -99,7 +99,7 @@ describe("what is made", function()
 
         assert.is_nil(result)
         assert.same(expired(made.id), summary(err))
-        assert.matches("was made and paid for, but its file is gone for good", err.message)
+        assert.matches("was made and paid for, but its file no longer exists", err.message)
       end)
     end
 

@@ -403,7 +403,7 @@ describe("luma.poller", function()
 
       assert.equal("timeout", err.kind)
       -- The very last may have been cut short by the deadline.
-      assert.matches("the last look failed: ", err.message)
+      assert.matches("the last query failed: ", err.message)
     end)
 
     it("says each time what it asks to who logs it", function()

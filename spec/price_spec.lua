@@ -68,7 +68,7 @@ describe("luma.price", function()
       local amount, problem = price.find(service(), nil, "submit", {})
 
       assert.is_nil(amount)
-      assert.matches("^what this costs at the service is not known", problem)
+      assert.matches("^the price at the service is not known", problem)
     end)
   end)
 

@@ -170,15 +170,15 @@ describe("luma.schema", function()
       it("lists the known ones when none is near", function()
         local err = refuse { negative_prompt_weight = "x" }
 
-        assert.equal("negative_prompt_weight is unknown: known are user_prompt, model_name, duration, resolution, "
-          .. "expand_prompt, loop, image_url, image_end_url, notify_hook, aspect_ratio, extra", err.message)
+        assert.equal("negative_prompt_weight is unknown: known names are user_prompt, model_name, duration, "
+          .. "resolution, expand_prompt, loop, image_url, image_end_url, notify_hook, aspect_ratio, extra", err.message)
       end)
 
       it("refuses a prompt without its name", function()
         local _, err = schema.params(relay.params, { "a boat" }, false)
 
         assert.equal("1", err.field)
-        assert.matches("^1 is unknown: each value needs its name; known are user_prompt", err.message)
+        assert.matches("^1 is unknown: each value needs its name; known names are user_prompt", err.message)
       end)
 
       it("refuses names that are no text", function()
@@ -245,7 +245,8 @@ describe("luma.schema", function()
         ["places has an item 1 that must be a whole number, got a string"] = { places = { "0" } },
         ["controls must be a table, got a boolean"] = { controls = true },
         ["controls must be a table of named fields, not a list"] = { controls = { 1 } },
-        ["controls cannot be sent: it.face is a function, which JSON cannot carry"] = { controls = { face = print } },
+        ["controls cannot be sent: it.face is a function, which JSON cannot represent"] =
+          { controls = { face = print } },
       } do
         it("says " .. expected, function()
           contains(expected, made(fields))
@@ -378,7 +379,7 @@ describe("luma.schema", function()
           local err = refuse { image_url = uri }
 
           assert.equal("image_url", err.field)
-          contains("data: URI of no image", err.message)
+          contains("data: URI, but not of an image", err.message)
         end)
       end
 
@@ -392,7 +393,7 @@ describe("luma.schema", function()
           local err = refuse { image_url = "data:image/png;base64," .. base64 }
 
           assert.equal("image_url", err.field)
-          contains("whose Base64 is damaged", err.message)
+          contains("with damaged Base64", err.message)
         end)
       end
 
@@ -446,7 +447,7 @@ describe("luma.schema", function()
           local err = refuse { extra = { [name] = "720p" } }
 
           assert.equal("extra", err.field)
-          assert.equal(("extra.%s: give %s itself"):format(name, name), err.message)
+          assert.equal(("extra.%s: give %s outside extra, as a parameter"):format(name, name), err.message)
         end)
       end
 
@@ -475,28 +476,28 @@ describe("luma.schema", function()
       end)
 
       local cases = {
-        { "a number that is none", { a = NAN }, "extra.a", "extra.a is no finite number" },
-        { "a number without end", { a = { b = INF } }, "extra.a", "extra.a.b is no finite number" },
-        { "one below all others", { a = { 1, { -INF } } }, "extra.a", "extra.a[2][1] is no finite number" },
-        { "a function", { a = { b = print } }, "extra.a", "extra.a.b is a function, which JSON cannot carry" },
+        { "a number that is none", { a = NAN }, "extra.a", "extra.a is not a finite number" },
+        { "a number without end", { a = { b = INF } }, "extra.a", "extra.a.b is not a finite number" },
+        { "one below all others", { a = { 1, { -INF } } }, "extra.a", "extra.a[2][1] is not a finite number" },
+        { "a function", { a = { b = print } }, "extra.a", "extra.a.b is a function, which JSON cannot represent" },
         { "a coroutine", { a = coroutine.create(function() end) }, "extra.a",
-          "extra.a is a thread, which JSON cannot carry" },
-        { "a userdata", { a = io.stdout }, "extra.a", "extra.a is a userdata, which JSON cannot carry" },
+          "extra.a is a thread, which JSON cannot represent" },
+        { "a userdata", { a = io.stdout }, "extra.a", "extra.a is a userdata, which JSON cannot represent" },
         { "text that is not UTF-8", { a = { "x", "y\255" } }, "extra.a", "extra.a[2] is not valid UTF-8 at byte 2" },
         { "a name that is not UTF-8", { a = { ["\255"] = 1 } }, "extra.a",
           "extra.a has a name that is not valid UTF-8 at byte 1" },
         { "a list with holes", { a = { 1, nil, 3 } }, "extra.a",
-          "extra.a is a list with holes: JSON has no such list" },
+          "extra.a is a list with gaps: JSON cannot represent one" },
         { "a list that begins late", { a = { [2] = "x" } }, "extra.a",
-          "extra.a is a list with holes: JSON has no such list" },
+          "extra.a is a list with gaps: JSON cannot represent one" },
         { "a list that begins at 0", { a = { [0] = "x", [1] = "y" } }, "extra.a",
-          "extra.a is a list with holes: JSON has no such list" },
+          "extra.a is a list with gaps: JSON cannot represent one" },
         { "a place between two", { a = { nil, "x", [1.5] = "y" } }, "extra.a",
-          "extra.a is a list with holes: JSON has no such list" },
+          "extra.a is a list with gaps: JSON cannot represent one" },
         { "names and numbers", { a = { b = { 1, c = 2 } } }, "extra.a",
-          "extra.a.b mixes numbered and named fields: JSON has no such table" },
+          "extra.a.b mixes numbered and named fields: JSON allows only one of them" },
         { "a name that is no text", { a = { [true] = 1 } }, "extra.a",
-          "extra.a has a key that is a boolean: JSON has only text" },
+          "extra.a has a key that is a boolean: JSON allows only text" },
         { "more digits than are sent", { a = 1 / 3 }, "extra.a",
           "extra.a has more digits than lua-cjson writes: pass it as text" },
         { "an integer that is longer", { a = { 1734874720139409 } }, "extra.a",
@@ -575,7 +576,7 @@ describe("luma.schema", function()
 
       it("still refuses what JSON cannot carry", function()
         assert.equal("camera", refuse({ camera = { NAN } }, true).field)
-        assert.equal("camera[1] is no finite number", refuse({ camera = { NAN } }, true).message)
+        assert.equal("camera[1] is not a finite number", refuse({ camera = { NAN } }, true).message)
         assert.equal("note is not valid UTF-8 at byte 1", refuse({ note = "\255" }, true).message)
       end)
     end)
@@ -622,7 +623,7 @@ describe("luma.schema", function()
       local problem = schema.problem(options.client, { api_key = "sk-secret\n" })
 
       assert.is_nil(problem:find("secret"))
-      assert.matches("^api_key contains a line end", problem)
+      assert.matches("^api_key contains a line break", problem)
     end)
 
     it("calls an empty key empty", function()
@@ -637,12 +638,12 @@ describe("luma.schema", function()
 
       for _, name in ipairs { "", "X Y", "X:", "X\r\nY", "X\n", "X\0", "(x)", "é" } do
         it(("refuses the name %q"):format(name):gsub("[%c]", "?"), function()
-          assert.matches("no header's name", problem_of("headers", { [name] = "x" }))
+          assert.matches("not a valid header name", problem_of("headers", { [name] = "x" }))
         end)
       end
 
       it("refuses a name that is no text", function()
-        assert.matches("no header's name", problem_of("headers", { "X: y" }))
+        assert.matches("not a valid header name", problem_of("headers", { "X: y" }))
       end)
 
       for _, value in ipairs { "a\r\nAuthorization: b", "a\n", "\r", "", "a\0b", 5, {} } do
@@ -654,7 +655,7 @@ describe("luma.schema", function()
       for _, name in ipairs { "Authorization", "authorization", "HOST", "Content-Length", "Transfer-Encoding",
         "Proxy-Authorization" } do
         it("leaves " .. name .. " to luma", function()
-          assert.equal(("it cannot set %s: luma does"):format(name), problem_of("headers", { [name] = "x" }))
+          assert.equal(("it cannot set %s: luma sets it"):format(name), problem_of("headers", { [name] = "x" }))
         end)
       end
     end)

@@ -230,12 +230,12 @@ describe("luma.token", function()
       end
 
       it("refuses one of another service", function()
-        assert_refused("the token is for https://www.anyapi.vip %(relay%), this client for http://127.0.0.1",
+        assert_refused("the token is for https://www.anyapi.vip %(relay%), but this client is for http://127.0.0.1",
           token.write(SAVED))
       end)
 
       it("refuses one of another dialect", function()
-        assert_refused("%(other%), this client for .* %(relay%)",
+        assert_refused("%(other%), but this client is for .* %(relay%)",
           token.write { dialect = "other", base_url = server.url, id = "x" })
       end)
 
@@ -244,12 +244,12 @@ describe("luma.token", function()
 
         assert_refused("damaged", (text:gsub("%x$", function(c) return c == "0" and "1" or "0" end)))
         assert_refused("damaged", text:sub(1, -2))
-        assert_refused("no token of luma's", text:sub(2))
-        assert_refused("no token of luma's", "")
+        assert_refused("not a token of a luma job", text:sub(2))
+        assert_refused("not a token of a luma job", "")
       end)
 
       it("says so of one that was read with the end of its line", function()
-        assert_refused("line end", save() .. "\n")
+        assert_refused("line break", save() .. "\n")
       end)
 
       it("asks the service nothing of a token that it refuses", function()

@@ -55,7 +55,7 @@ static const char *check_line(lua_State *L, int i, const char *what) {
   size_t n;
   const char *s = lua_tolstring(L, i, &n);
   if (strlen(s) != n || strpbrk(s, "\r\n"))
-    luaL_error(L, "%s contains a line end or a zero byte", what);
+    luaL_error(L, "%s contains a line break or a zero byte", what);
   return s;
 }
 

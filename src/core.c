@@ -124,7 +124,7 @@ static const char *push_client(lua_State *L) {
     return "invalid";
   }
   if (key == NULL || *key == '\0' || strpbrk(key, "\r\n")) {
-    lua_pushstring(L, key && *key ? "LUMA_API_KEY contains a line end"
+    lua_pushstring(L, key && *key ? "LUMA_API_KEY contains a line break"
                                   : "no key: set the variable LUMA_API_KEY");
     return "auth";
   }

@@ -52,7 +52,7 @@ end
 local function go_on(name)
   local token = read(note_of(name))
   if token == "" then
-    shared:set(name, "in doubt: look into the account, then remove " .. note_of(name))
+    shared:set(name, "in doubt: check the account, then remove " .. note_of(name))
     doubtful[name] = true -- but the worker before this one may still get the id
     return
   end

@@ -82,9 +82,9 @@ local STATES = { pending = true, processing = true, completed = true, failed = t
 
 --- What is wrong with what a dialect calls a generation, or nil.
 local function generation_problem(made)
-  if type(made) ~= "table" then return "a " .. type(made) .. " for a generation" end
+  if type(made) ~= "table" then return "a " .. type(made) .. " instead of a generation" end
   if type(made.id) ~= "string" or made.id == "" then return "a generation without an id" end
-  if not STATES[made.state] then return ("a generation of the state %q"):format(tostring(made.state)) end
+  if not STATES[made.state] then return ("a generation with the state %q"):format(tostring(made.state)) end
 end
 
 --- What has to be sent as it came.
@@ -115,13 +115,13 @@ local function ask_dialect(dialect, member, found, call)
   local problem
   if not ok then problem = ("failed: %s"):format(text.line(tostring(made), 200))
   elseif further ~= nil and call.paid then
-    problem = "returned a further request for what is paid for"
+    problem = "returned a further request after a paid one"
   elseif further ~= nil then
     if type(further) ~= "table" or type(further.path or further.url) ~= "string" then
-      problem = "returned a further request that is none"
+      problem = "returned a further request without a path or a url"
     end
   elseif made and member == "read_many" then
-    if type(made) ~= "table" then problem = "returned a " .. type(made) .. " for a list" end
+    if type(made) ~= "table" then problem = "returned a " .. type(made) .. " instead of a list" end
     for _, one in ipairs(not problem and made or {}) do problem = problem or generation_problem(one) end
   elseif made and member == "read" then
     problem = generation_problem(made)
@@ -219,11 +219,11 @@ local WRONG_URL_HINT = " (check LUMA_BASE_URL or the option base_url)"
 
 local KIND_HINTS = {
   auth = " (check LUMA_API_KEY or the option api_key)",
-  quota = " (the account or the key has nothing left for this, or may not do it)",
+  quota = " (the account or the key has no credit left for this, or may not do it)",
 }
 
-local MAYBE_SENT_HINT = "; the service may have taken it all the same, and charge for it: look into the account "
-  .. "before sending it again"
+local MAYBE_SENT_HINT = "; the service may have accepted it and may charge for it: check the account before you "
+  .. "send it again"
 
 --- What to look at before a submit is sent again, as the end of a message.
 local function sent_hint(paid, sent)
@@ -276,9 +276,9 @@ local function answer_error(call, found, complaint, now)
   local target = target_of(found)
   local message
   if complaint.absent and call.id then
-    message = ("the service knows no generation %s: only those made with this key are found"):format(call.id)
+    message = ("the service knows no generation %s: it finds only those made with the same key"):format(call.id)
   elseif target then
-    message = ("the service answered %d, a redirect to %s, which is not followed%s"):format(
+    message = ("the service answered %d, a redirect to %s, which luma does not follow%s"):format(
       status, target, WRONG_URL_HINT)
   else
     message = ("the service answered %d: %s%s"):format(status, message_of(complaint) or words_of(found),
@@ -300,7 +300,7 @@ local function answer_error(call, found, complaint, now)
 end
 
 --- A server that speaks https hangs up where http comes.
-local PLAIN_HINT = " (if this port speaks https, the base URL must say so)"
+local PLAIN_HINT = " (if the server expects https, the base URL must begin with https://)"
 
 --- The error of an exchange that brought no answer.
 local function transport_error(call, response, origin)
@@ -317,7 +317,7 @@ local function transport_error(call, response, origin)
   })
 end
 
-local NAMES = { query_many = "a list", upload = "what was uploaded" }
+local NAMES = { query_many = "a list", upload = "the result of the upload" }
 
 --- A 2xx that makes no sense.
 local function malformed_error(call, found, problem)

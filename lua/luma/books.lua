@@ -68,14 +68,14 @@ local ROUNDING = 1e-9 -- a sum of fractions is not exact
 
 --- The error of max_cost, or nil.
 local function over_cost(self, limit, request, spent)
-  if not request.cost then return errors.new("quota", "max_cost: what this costs is not known") end
+  if not request.cost then return errors.new("quota", "max_cost: the price of this is not known") end
   if self.currency and self.currency ~= request.currency then
-    return errors.new("quota", ("max_cost: this is paid for in %s, and what this client has spent in %s"):format(
+    return errors.new("quota", ("max_cost: this is priced in %s, but this client has already spent in %s"):format(
       request.currency, self.currency))
   end
   if spent + request.cost > limit + ROUNDING then
-    return errors.new("quota", ("max_cost: this costs %g %s, and of the limit of %g this client has spent %g"):format(
-      request.cost, request.currency, limit, spent))
+    return errors.new("quota", ("max_cost: this costs %g %s, and this client has spent %g of its limit of %g"):format(
+      request.cost, request.currency, spent, limit))
   end
 end
 
@@ -88,11 +88,11 @@ function books.over_limit(self, limits, request)
   if not (limits.max_submits or limits.max_inflight or limits.max_cost) then return nil end
   local submits, inflight, cost = books.count(self)
   if limits.max_submits and submits >= limits.max_submits then
-    return errors.new("quota", ("max_submits: this client has made its %d submits"):format(submits))
+    return errors.new("quota", ("max_submits: this client has reached its limit (%d)"):format(submits))
   end
   if limits.max_inflight and inflight >= limits.max_inflight then
     return errors.new("rate_limit",
-      ("max_inflight: %d generations are under way, wait for one first"):format(inflight),
+      ("max_inflight: %d generations are in progress: wait for one first"):format(inflight),
       { retryable = true })
   end
   return limits.max_cost and over_cost(self, limits.max_cost, request, cost)

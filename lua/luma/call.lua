@@ -41,10 +41,10 @@ local function request_problem(client, request)
   end
   if (path == nil) == (url == nil) then return "returned a request with neither a path nor a url, or with both" end
   if url ~= nil and not (type(url) == "string" and url:find("^https?://[^ ]+$")) then
-    return "returned a request whose url is none"
+    return "returned a request whose url is not a URL"
   end
   if name ~= nil and not client.hosts[name] then
-    return ("returned a request to %s, which is none of its hosts"):format(tostring(name))
+    return ("returned a request to %s, which is not one of its hosts"):format(tostring(name))
   end
 end
 
@@ -158,7 +158,7 @@ local function write_body(request)
   local method, problem = request.method, nil
   request.text = request.bytes or (method == "POST" or method == "PUT") and "" or nil
   if request.body then request.text, problem = core.encode(request.body) end
-  return problem and errors.new("invalid", "the request cannot be JSON: " .. problem) or nil
+  return problem and errors.new("invalid", "the request cannot be written as JSON: " .. problem) or nil
 end
 
 --- What is to be sent once, or why nothing can be.
@@ -222,7 +222,7 @@ function call.run(client, request, opts, read, payment)
       request, read, attempt, steps = follow(client, request, further), nil, 0, steps + 1
       pause = request.delay or 0
       if steps > MAX_STEPS then
-        return nil, errors.new("protocol", ("the dialect %q: read returned request after request"):format(
+        return nil, errors.new("protocol", ("the dialect %q: read returned too many requests"):format(
           client.dialect.name), { id = request.id })
       end
     else
@@ -270,7 +270,7 @@ function call.upload(client, params, opts)
     if not changed then return nil, err end
     params = core.merge(params, changed)
   end
-  errors.misuse(("the dialect %q: upload wants the same again and again"):format(dialect.name))
+  errors.misuse(("the dialect %q: upload returned too many requests"):format(dialect.name))
 end
 
 return call

@@ -137,7 +137,7 @@ end
 local function place_of(dialect)
   return function(name)
     for _, row in ipairs(dialect.params) do
-      if row[1] == name then return "it is a parameter of submit, generate and start, in their first table" end
+      if row[1] == name then return "it is a parameter, so write it in the first table of submit, generate or start" end
     end
     return options.place(name, false)
   end
@@ -249,11 +249,11 @@ end
 --- What keeps a text from being an id: the rest of a sentence that begins with it.
 --- Dots alone would be a step in the path, for a server even when escaped.
 local function id_problem(id)
-  if id == "" then return "is empty: an id is what submit returns in generation.id" end
-  if id:find("[%z\1-\32\127]") then return "has a blank or a line end in it: an id is one word" end
-  if #id > 256 or id:find("^%.+$") then return "is no id" end
-  if id:find("^https?://") then return "is a URL: luma.download takes one" end
-  if token.read(id) then return "is the token of a job: luma.resume takes it" end
+  if id == "" then return "is empty: submit returns the id in generation.id" end
+  if id:find("[%z\1-\32\127]") then return "contains a space or a line break: an id is one word" end
+  if #id > 256 or id:find("^%.+$") then return "is not an id" end
+  if id:find("^https?://") then return "is a URL: pass it to luma.download" end
+  if token.read(id) then return "is the token of a job: pass it to luma.resume" end
 end
 
 --- What is given to find a generation by: its id, or it itself.
@@ -279,7 +279,7 @@ local function no_key(self)
   end
   local variables = { "LUMA_API_KEY" }
   for _, name in ipairs(self.dialect.key_variables) do variables[#variables + 1] = name end
-  return errors.new("auth", ("no key: set the variable %s, or luma.client{ api_key = … }"):format(
+  return errors.new("auth", ("no key: set the environment variable %s, or use luma.client{ api_key = … }"):format(
     table.concat(variables, " or ")))
 end
 
@@ -355,7 +355,7 @@ function Client:extend(target, params, opts)
   opts = call_options(self, "extend", opts)
   if not ref then return nil, err end
   if not self.dialect.extend then
-    return nil, errors.new("invalid", ("%s continues no clip: submit one that begins with its last picture"):format(
+    return nil, errors.new("invalid", ("%s cannot extend a clip: submit one that begins with its last frame"):format(
       self.dialect.title), { field = "id", id = ref.id })
   end
   if type(target) == "table" and target.state ~= "completed" then
@@ -388,13 +388,13 @@ end
 ---@return luma.Generation?, luma.Error?
 function Client:notified(body, opts)
   check_open(self, "notified")
-  if type(body) ~= "string" then misuse("notified", "the body of a call, a text", body) end
+  if type(body) ~= "string" then misuse("notified", "the body of the call as a string", body) end
   opts = call_options(self, "notified", opts)
   local id, problem, ref, err
   if #body > self.options.max_answer then problem = ("it has more than %d bytes"):format(self.options.max_answer)
   else id, problem = answer.notified_id(self.dialect, body) end
   if not id then
-    return nil, errors.new("invalid", ("this is no call of %s at notify_hook: %s"):format(
+    return nil, errors.new("invalid", ("this is not a notification of %s: %s"):format(
       self.dialect.title, problem), { field = "body" })
   end
   ref, err = check_ref("notified", id)
@@ -459,7 +459,7 @@ function Client:download(target, path, opts)
   if not (type(target) == "string" or is_generation(target)) then
     misuse("download", "a generation or a URL", target, type(target) == "table" and "it has no id" or nil)
   end
-  if type(path) ~= "string" then misuse("download", "a file name", path, "it stands after the generation") end
+  if type(path) ~= "string" then misuse("download", "a file name", path, "it comes after the generation") end
   local problem = schema.problem(PATH, { path = path })
   if problem then errors.misuse("luma.download: the " .. problem) end
   opts = call_options(self, "download", opts)
@@ -558,13 +558,13 @@ end
 function Client:resume(saved_text, opts)
   check_open(self, "resume")
   if type(saved_text) ~= "string" then
-    misuse("resume", "a token", saved_text, "write what job:token() returned; luma.wait takes an id or a generation")
+    misuse("resume", "a token", saved_text, "pass what job:token() returned; luma.wait takes an id or a generation")
   end
   opts = call_options(self, "resume", opts)
   local saved, problem = token.read(saved_text)
   local name = self.dialect.name
   if saved and (saved.base_url ~= self.base_url or saved.dialect ~= name) then
-    problem = ("the token is for %s (%s), this client for %s (%s): make a client like that"):format(
+    problem = ("the token is for %s (%s), but this client is for %s (%s): use a client for the token's service"):format(
       saved.base_url, saved.dialect, self.base_url, name)
   end
   if problem then return nil, errors.new("invalid", problem, { field = "token" }) end

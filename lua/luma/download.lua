@@ -40,8 +40,8 @@ end
 local function link_problem(scheme, authority, base_url)
   if not scheme then return "does not begin with https://" end
   if scheme ~= "https" and not (scheme == "http" and base_url:find "^http:") then return "is not https" end
-  if authority == "" then return "names no host" end
-  if authority:find("[\128-\255]") then return "has a host with letters beyond ASCII, which needs its xn-- form" end
+  if authority == "" then return "has no host" end
+  if authority:find("[\128-\255]") then return "has a host with letters outside ASCII: write it in its xn-- form" end
   if authority:find(NO_URL) then return ("has a host with %q in it"):format(authority:match(NO_URL)) end
 end
 
@@ -106,8 +106,8 @@ end
 local function what_came(response)
   local body, encoding = response.body, answer.header(response.head, "content-encoding")
   if response.medium then return ("a file of the type %s"):format(response.medium) end
-  if body:find "^\31\139" then return "packed bytes (gzip)" end
-  if body:find "^%(\181/\253" then return "packed bytes (zstd)" end
+  if body:find "^\31\139" then return "compressed bytes (gzip)" end
+  if body:find "^%(\181/\253" then return "compressed bytes (zstd)" end
   if body:find "[%z\1-\8\14-\26\28-\31]" then
     local kind = answer.header(response.head, "content-type")
     return encoding and ("packed bytes (%s)"):format(text.line(encoding, 20))
@@ -187,7 +187,7 @@ end
 ---@return luma.Error
 function download.expired(made)
   local reason = made.failure_reason and " (" .. made.failure_reason .. ")" or ""
-  return errors.new("failed", ("generation %s was made and paid for, but its file is gone for good%s"):format(
+  return errors.new("failed", ("generation %s was made and paid for, but its file no longer exists%s"):format(
     made.id, reason), { sent = "yes", id = made.id, generation = made, code = made.failure_code, raw = made.raw })
 end
 
@@ -200,7 +200,8 @@ function download.source(target, path)
     local ending = text.lower(path):match("%.(%w+)$")
     if text.lower(tidy(target)):find("^https?:/") then return target, PROMISED[ending] or "any" end
     return nil, errors.new("invalid",
-      ("%q is no URL: for an id, download(luma.get(id), path)"):format(target:sub(1, 80)), { field = "url" })
+      ("%q is not a URL: for an id, use luma.download(luma.get(id), path)"):format(target:sub(1, 80)),
+      { field = "url" })
   end
   if target.video_url then return target.video_url, "video" end
   if target.image_url then return target.image_url, "image" end

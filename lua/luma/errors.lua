@@ -7,15 +7,15 @@ local errors = {}
 ---@alias luma.Kind
 ---| "invalid"    # the parameters are refused: by luma before anything is sent, or by the service
 ---| "auth"       # the key is missing, wrong or used up
----| "quota"      # the account has nothing left, or may not do this
+---| "quota"      # the account has no credit left, or may not do this
 ---| "rate_limit" # too many requests for now
 ---| "moderation" # the service refuses the content
 ---| "server"     # the service failed
 ---| "network"    # no answer: name lookup, connect, TLS, reset
----| "timeout"    # a deadline passed, of one exchange or of a wait
----| "protocol"   # an answer that makes no sense
+---| "timeout"    # a request or a wait took too long
+---| "protocol"   # an answer that luma cannot understand
 ---| "failed"     # the generation itself failed at the service
----| "cancelled"  # by the caller, or by closing the client
+---| "cancelled"  # the program cancelled it, or closed the client
 ---| "io"         # a local file could not be written
 ---| "error"      # a function given to `spawn` raised an error
 

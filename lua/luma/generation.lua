@@ -190,7 +190,7 @@ local function failure(made)
   if made.state == "expired" then return download.expired(made) end
   local reason = made.failure_reason
     or ("the service says %q and gives no reason"):format(made.raw_state or made.state)
-  local refund = made.refunded and " (the service gives the money back)" or ""
+  local refund = made.refunded and " (the service refunds it)" or ""
   return about(made, made.id, made.failure_kind or "failed",
     ("generation %s %s: %s%s"):format(made.id, made.state, reason, refund),
     { code = made.failure_code })
@@ -204,20 +204,20 @@ end
 local function overdue(id, made, err, timeout)
   local message = ("generation %s was %s after %g s: wait for it again"):format(
     id, made and made.state or "not seen", timeout)
-  if err then message = message .. (" (the last look failed: %s)"):format(err.message) end
+  if err then message = message .. (" (the last query failed: %s)"):format(err.message) end
   return about(made, id, "timeout", message)
 end
 
 --- No look is left before the deadline that the service wants to see.
 local function put_off(id, made, err)
-  local message = ("generation %s was %s, and the service wants to be asked again in %g s, after the end of this wait: "
-    .. "wait for it then (%s)"):format(id, made and made.state or "not seen", err.retry_after, err.message)
+  local message = ("generation %s was %s, and the service asks for a pause of %g s, longer than this wait: "
+    .. "wait for it again then (%s)"):format(id, made and made.state or "not seen", err.retry_after, err.message)
   return about(made, id, "timeout", message, { retry_after = err.retry_after })
 end
 
 local function without_link(made, grace)
   return about(made, made.id, "protocol",
-    ("generation %s is completed, but %d s later there is no link: get it again later"):format(
+    ("generation %s is completed, but has no link %d s later: get it again later"):format(
       made.id, grace))
 end
 
@@ -348,18 +348,18 @@ local function stop_at_service(watch)
   local client, known = watch.client, watch.known
   local title, name = client.dialect.title, "generation " .. watch.id
   if not client.dialect.cancel then
-    return ("%s stops none, so %s goes on and is paid for"):format(title, name)
+    return ("%s cannot stop a generation, so %s continues and is paid for"):format(title, name)
   end
   local opts = setmetatable({ deadline = core.now() + CANCEL_TIME }, { __index = watch.opts })
   local ref = { id = watch.id, handle = known and known.handle or watch.handle }
   local seen, err = call.run(client, call.cancel(client, ref), opts)
-  if err then return ("%s goes on, as %s was not told to stop it: %s"):format(name, title, err.message) end
-  if not seen.id then return ("%s was told to stop %s, which may be paid for all the same"):format(title, name) end
+  if err then return ("%s continues, because %s could not be told to stop it: %s"):format(name, title, err.message) end
+  if not seen.id then return ("%s was told to stop %s, which may still be charged"):format(title, name) end
   watch.known = seen
   books.note(client.books, seen)
-  if seen.state == "completed" then return ("%s was completed by then, and is paid for"):format(name) end
-  return ("%s says that %s is %s, which %s"):format(title, name, seen.raw_state or seen.state,
-    seen.refunded and "costs nothing" or "may be paid for all the same")
+  if seen.state == "completed" then return ("%s was already completed, and is paid for"):format(name) end
+  return ("%s says that %s is %s: it %s"):format(title, name, seen.raw_state or seen.state,
+    seen.refunded and "costs nothing" or "may still be charged")
 end
 
 --- Inside a task: ends a wait early for somebody who wants the generation no more.

@@ -341,7 +341,7 @@ end
 loop.on_fork(function()
   for self in pairs(under_way) do
     local known = self.generation or self.ref
-    local err = errors.new("cancelled", "this process is a fork: the parent goes on with the job", {
+    local err = errors.new("cancelled", "this process is a fork: the job continues in the parent", {
       sent = known and "yes" or self.payment and "maybe" or "no",
       id = known and known.id,
       generation = self.generation,
@@ -362,7 +362,7 @@ local function say_what_is_left()
   end
   if count == 0 then return end
   table.sort(ids)
-  host.complain(("%d job%s under way at the end: %s%s%s"):format(count, count == 1 and "" or "s",
+  host.complain(("%d job%s still running at the end: %s%s%s"):format(count, count == 1 and "" or "s",
     table.concat(ids, ", "), ids[1] and ids[count] == nil and ", and " or "",
     ids[count] == nil and ("%d without an id yet"):format(count - #ids) or ""))
 end
@@ -423,16 +423,16 @@ function Job:await(seconds)
   end
   local task = loop.current()
   if core.depth() > 0 and not task then
-    errors.misuse("job:await: called inside a callback: luma.spawn a job that awaits")
+    errors.misuse("job:await: called inside a callback: await in a job made by luma.spawn")
   end
   if task and task.owner == self then
-    errors.misuse("job:await: a job cannot await itself, as it would never end")
+    errors.misuse("job:await: a job cannot await itself, because it would never end")
   end
   local slept = loop.run(wait_until_over, self, seconds or AWAIT)
   if self.over then return self:result() end
   local refusal = loop.refusal(self.client)
   if not refusal and slept and slept.kind then return nil, errors.new(slept.kind, slept.message) end
-  return nil, refusal or errors.new("timeout", ("the job still runs after %g s"):format(seconds or AWAIT))
+  return nil, refusal or errors.new("timeout", ("the job is still running after %g s"):format(seconds or AWAIT))
 end
 
 --- What it sends to the service is the last thing that the job may send.
@@ -465,7 +465,7 @@ function Job:token()
   check(self, "token")
   local known = self.generation or self.ref
   if not known then
-    return nil, errors.new("invalid", "the job has no generation yet: save it when job.generation is there")
+    return nil, errors.new("invalid", "the job has no generation yet: save it once job.generation is set")
   end
   return token.write {
     dialect = self.client.dialect.name,

@@ -166,7 +166,7 @@ local function run_task(task)
     if not ok then fail(task, raised) end
   end
   if status(co) == "suspended" and task.state == "running" then
-    fail(task, "a job's function yielded, which only luma's calls may do in it: nobody would resume it")
+    fail(task, "the function of a job yielded: only luma's calls may yield in a job, as nothing else resumes it")
     finish(task)
   elseif status(co) == "dead" then
     finish(task)
@@ -606,10 +606,10 @@ end
 
 local function check_place()
   if loop.current() then
-    errors.misuse("luma.update: called inside a job: a job waits by luma's other calls, or by job:await")
+    errors.misuse("luma.update: called inside a job: wait with luma's other calls, or with job:await")
   end
   if core.depth() > 0 then
-    errors.misuse("luma.update: called inside a callback: return from it first, or make a call that blocks")
+    errors.misuse("luma.update: called inside a callback: return from it first, or use a call that blocks")
   end
 end
 

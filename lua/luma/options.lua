@@ -1,6 +1,6 @@
---- Every option there is, with its default: the rows that give the checks, the
---- command line's flags and the tables in the README. The rows of parameters
---- are the dialects'.
+--- Every option with its default, as rows. Checks, the flags of the command and
+--- the tables in the README are made from them. The rows of parameters are in
+--- the dialects.
 local dialects = require "luma.dialects"
 
 local options = {}
@@ -11,63 +11,63 @@ local options = {}
 ---@field doc string a sentence
 ---@field default? any
 ---@field required? boolean
----@field values? string[] of a choice or a duration
+---@field values? string[] allowed values of a choice or a duration
 ---@field of? string type of the items of a list
----@field check? fun(value: table): string? what is wrong with a table, of a dialect
----@field env? string variable that gives it
+---@field check? fun(value: table): string? what is wrong with a dialect's table
+---@field env? string environment variable to read it from
 ---@field call? boolean a single call may override it
----@field extend? boolean a parameter of `extend` as well
+---@field extend? boolean `extend` takes this parameter too
 
 --- What `luma.client{...}` takes. Rows marked `call` may also be given to a
 --- single call, in its last argument.
 ---@type luma.Row[]
 options.client = {
   { "api_key", type = "key", env = "LUMA_API_KEY",
-    doc = "The key of the account; without one the dialect's own variable is read." },
+    doc = "The key of the account; without it the dialect's own variable is read." },
   { "base_url", type = "base_url", env = "LUMA_BASE_URL",
     doc = "Where the service is; the dialect's own address by default." },
   { "dialect", type = "dialect", env = "LUMA_DIALECT", default = "relay", values = dialects.NAMES,
-    check = dialects.problem, doc = "Which service it speaks to: its name, or a table as in doc/dialects.md." },
+    check = dialects.problem, doc = "The service to use: its name, or a table as in doc/dialects.md." },
   { "request_timeout", type = "seconds", default = 60, call = true,
-    doc = "Seconds one exchange may take." },
+    doc = "Seconds that one request to the service may take." },
   { "connect_timeout", type = "seconds", default = 10,
-    doc = "Seconds a connection may take to come about." },
+    doc = "Seconds to wait for a connection." },
   { "stall_timeout", type = "seconds", default = 30, call = true,
-    doc = "Seconds a download may go without a byte, give or take a few." },
+    doc = "Seconds that a download may receive nothing, accurate to a few seconds." },
   { "retries", type = "count", default = 2, call = true,
-    doc = "Further attempts after a failure that may pass." },
+    doc = "Further attempts after a temporary failure." },
   { "poll_interval", type = "seconds", default = 2, call = true,
-    doc = "Seconds between the first two looks at a generation." },
+    doc = "Seconds between the first two queries for a generation." },
   { "poll_max", type = "seconds", default = 10, call = true,
-    doc = "Seconds between two looks, once it has grown." },
+    doc = "Seconds between two queries at most: the pause grows up to this." },
   { "allow_unknown", type = "boolean", default = false, call = true,
-    doc = "Let fields and values through that luma does not know." },
+    doc = "Send fields and values that luma does not know." },
   { "max_submits", type = "count",
-    doc = "Submits it makes at most in its life; no limit by default." },
+    doc = "Submits that the client may make in all; no limit by default." },
   { "max_inflight", type = "positive",
-    doc = "Generations under way at a time, until they are seen to end; no limit by default." },
+    doc = "Generations that may be in progress at a time; no limit by default." },
   { "max_cost", type = "amount",
-    doc = "What its submits may cost in all; one of unknown price is refused; no limit by default." },
+    doc = "Amount that all submits may cost together; a submit of unknown price is refused; no limit by default." },
   { "prices", type = "prices",
-    doc = "Prices that go before the service's own; see doc/prices.md." },
+    doc = "Prices to use before the dialect's own; see doc/prices.md." },
   { "log", type = "function",
-    doc = "Called with a table for each exchange; see doc/log.md." },
+    doc = "Called with a table after each request to the service; see doc/log.md." },
   { "background", type = "boolean", default = true,
-    doc = "Let jobs run on a thread of their own; without it update() does the work." },
+    doc = "Run jobs on a background thread; if false, update() does the work." },
   { "on_error", type = "function",
-    doc = "Called with the message when a callback fails; else it goes to stderr." },
+    doc = "Called with the message when a callback raises an error; by default the message goes to stderr." },
   { "proxy", type = "proxy",
-    doc = "Proxy for all but http:// to this machine; false for none; by default what the environment says." },
+    doc = "Proxy for everything except http:// to this machine; false for none; by default from the environment." },
   { "ca_file", type = "file",
-    doc = "Certificates to trust instead of the system's, as PEM." },
+    doc = "PEM file with the certificates to trust instead of the system's." },
   { "user_agent", type = "line",
-    doc = "How it names itself; luma/VERSION by default." },
+    doc = "Value of the User-Agent header; luma/VERSION by default." },
   { "headers", type = "headers",
-    doc = "Further headers of every request to the service, by name." },
+    doc = "Further headers for each request to the service, by name." },
   { "max_transfers", type = "positive", default = 16,
-    doc = "Exchanges at a time with one host; others wait their turn." },
+    doc = "Requests at a time to one host; the others wait." },
   { "max_answer", type = "positive", default = 16 * 1024 * 1024,
-    doc = "Bytes an answer may have (a download may have any number)." },
+    doc = "Bytes that an answer may have; downloads have no limit." },
 }
 
 --- What the last argument of each call takes besides the rows of the client
@@ -83,9 +83,9 @@ options.calls = {
   price = {},
   wait = {
     { "timeout", type = "deadline", default = 600,
-      doc = "Seconds to wait in all; `math.huge` for no end." },
+      doc = "Seconds to wait in all; `math.huge` for no limit." },
     { "on_update", type = "function",
-      doc = "Called with the generation at each look." },
+      doc = "Called with the generation after each query." },
   },
   download = {
     { "on_progress", type = "function",
@@ -95,9 +95,9 @@ options.calls = {
     { "timeout", type = "deadline", default = 600,
       doc = "Seconds to wait for the clip." },
     { "path", type = "path",
-      doc = "Where to put the clip; nothing is fetched without one. `boat.*` gets the ending of what comes." },
+      doc = "Where to save the clip; without it nothing is downloaded. `boat.*` gets the right extension." },
     { "on_update", type = "function",
-      doc = "Called with the generation at each look." },
+      doc = "Called with the generation after each query." },
     { "on_progress", type = "function",
       doc = "Called with the bytes received and, where known, the total." },
   },
@@ -129,7 +129,7 @@ local function has(rows, name)
   return false
 end
 
---- The calls that take an option, in words; nil if none does.
+--- The calls that take an option, as words; nil if there are none.
 local function takers(name)
   local list = {}
   for _, call in ipairs(CALLS) do
@@ -138,9 +138,9 @@ local function takers(name)
   return list[1] and table.concat(list, ", "):gsub(", ([^,]*)$", " and %1")
 end
 
---- Where an option belongs, for a message about one that stands elsewhere. Pure.
+--- Where an option belongs, for a message about one in the wrong table. Pure.
 ---@param name string
----@param among_parameters boolean where it was found
+---@param among_parameters boolean whether it was found among the parameters
 ---@return string?
 function options.place(name, among_parameters)
   local of_calls = takers(name)

@@ -43,7 +43,7 @@ function price.find(dialect, own, kind, params)
       end
     end
   end
-  return nil, ("what this costs at %s is not known: give it in the option prices, or ask the service"):format(
+  return nil, ("the price at %s is not known: add it to the option prices, or ask the service"):format(
     dialect.title)
 end
 

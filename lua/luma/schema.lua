@@ -41,24 +41,25 @@ end
 local function data_uri_problem(value)
   local mime, data = value:match("^data:([^;,]*);base64,()")
   if not mime or not mime:find("^image/[A-Za-z0-9.+-]+$") then
-    return "is a data: URI of no image: must begin with data:image/<type>;base64,"
+    return "is a data: URI, but not of an image: must begin with data:image/<type>;base64,"
   end
   if not core.is_base64(value, data) then
-    return "is a data: URI whose Base64 is damaged"
+    return "is a data: URI with damaged Base64"
   end
 end
 
 local HIDDEN = "cannot be listed: its __index is a function, and it has no __pairs; give a plain table"
 
---- The fields of a table as indexing shows them, those it inherits among them
---- (but not the methods of its class), and whether these are all. A table
---- without metamethods is itself.
+--- The fields that indexing a table finds, inherited ones too (but not the
+--- methods of its class), and whether the list is complete. A table without a
+--- metatable is returned as it is.
 local function fields_of(given, names)
   if getmetatable(given) == nil then return given, true end
   return core.fields(given, names)
 end
 
---- The sequence of a table that JSON can carry has keys 1 to n and no other.
+--- What is wrong with the keys of a table that becomes JSON: it may have the
+--- keys 1 to n, or names.
 local function key_problem(value, path)
   local count, strings, last = 0, 0, 0
   for key in next, value do
@@ -68,16 +69,16 @@ local function key_problem(value, path)
       local problem = utf8_problem(key)
       if problem then return ("%s has a name that %s"):format(path, problem) end
     elseif type(key) ~= "number" then
-      return ("%s has a key that is a %s: JSON has only text"):format(path, type(key))
+      return ("%s has a key that is a %s: JSON allows only text"):format(path, type(key))
     else
       last = key >= 1 and key % 1 == 0 and math.max(last, key) or math.huge
     end
   end
   if strings > 0 and strings < count then
-    return path .. " mixes numbered and named fields: JSON has no such table"
+    return path .. " mixes numbered and named fields: JSON allows only one of them"
   end
   if strings == 0 and count ~= last then
-    return path .. " is a list with holes: JSON has no such list"
+    return path .. " is a list with gaps: JSON cannot represent one"
   end
 end
 
@@ -97,12 +98,12 @@ local function table_as_json(value, path, above, depth)
     if problem then return nil, problem end
   end
   above[value] = nil
-  return setmetatable(made, getmetatable(fields)) -- it may say that this is a list
+  return setmetatable(made, getmetatable(fields)) -- lua-cjson marks a list by its metatable
 end
 
---- What JSON shows of `value`, as the caller's own tables may change before it
---- is sent; or nil and what keeps it from becoming JSON. `above` holds the
---- tables around it.
+--- A copy of `value` as JSON represents it, because the caller may change its
+--- own tables before they are sent; or nil and why it cannot become JSON.
+--- `above` holds the tables that contain it.
 function as_json(value, path, above, depth)
   local kind = type(value)
   if kind == "table" then return table_as_json(value, path, above, depth) end
@@ -113,18 +114,18 @@ function as_json(value, path, above, depth)
   end
   if kind == "number" then
     if not is_finite(value) then
-      problem = path .. " is no finite number"
+      problem = path .. " is not a finite number"
     elseif core.decode(core.encode { value })[1] ~= value then
       problem = path .. " has more digits than lua-cjson writes: pass it as text"
     end
   elseif kind ~= "boolean" and value ~= core.null then
-    problem = ("%s is a %s, which JSON cannot carry"):format(path, kind)
+    problem = ("%s is a %s, which JSON cannot represent"):format(path, kind)
   end
   return value, problem
 end
 
---- A type is a function from a value and its row to what is wrong with it:
---- the rest of a sentence that begins with the name.
+--- A type is a function of a value and its row that returns what is wrong: the
+--- rest of a sentence that begins with the name.
 local types = {}
 
 function types.string(value)
@@ -136,37 +137,37 @@ function types.line(value)
   if type(value) ~= "string" then return expected("a string", value) end
   if value == "" then return "is empty" end
   if value:find("[%z\1-\31\127]") then
-    return "contains a line end or another control character: look for one at its end"
+    return "contains a line break or another control character: check its end"
   end
 end
 
---- What people copy with a key out of a header.
+--- Words that people copy from a header together with the key.
 local SCHEMES = { bearer = true, token = true, key = true, basic = true, ["authorization:"] = true }
 
---- A key. Never shown.
+--- A message about a key never shows it.
 function types.key(value)
   local problem = types.line(value)
   if problem then return problem end
-  if value:find("^https?://") then return "is a URL: give that as base_url, and here the key" end
-  if value:find("^['\"].*['\"]$") then return "has quotes around it: leave them out" end
+  if value:find("^https?://") then return "is a URL: give the URL as base_url, and the key here" end
+  if value:find("^['\"].*['\"]$") then return "has quotes around it: remove them" end
   local word = value:match("^ *([%a:]+) ")
   if word and SCHEMES[lower(word)] then
-    return ("begins with the word %s: leave it out, luma adds what belongs there"):format((word:gsub(":", "")))
+    return ("begins with the word %s: remove it, luma adds the right one"):format((word:gsub(":", "")))
   end
-  if value:find(" ", 1, true) then return "has a blank in it, or around it: a key is one word" end
-  if value:find("[\128-\255]") then return "has a letter beyond ASCII in it: copy the key again" end
+  if value:find(" ", 1, true) then return "contains a space: a key is one word" end
+  if value:find("[\128-\255]") then return "contains a character outside ASCII: copy the key again" end
 end
 
 function types.text(value)
   if type(value) ~= "string" then return expected("a string", value) end
-  if (value:byte() or 0) <= 32 and not value:find("[^%z\1-\32]") then return "is empty" end -- the byte is soon seen
+  if (value:byte() or 0) <= 32 and not value:find("[^%z\1-\32]") then return "is empty" end -- a quick check first
   return utf8_problem(value)
 end
 
 function types.path(value)
   if type(value) ~= "string" then return expected("a file name", value) end
   if value == "" then return "is empty: give a file name" end
-  if value:find("%z") then return "has a zero byte in it: no file name has" end
+  if value:find("%z") then return "contains a zero byte, which no file name may contain" end
 end
 
 function types.boolean(value)
@@ -211,37 +212,37 @@ function types.url(value)
   return url_problem(value) or utf8_problem(value)
 end
 
---- The forms the relay takes on its own pages: a URL, or the whole data URI.
+--- The relay's documentation allows a URL or a whole data: URI.
 function types.image(value)
   if type(value) ~= "string" then return expected("a URL, or a picture made by luma.data_uri", value) end
   if value:find("^data:") then return data_uri_problem(value) end
   local problem = url_problem(value)
   if problem then
-    return problem .. ", or a data:image/…;base64, URI, which luma.data_uri makes of a file: the service cannot read "
-      .. "your disk"
+    return problem .. ", or a data:image/…;base64, URI, which luma.data_uri makes from a file: the service cannot "
+      .. "read your disk"
   end
   return utf8_problem(value)
 end
 
 local LOOPBACK = { localhost = true, ["127.0.0.1"] = true, ["[::1]"] = true }
 
---- https, or http on this machine: the key must not travel in the clear. The
---- host is plain ASCII, so that libcurl cannot read another one in it. Never
---- shown: a password, or the key itself in the wrong variable, may be in it.
+--- https, or http on this machine, so that the key is never sent unencrypted.
+--- The host is plain ASCII, so libcurl cannot understand it as a different one.
+--- Messages do not show it: it may hold a password, or the key by mistake.
 function types.base_url(value)
   local problem = types.line(value)
   if problem then return problem end
-  if value:find("^['\"]") then return "has quotes around it: leave them out" end
+  if value:find("^['\"]") then return "has quotes around it: remove them" end
   local scheme, host, path = value:match("^(https?)://([^/?#]*)(.*)$")
-  if not scheme then return "must begin with https:// (http:// only to this machine), in small letters" end
-  if host == "" then return "names no host: must be https://, a host, and a path if it needs one" end
-  if host:find("@", 1, true) then return "must have no name or password in front of the host" end
+  if not scheme then return "must begin with https:// (http:// only to this machine), in lower case" end
+  if host == "" then return "has no host: must be https://, a host, and a path if it needs one" end
+  if host:find("@", 1, true) then return "must not have a user name or password before the host" end
   local name, port = host:gsub(":%d+$", ""), host:match(":(%d+)$")
   if not (name:find("^[A-Za-z0-9][A-Za-z0-9._-]*$") or name:find("^%[[%x:.]+%]$")) then
-    return "has a host with other characters than letters, digits, dots and dashes, or a port that is no number"
+    return "has a host with characters other than letters, digits, dots and dashes, or a port that is not a number"
   end
   if port and tonumber(port) > 65535 then return "has a port above 65535" end
-  if path:find("[?# \\]") then return "must be an https:// URL that ends with the host or a path" end
+  if path:find("[?# \\]") then return "must end with the host or a path, without ?, #, a space or a backslash" end
   if scheme == "http" and not LOOPBACK[name] then
     return "must be https:// (http:// only to this machine)"
   end
@@ -264,12 +265,12 @@ function types.file(value)
   if not open_file then return nil end -- libcurl will say so
   local file, message = open_file(value, "rb")
   if not file then return "cannot be read: " .. message end
-  message = select(2, file:read(0)) -- of a folder
+  message = select(2, file:read(0)) -- a folder can be opened, but not read
   file:close()
   if message then return ("cannot be read: %s: %s"):format(value, message) end
 end
 
---- What HTTP or luma sets itself.
+--- Headers that HTTP or luma sets.
 local OWN_HEADERS = { authorization = true, host = true, expect = true,
   ["content-length"] = true, ["content-type"] = true, ["transfer-encoding"] = true,
   ["proxy-authorization"] = true }
@@ -278,9 +279,9 @@ function types.headers(value)
   if type(value) ~= "table" then return expected("a table", value) end
   for name, text in next, value do
     if type(name) ~= "string" or not name:find("^[A-Za-z0-9!#$%&'*+.^_`|~-]+$") then
-      return ("has %s, which is no header's name"):format(show(name))
+      return ("has %s, which is not a valid header name"):format(show(name))
     end
-    if OWN_HEADERS[lower(name)] then return ("cannot set %s: luma does"):format(name) end
+    if OWN_HEADERS[lower(name)] then return ("cannot set %s: luma sets it"):format(name) end
     local problem = types.line(text)
     if problem then return ("%s %s"):format(name, problem) end
   end
@@ -301,7 +302,7 @@ end
 
 local LONGEST = 1e9 -- seconds; "%d" fails for a number far above
 
---- Seconds as a text that says so: of 5 and "5" as well.
+--- A duration as it is sent: "5s" for 5, "5" and "5s".
 local function duration_of(value)
   local is_whole = type(value) == "number" and value % 1 == 0 and math.abs(value) < LONGEST
   local seconds = is_whole and ("%d"):format(value) or value
@@ -315,7 +316,7 @@ function types.duration(value, row)
   return ("is %s: must be %s"):format(show(value), table.concat(row.values, " or "))
 end
 
---- A list of what the row says.
+--- A list whose items have the type that the row names.
 function types.list(value, row)
   if type(value) ~= "table" then return expected("a list", value) end
   local list, key = schema.list(value)
@@ -327,7 +328,7 @@ function types.list(value, row)
   end
 end
 
---- An object of the service's own.
+--- A JSON object that only this service has.
 function types.object(value)
   if type(value) ~= "table" then return expected("a table", value) end
   local made, problem = as_json(value, "it", {}, 1)
@@ -335,21 +336,22 @@ function types.object(value)
   return problem and "cannot be sent: " .. problem or "must be a table of named fields, not a list"
 end
 
---- What one service has and this one lacks. False is what it does anyway.
+--- A parameter that other services have and this one lacks. False is accepted,
+--- because it asks for nothing.
 function types.unsupported(value, row)
   if value ~= false then return "is not offered: " .. row.doc:gsub("^%u", string.lower):gsub("%.$", "") end
 end
 
 function types.dialect(value, row)
   if type(value) == "table" then return row.check(value) end
-  if type(value) == "string" and not value:find("^%l+$") then -- not shown: the key may be in its place
+  if type(value) == "string" and not value:find("^%l+$") then -- not shown: it may be the key by mistake
     return "must be " .. table.concat(row.values, " or ")
   end
   return types.choice(value, row)
 end
 
---- How a value is sent, of the types that may be written in several ways. What
---- is the caller's own may change before it is sent.
+--- For types that can be written in several ways, or whose tables the caller
+--- may still change: the value to send.
 local normal = {
   duration = duration_of,
   unsupported = function() end,
@@ -389,7 +391,7 @@ function types.prices(value)
   end
 end
 
---- How far apart two names are: letters to insert, drop or replace.
+--- The edit distance of two names: letters to insert, remove or replace.
 local function distance(a, b)
   local row = {}
   for j = 0, #b do row[j] = j end
@@ -405,8 +407,8 @@ local function distance(a, b)
   return row[#b]
 end
 
---- How far a name is from a known one, or from one of its words: what is near is
---- far less than 1.
+--- How different a name is from a known one, or from one of its words: 0 is
+--- equal, a typo is far below 1.
 local function strangeness(name, known)
   local least = distance(name, known) / math.min(#name, #known)
   for word in known:gmatch("[^_]+") do
@@ -415,8 +417,8 @@ local function strangeness(name, known)
   return least
 end
 
---- Where an unknown name belongs if it is known elsewhere; else "did you mean …?",
---- or the list of names when none is near.
+--- Where an unknown name belongs if it is known elsewhere; otherwise "did you
+--- mean …?", or the list of names when none is similar.
 ---@param rows luma.Row[]
 ---@param name any
 ---@param place? fun(name: string): string? where a name belongs
@@ -431,21 +433,21 @@ local function suggestion(rows, name, place)
   end
   if least < 0.4 then return ("did you mean %s?"):format(nearest) end
   local unnamed = type(name) == "string" and "" or "each value needs its name; "
-  return ("%sknown are %s"):format(unnamed, table.concat(names, ", "))
+  return ("%sknown names are %s"):format(unnamed, table.concat(names, ", "))
 end
 
---- Types of tables in which any name may stand, and of those that are JSON to
---- their last value.
+--- Types of tables that may have any names, and those whose nested values must
+--- be JSON too.
 local OPEN = { headers = true, extra = true, prices = true }
 local DEEP = { prices = true }
 
 ---@class luma.RowIndex
 ---@field by_name table<string, luma.Row>
 ---@field names string[] all of them
----@field open string[] names whose value is a table in which any name may stand
+---@field open string[] names whose value is a table with any names
 ---@field required string[] names
 ---@field defaults table<string, any>
----@field written luma.Row[] that may be written in several ways
+---@field written luma.Row[] whose values `normal` changes
 
 local indexes = setmetatable({}, { __mode = "k" }) -- rows -> their index, made once
 
@@ -468,7 +470,8 @@ local function index_of(rows)
   return index
 end
 
---- Whether nothing is wrong: each value is looked at once, in any order.
+--- Whether nothing is wrong. This is quicker than `schema.problem`, which finds
+--- the first problem in the order of the rows.
 local function is_fine(index, values)
   for i = 1, #index.required do
     if values[index.required[i]] == nil then return false end
@@ -480,10 +483,9 @@ local function is_fine(index, values)
   return true
 end
 
---- What a table of the program's shows to who indexes it, as a table without
---- metamethods: the one way in which parameters and options are read. What
---- cannot be listed is asked for by the names of the rows. Errors that the
---- table raises pass through.
+--- A table of the program's as a plain table: parameters and options are read
+--- in no other way. Fields that cannot be listed are read by the rows' names.
+--- Errors that the table raises pass through.
 ---@param rows luma.Row[]
 ---@param given table never changed
 ---@return table? values not to be written to: it may be the table itself
@@ -507,15 +509,14 @@ function schema.read(rows, given)
   return values
 end
 
---- A list of the program's as a table of its own; or nil and a key that is not
---- one of a list's.
+--- A copy of a list of the program's; or nil and a key that a list cannot have.
 ---@param given table
 ---@return any[]? list, any key
 function schema.list(given)
   local fields, list, n = fields_of(given), {}, 0
   repeat
     n = n + 1
-    if n > MAX_LIST then return nil, n end -- it may have no end
+    if n > MAX_LIST then return nil, n end -- an __index function may never return nil
     list[n] = fields[n]
     if list[n] == nil then list[n] = given[n] end
   until list[n] == nil
@@ -525,12 +526,12 @@ function schema.list(given)
   return list
 end
 
---- The first thing wrong with `values`, which have been read: a sentence, and
---- the name. `lenient` lets unknown names and values pass.
+--- The first problem in `values`, which `schema.read` returned: a sentence, and
+--- the name. `lenient` accepts unknown names and values.
 ---@param rows luma.Row[]
 ---@param values table
 ---@param lenient? boolean
----@param place? fun(name: string): string? where a name belongs that is none of these
+---@param place? fun(name: string): string? where a name belongs that is not in the rows
 ---@return string? problem, string? name
 function schema.problem(rows, values, lenient, place)
   local known = index_of(rows).by_name
@@ -554,7 +555,7 @@ function schema.problem(rows, values, lenient, place)
   end
 end
 
---- A copy of `values` with the defaults of what is not given.
+--- A copy of `values` with the defaults filled in.
 ---@param rows luma.Row[]
 ---@param values table
 ---@return table
@@ -562,12 +563,12 @@ function schema.fill(rows, values)
   return core.merge(index_of(rows).defaults, values)
 end
 
---- Reads and checks the options of a call. What is wrong with them is the
---- caller's mistake, and raised.
+--- Reads and checks the options of a call. A wrong option is a mistake in the
+--- program, so it raises.
 ---@param name string of the function, for the message
 ---@param rows luma.Row[]
 ---@param values? table
----@param place? fun(name: string): string? where a name belongs that is none of these
+---@param place? fun(name: string): string? where a name belongs that is not in the rows
 ---@return table values as given, not to be written to
 function schema.options(name, rows, values, place)
   if values ~= nil and type(values) ~= "table" then
@@ -579,12 +580,12 @@ function schema.options(name, rows, values, place)
   return read
 end
 
---- Puts the fields of `extra` among the others. What no row has checked is
---- checked here: a sentence about the first thing wrong, and the name.
+--- Merges the fields of `extra` into `params` and checks what no row has
+--- checked. Returns a sentence about the first problem, and the name.
 local function merge_extra(rows, values, params)
   local known = index_of(rows).by_name
   for name in next, values.extra or {} do
-    if known[name] then return ("extra.%s: give %s itself"):format(name, name), "extra" end
+    if known[name] then return ("extra.%s: give %s outside extra, as a parameter"):format(name, name), "extra" end
   end
   params.extra = nil
   for name, value in next, values.extra or {} do params[name] = value end
@@ -598,7 +599,7 @@ local function merge_extra(rows, values, params)
   end
 end
 
---- A problem that another service may not have names this one.
+--- Adds the service's name to a problem that another service may not have.
 local function name_service(index, problem, field, service)
   local row = field and index.by_name[field]
   local is_its_own = row and (row.values or row.type == "unsupported")
@@ -607,13 +608,13 @@ local function name_service(index, problem, field, service)
   return ("%s (%s)"):format(problem, service)
 end
 
---- The fields to send: defaults filled in, `extra` merged. Checked to the
---- last value, since what the service misunderstands is paid for.
+--- The fields to send, with defaults filled in and `extra` merged. Every value
+--- is checked, because a request that the service misunderstands still costs.
 ---@param rows luma.Row[]
 ---@param given table
 ---@param lenient boolean
 ---@param service? string how messages name it
----@param place? fun(name: string): string? where a name belongs that is none of these
+---@param place? fun(name: string): string? where a name belongs that is not in the rows
 ---@return table? params, luma.Error? err
 function schema.params(rows, given, lenient, service, place)
   local index = index_of(rows)

@@ -34,8 +34,10 @@ end
 ---@return { dialect: string, base_url: string, id: string, path?: string, handle?: string }? saved
 ---@return string? problem
 function token.read(text)
-  if text:find("%s") then return nil, "the token has a space or a line end in it, or behind it: it is one word" end
-  if not text:find("^luma1%.") then return nil, "this is no token of luma's: if it is an id, give it to luma.wait" end
+  if text:find("%s") then return nil, "the token contains a space or a line break: it is one word" end
+  if not text:find("^luma1%.") then
+    return nil, "this is not a token of a luma job: if it is an id, pass it to luma.wait"
+  end
   local body, sum = text:match("^(.*)%.(%x+)$")
   if not body or checksum(body) ~= sum then return nil, "the token is damaged: a part of it is missing or changed" end
   local saved, i = {}, 1

@@ -107,7 +107,7 @@ describe("luma.core.Client", function()
           options[name] = BASE .. bytes
 
           assert.error_matches(function() core.client(options) end,
-            name .. " contains a line end or a zero byte")
+            name .. " contains a line break or a zero byte")
         end)
       end
     end
@@ -123,7 +123,7 @@ describe("luma.core.Client", function()
           })
 
           assert.is_false(ok)
-          assert.equal("a header contains a line end or a zero byte", message)
+          assert.equal("a header contains a line break or a zero byte", message)
         end)
     end
 
@@ -170,9 +170,9 @@ describe("luma.core.Client", function()
         { { path = "@example.invalid/" }, "path must begin with a slash" },
       ["a space in the path"] = { { path = "/a b" }, "path contains a space" },
       ["a line end in the path"] =
-        { { path = "/\r\nX: 1" }, "path contains a line end" },
+        { { path = "/\r\nX: 1" }, "path contains a line break" },
       ["a zero byte in the path"] =
-        { { path = "/a\0b" }, "path contains a line end or a zero byte" },
+        { { path = "/a\0b" }, "path contains a line break or a zero byte" },
       ["a body that is a table"] = { { body = {} }, "body must be a string" },
       ["a negative timeout"] =
         { { timeout = -1 }, "timeout must be at least 0" },
@@ -216,9 +216,9 @@ describe("luma.core.Client", function()
       ["a path for a URL"] = { { url = "/x" }, "url is not a URL" },
       ["a space in the URL"] = { { url = BASE .. "/a b" }, "not a URL" },
       ["a line end in the URL"] =
-        { { url = BASE .. "/\r\nX: 1" }, "url contains a line end" },
+        { { url = BASE .. "/\r\nX: 1" }, "url contains a line break" },
       ["a line end in the validator"] =
-        { { validator = '"a"\r\nX: 1' }, "validator contains a line end" },
+        { { validator = '"a"\r\nX: 1' }, "validator contains a line break" },
       ["a validator that is no text"] =
         { { validator = {} }, "validator must be a string" },
       ["a negative offset"] = { { offset = -1 }, "offset must be at least 0" },

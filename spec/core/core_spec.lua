@@ -534,7 +534,7 @@ describe("luma.core", function()
         LUMA_API_KEY = "k\r\nX-More: 1", LUMA_BASE_URL = server.url,
       }, "{}")
 
-      assert.same({ message = "LUMA_API_KEY contains a line end", kind = "auth", sent = "no" }, result)
+      assert.same({ message = "LUMA_API_KEY contains a line break", kind = "auth", sent = "no" }, result)
       assert.equal(0, server:connections())
     end)
 
@@ -542,7 +542,7 @@ describe("luma.core", function()
       local result = submit({ LUMA_API_KEY = "k", LUMA_BASE_URL = support.dead_base() .. "\r\nX-More: 1" }, "{}")
 
       assert.same({ "invalid", "no" }, { result.kind, result.sent })
-      assert.matches("base contains a line end", result.message, 1, true)
+      assert.matches("base contains a line break", result.message, 1, true)
     end)
 
     for _, base in ipairs {

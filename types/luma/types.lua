@@ -36,44 +36,44 @@
 --- What a single call may override, in its last argument; by default it is
 --- what the client has.
 ---@class luma.CallOptions
----@field request_timeout? number seconds one exchange may take; default 60
----@field stall_timeout? number seconds a download may go without a byte; default 30
----@field retries? integer further attempts after a failure that may pass; default 2
----@field poll_interval? number seconds between the first two looks; default 2
----@field poll_max? number seconds between two looks, once it has grown; default 10
----@field allow_unknown? boolean let fields and values through that luma does not know; default false
+---@field request_timeout? number seconds that one request to the service may take; default 60
+---@field stall_timeout? number seconds that a download may receive nothing; default 30
+---@field retries? integer further attempts after a temporary failure; default 2
+---@field poll_interval? number seconds between the first two queries; default 2
+---@field poll_max? number seconds between two queries at most: the pause grows up to this; default 10
+---@field allow_unknown? boolean send fields and values that luma does not know; default false
 
 --- What `luma.client` takes.
 ---@class luma.ClientOptions: luma.CallOptions
 ---@field api_key? string the key of the account; default: LUMA_API_KEY
 ---@field base_url? string https, or http to this machine; default: LUMA_BASE_URL, else the dialect's own
----@field dialect? "relay" which service it speaks to; default: LUMA_DIALECT, else "relay"
----@field connect_timeout? number seconds a connection may take to come about; default 10
----@field max_submits? integer submits it makes at most in its life; default: no limit
----@field max_inflight? integer generations under way at a time, until they are seen to end; default: no limit
----@field max_cost? number what its submits may cost in all; default: no limit
----@field prices? luma.Price[] prices that go before the service's own
----@field log? fun(event: luma.LogEvent) called for each exchange with the service
----@field background? boolean let jobs run on a thread of their own; default true
----@field on_error? fun(message: string) called when a callback fails; default: it is written to stderr
----@field proxy? string|false http://, https:// or socks5:// URL; false: none; default: what the environment says
----@field ca_file? string PEM file of the certificates to trust; default: the system's
+---@field dialect? "relay" the service to use; default: LUMA_DIALECT, else "relay"
+---@field connect_timeout? number seconds to wait for a connection; default 10
+---@field max_submits? integer submits that the client may make in all; default: no limit
+---@field max_inflight? integer generations that may be in progress at a time; default: no limit
+---@field max_cost? number amount that all submits together may cost; default: no limit
+---@field prices? luma.Price[] prices to use before the dialect's own
+---@field log? fun(event: luma.LogEvent) called after each request to the service
+---@field background? boolean run jobs on a background thread; default true
+---@field on_error? fun(message: string) called when a callback raises an error; default: the message goes to stderr
+---@field proxy? string|false http://, https:// or socks5:// URL; false: none; default: from the environment
+---@field ca_file? string PEM file with the certificates to trust; default: the system's
 ---@field user_agent? string default "luma/VERSION"
----@field headers? table<string, string> further headers of every request to the service
----@field max_transfers? integer exchanges at a time with one host; default 16
----@field max_answer? integer bytes an answer may have, downloads aside; default 16777216
+---@field headers? table<string, string> further headers for each request to the service
+---@field max_transfers? integer requests at a time to one host; default 16
+---@field max_answer? integer bytes that an answer may have; downloads have no limit; default 16777216
 
 ---@class luma.WaitOptions: luma.CallOptions
----@field timeout? number seconds to wait in all; math.huge for no end; default 600
----@field on_update? fun(generation: luma.Generation) called at each look
+---@field timeout? number seconds to wait in all; math.huge for no limit; default 600
+---@field on_update? fun(generation: luma.Generation) called after each query
 
 ---@class luma.DownloadOptions: luma.CallOptions
 ---@field on_progress? fun(received: integer, total?: integer) bytes; called as the file grows, and at the end
 
 ---@class luma.GenerateOptions: luma.CallOptions
----@field timeout? number seconds to wait for the clip; math.huge for no end; default 600
----@field path? string where to put the clip; nothing is fetched without one; `boat.*` gets the ending of what comes
----@field on_update? fun(generation: luma.Generation) called once it is accepted and at each look
+---@field timeout? number seconds to wait for the clip; math.huge for no limit; default 600
+---@field path? string where to save the clip; without it nothing is downloaded; `boat.*` gets the right extension
+---@field on_update? fun(generation: luma.Generation) called once the service has accepted it and after each query
 ---@field on_progress? fun(received: integer, total?: integer) bytes; called as the file grows, and at the end
 
 ---@class luma.StartOptions: luma.GenerateOptions
@@ -91,10 +91,10 @@
 ---@field call "submit"|"extend"|"query"|"query_many"|"cancel"|"upload"
 ---@field method "GET"|"POST"|"PUT"|"DELETE"
 ---@field path string behind the base URL
----@field attempt integer 1 for the first, 2 for the first repetition
----@field seconds number that the exchange took
+---@field attempt integer 1 for the first, 2 for the first retry
+---@field seconds number that the request took
 ---@field status? integer HTTP status, if there was an answer
 ---@field kind? luma.Kind of the error, if it was one
 ---@field message? string of the error
 ---@field sent? "no"|"maybe"|"yes" of a submit or an extension
----@field prompt? string its beginning
+---@field prompt? string its first characters

@@ -45,7 +45,7 @@ function settings.read(words, env)
   local known = {}
   for _, name in ipairs(dialects.NAMES) do known[name] = true end
   if not known[self.dialect] then
-    return nil, ("dialect %s is unknown: known are %s"):format(self.dialect, table.concat(dialects.NAMES, ", ")),
+    return nil, ("dialect %s is unknown: known names are %s"):format(self.dialect, table.concat(dialects.NAMES, ", ")),
       exit_codes.MISUSED
   end
   local unknown = config.unknown(self, rows.settings(self.dialect))
