@@ -292,9 +292,10 @@ static int l_client_timer(lua_State *L) {
 
 /* client:cancel(id) */
 static int l_client_cancel(lua_State *L) {
-  Engine *e = check_engine(L, 1);
-  if (!engine_cancel(e, check_id(L, 2, 0)))
-    return luaL_error(L, "not enough memory");
+  Spec s = {0};
+  check_client(L, 1);
+  s.cancels = check_id(L, 2, 1);
+  send_spec(L, &s);
   return 0;
 }
 

@@ -4,15 +4,14 @@
              +----------------------------+--> queued --place--> active
      from each of them, once: --> outbox
 
-   `lock` guards what the two sides share. All else of the engine is the
-   driver's: the owner's inside engine_run, or the thread's. */
+   `lock` guards what the two sides share. The rest belongs to the driver,
+   which is the owner inside engine_run, or the thread. */
 #include "engine.h"
 
 #include <assert.h>
-#include <math.h>
 #include <stdlib.h>
-#include <string.h>
 
+#include "lists.h"
 #include "process.h"
 
 #define PROGRESS_PAUSE 0.05 /* seconds between two progress events of one */
@@ -22,17 +21,15 @@
 #define STOP_WAIT 0.03      /* seconds a thread gets to end everything */
 #define FREE_MAX 65536 /* bytes that may wait for the thread to free them */
 
-typedef struct List {
-  Request *first, *last;
-} List;
-
 /* Few transfers at a time, as what libcurl does for each grows with the number
    it holds. There are two queues: the service's, and one for all other hosts,
-   so that a clip that comes slowly holds up no submit. */
+   so that a slow download holds up no submit. */
 typedef struct HostQueue {
-  List waiting, active;
+  List waiting;
   int active_count;
 } HostQueue;
+
+#define QUEUES 2 /* indexed by `authenticated` of a request */
 
 struct Engine {
   Endpoint endpoint;
@@ -41,35 +38,32 @@ struct Engine {
   bool raises;     /* what drives it may raise SIGPIPE */
 
   Lock lock;   /* guards from here … */
-  bool locked; /* by someone: for assertions */
-  Cond event;  /* something is in the outbox, or the thread has ended */
+  bool locked; /* for assertions alone */
+  Cond event;  /* wakes an owner that waits for the thread */
   List inbox, outbox;
-  Event next;     /* out of the outbox, and not acknowledged yet */
-  Request *ended; /* the request that this is about, when it ended */
-  List free_list; /* for the thread: it may take longer than a frame can */
+  Event next;     /* left the outbox, and is not acknowledged yet */
+  Request *ended; /* the request of that event, if it ended */
+  List free_list; /* the thread frees these, as that may outlast a frame */
   size_t free_bytes;
-  Request *progress, **progress_last; /* those that have news of it */
-  long long *cancels; /* ids, `cancel_count` of `cancel_room` */
-  size_t cancel_count, cancel_room;
+  Request *progress, **progress_last; /* requests with unread progress */
   Wakeup owner_wakeup;  /* readable while there is an event; once asked for */
   bool owner_signalled; /* it is, or is about to be */
-  bool asleep;   /* the thread is, or about to be, and nobody has woken it */
-  bool quit;     /* the thread is to end */
-  bool threaded; /* a thread drives everything */
+  bool asleep;          /* the thread sleeps, and nobody has woken it yet */
+  bool quit;            /* the thread is to end */
+  bool threaded; /* a thread drives; changes only while none does, or by it */
   bool stopped;  /* libcurl is left, and nothing can be handed in */
-  int users;     /* who still holds the engine: its owner, its thread */
+  int users;     /* the holders of the engine: its owner, its thread */
   /* … to here */
 
-  /* Of the driver. */
+  /* The driver's. */
   CURLM *multi;
-  bool on_thread; /* the driver is the thread */
-  bool driving;   /* it is inside drive(): for assertions */
-  Request **heap; /* what has a time: delays and deadlines, least first */
-  size_t heap_count, heap_room;
-  HostQueue service, others;
+  bool driving; /* for assertions alone */
+  List delayed, active;
+  HostQueue queues[QUEUES];
+  Heap due;    /* delays and deadlines: requests with a `due` */
   CURL **idle; /* easy handles of the service at rest, up to max_transfers */
   int idle_count;
-  int parked; /* handles that nobody waits for, in a name lookup */
+  int parked; /* abandoned handles that libcurl still looks up a name for */
 };
 
 /* ---- locks ---- */
@@ -94,97 +88,26 @@ static void wait_for_event(Engine *e, double seconds) {
   e->locked = true;
 }
 
-/* ---- lists and the heap ---- */
-
-static void list_add(List *l, Request *r) {
-  assert(r->next == NULL && r->prev == NULL && l->first != r);
-  r->prev = l->last;
-  if (l->last) l->last->next = r;
-  else l->first = r;
-  l->last = r;
-}
-
-static void list_remove(List *l, Request *r) {
-  assert(r->prev ? r->prev->next == r : l->first == r);
-  assert(r->next ? r->next->prev == r : l->last == r);
-  if (r->prev) r->prev->next = r->next;
-  else l->first = r->next;
-  if (r->next) r->next->prev = r->prev;
-  else l->last = r->prev;
-  r->next = r->prev = NULL;
-}
-
-static void heap_put(Engine *e, size_t i, Request *r) {
-  e->heap[i] = r;
-  r->place = i + 1;
-}
-
-static void heap_up(Engine *e, size_t i, Request *r) {
-  for (; i > 0 && e->heap[(i - 1) / 2]->due > r->due; i = (i - 1) / 2)
-    heap_put(e, i, e->heap[(i - 1) / 2]);
-  heap_put(e, i, r);
-}
-
-static void heap_down(Engine *e, size_t i, Request *r) {
-  for (;;) {
-    size_t child = 2 * i + 1;
-    if (child + 1 < e->heap_count &&
-        e->heap[child + 1]->due < e->heap[child]->due)
-      child++;
-    if (child >= e->heap_count || e->heap[child]->due >= r->due) break;
-    heap_put(e, i, e->heap[child]);
-    i = child;
-  }
-  heap_put(e, i, r);
-}
-
-/* Makes room for one more. False when there is no memory. */
-static bool heap_reserve(Engine *e) {
-  if (e->heap_count < e->heap_room) return true;
-  size_t room = e->heap_room ? 2 * e->heap_room : 64;
-  Request **grown = realloc(e->heap, room * sizeof *grown);
-  if (grown == NULL) return false;
-  e->heap = grown;
-  e->heap_room = room;
-  return true;
-}
-
-/* There is room for it. */
-static void heap_add(Engine *e, Request *r) {
-  assert(r->place == 0 && e->heap_count < e->heap_room);
-  heap_up(e, e->heap_count++, r);
-}
-
-static void heap_remove(Engine *e, Request *r) {
-  size_t i = r->place - 1;
-  assert(r->place > 0 && i < e->heap_count && e->heap[i] == r);
-  Request *moved = e->heap[--e->heap_count];
-  r->place = 0;
-  if (moved == r) return;
-  if (i > 0 && e->heap[(i - 1) / 2]->due > moved->due) heap_up(e, i, moved);
-  else heap_down(e, i, moved);
-}
-
 /* ---- the state of a request ---- */
 
 static HostQueue *queue_of(Engine *e, const Request *r) {
-  return r->authenticated ? &e->service : &e->others;
+  return &e->queues[r->authenticated];
 }
 
-/* The list that it is in; what is delayed is in the heap alone. */
 static List *list_of(Engine *e, const Request *r) {
   switch (r->state) {
   case STATE_INBOX: return &e->inbox;
+  case STATE_DELAYED: return &e->delayed;
   case STATE_QUEUED: return &queue_of(e, r)->waiting;
-  case STATE_ACTIVE: return &queue_of(e, r)->active;
+  case STATE_ACTIVE: return &e->active;
   case STATE_OUTBOX: return &e->outbox;
   default: return NULL;
   }
 }
 
-/* The one place where a request goes from one state to the next. Out of the
-   inbox and into the outbox it takes the lock; whatever has a time and is
-   delayed or active is in the heap, which has room for it. */
+/* The one place where a request changes its state. The caller holds the lock
+   if the request leaves the inbox or enters the outbox, and has reserved a
+   place in the heap if it becomes delayed or active. */
 static void step(Engine *e, Request *r, State to) {
 #define TO(state) (1u << (state))
   static const unsigned allowed[] = {
@@ -196,20 +119,20 @@ static void step(Engine *e, Request *r, State to) {
       [STATE_OUTBOX] = 0,
   };
   assert(allowed[r->state] & TO(to));
-  /* In this order: without the lock `locked` is not ours to read. */
+  /* In this order, as `locked` may be read under the lock alone. */
   assert((r->state != STATE_INBOX && to != STATE_OUTBOX) || e->locked);
 #undef TO
   (void)allowed;
   List *from = list_of(e, r);
   if (from) list_remove(from, r);
-  if (r->place) heap_remove(e, r);
+  if (r->place) heap_remove(&e->due, r);
   if (r->state == STATE_ACTIVE) queue_of(e, r)->active_count--;
   r->state = to;
   List *into = list_of(e, r);
   if (into) list_add(into, r);
   if (to == STATE_ACTIVE) queue_of(e, r)->active_count++;
   if ((to == STATE_ACTIVE || to == STATE_DELAYED) && r->due < NEVER)
-    heap_add(e, r);
+    heap_add(&e->due, r);
 }
 
 /* ---- events ---- */
@@ -219,17 +142,17 @@ static bool has_event(const Engine *e) {
   return e->next.id || e->outbox.first || e->progress;
 }
 
-/* Whether it is now the caller's business to signal the owner's descriptor,
-   once it has given the lock back: whoever wakes at once needs that. */
+/* Whether the caller is to signal the owner's descriptor, once it has given
+   the lock back: an owner that wakes at once needs the lock. */
 static bool claim_signal(Engine *e) {
-  assert(e->locked);
-  bool mine = wakeup_is_open(&e->owner_wakeup) && !e->owner_signalled;
-  if (mine) e->owner_signalled = true;
-  return mine;
+  assert(has_event(e));
+  bool claimed = wakeup_is_open(&e->owner_wakeup) && !e->owner_signalled;
+  if (claimed) e->owner_signalled = true;
+  return claimed;
 }
 
-/* Whether there is an event; if not, the descriptor is quiet from here on,
-   unless it is about to be signalled. */
+/* Whether there is an event. The descriptor is quiet if there is none, unless
+   someone is about to signal it. */
 static bool look_for_event(Engine *e) {
   bool event = has_event(e);
   if (!event && e->owner_signalled)
@@ -237,9 +160,9 @@ static bool look_for_event(Engine *e) {
   return event;
 }
 
-/* Tells the owner that there is an event. The count comes first: an owner that
-   the descriptor wakes may go by it. What was taken meanwhile, because of an
-   earlier event, leaves the descriptor nothing to say. */
+/* Tells the owner that there is an event. The count comes first, as an owner
+   that the descriptor wakes may go by it. The owner may have taken the event
+   before the signal, which then has nothing to say. */
 static void announce(Engine *e, bool signal) {
   process_count_event();
   cond_signal(&e->event);
@@ -260,7 +183,7 @@ static void forget_progress(Engine *e, Request *r) {
   r->has_progress = false;
 }
 
-/* The request has ended: it comes out. */
+/* Puts a request that has ended into the outbox. */
 static void complete(Engine *e, Request *r) {
   lock(e);
   forget_progress(e, r);
@@ -275,7 +198,7 @@ static void fail(Engine *e, Request *r, const Failure *why) {
   complete(e, r);
 }
 
-/* Called by libcurl, as a part of a file has come. */
+/* libcurl calls this when a part of a file has come. */
 static void on_progress(Request *r) {
   Engine *e = r->engine;
   double now = clock_now();
@@ -299,7 +222,7 @@ static void on_progress(Request *r) {
 
 static CURLM *new_multi(void) {
   CURLM *multi = curl_multi_init();
-  /* Since 8.20 it is this that keeps a lookup from holding up the end. */
+  /* Since 8.20 this option keeps a lookup from holding up the end. */
   if (multi) curl_multi_setopt(multi, CURLMOPT_QUICK_EXIT, 1L);
   return multi;
 }
@@ -320,38 +243,34 @@ static void give_easy(Engine *e, const Request *r, CURL *easy) {
   else curl_easy_cleanup(easy);
 }
 
-/* Hands a request over to libcurl. False, and it has failed, if it cannot be.
- */
+/* Hands a request over to libcurl. False when that fails, with the failure in
+   the request. */
 static bool start(Engine *e, Request *r) {
-  CURL *easy = heap_reserve(e) ? take_easy(e, r) : NULL;
-  if (easy == NULL) {
-    request_fail(r, &failure_memory);
-    return false;
+  CURL *easy = heap_reserve(&e->due) ? take_easy(e, r) : NULL;
+  bool ok = easy && request_begin(r, easy, &e->endpoint);
+  if (ok && curl_multi_add_handle(e->multi, easy) == CURLM_OK) {
+    step(e, r, STATE_ACTIVE);
+    return true;
   }
-  r->on_thread = e->on_thread;
-  if (!request_begin(r, easy, &e->endpoint)) {
-    curl_easy_cleanup(easy);
-    return false;
-  }
-  if (curl_multi_add_handle(e->multi, easy) != CURLM_OK) {
-    request_fail(r, &failure_memory);
-    curl_easy_cleanup(easy);
-    return false;
-  }
-  step(e, r, STATE_ACTIVE);
-  return true;
+  if (ok || easy == NULL) request_fail(r, &failure_memory);
+  curl_easy_cleanup(easy);
+  return false;
 }
 
-/* Starts what is next while there is room. */
-static void advance(Engine *e, HostQueue *queue) {
-  Request *r;
-  while ((r = queue->waiting.first) && queue->active_count < e->max_transfers)
-    if (!start(e, r)) complete(e, r);
+/* Starts what waits, as far as there are places. */
+static void advance(Engine *e) {
+  for (int i = 0; i < QUEUES; i++) {
+    HostQueue *queue = &e->queues[i];
+    Request *r;
+    while ((r = queue->waiting.first) &&
+           queue->active_count < e->max_transfers)
+      if (!start(e, r)) complete(e, r);
+  }
 }
 
-/* Ends an active request: with what libcurl says of it, or for a reason of
-   ours. While it looks up a name nothing was sent, and libcurl would wait for
-   the lookup: then its handle is parked until that ends. */
+/* Ends an active request with libcurl's result, or for a reason of ours.
+   During a name lookup nothing was sent yet, and to remove the handle would
+   wait for the lookup: it is parked until that is over. */
 static void end_active(Engine *e, Request *r, CURLcode rc,
                        const Failure *why) {
   CURL *easy = r->easy;
@@ -360,13 +279,12 @@ static void end_active(Engine *e, Request *r, CURLcode rc,
   if (why) request_fail(r, why);
   else request_end(r, rc);
   request_mask(r, &e->endpoint);
-  if (parked) easy_park(easy);
+  if (parked) easy_park(easy), e->parked++;
   else give_easy(e, r, easy);
-  if (parked) e->parked++;
   complete(e, r);
 }
 
-/* Ends a request that the driver has, wherever it stands. */
+/* Ends a request of the driver's in whatever state. */
 static void abort_request(Engine *e, Request *r, const Failure *why) {
   if (r->state == STATE_ACTIVE) end_active(e, r, CURLE_OK, why);
   else fail(e, r, why);
@@ -378,79 +296,80 @@ static void abort_all(Engine *e, List *list, const Failure *why) {
 
 /* ---- driving ---- */
 
-/* What is due now: a timer is over, anything else waits for a place. */
+/* A delay is over: a timer ends, a request waits for a place. */
 static void make_due(Engine *e, Request *r) {
   if (r->url == NULL) complete(e, r);
   else step(e, r, STATE_QUEUED);
 }
 
-/* Takes one request in. False when there is none. */
+/* Finds a request of the driver's. */
+static Request *find(const Engine *e, long long id) {
+  const List *lists[] = {&e->delayed, &e->queues[0].waiting,
+                         &e->queues[1].waiting, &e->active};
+  for (size_t i = 0; i < sizeof lists / sizeof *lists; i++)
+    for (Request *r = lists[i]->first; r; r = r->next)
+      if (r->id == id) return r;
+  return NULL;
+}
+
+static void drop(Request *r) {
+  request_free(r);
+  process_count_live(-1);
+}
+
+static void drop_all(List *l) {
+  Request *r;
+  while ((r = l->first) != NULL) {
+    list_remove(l, r);
+    drop(r);
+  }
+}
+
+/* Carries out an order to cancel a request. */
+static void cancel(Engine *e, Request *order) {
+  Request *r = find(e, order->cancels);
+  drop(order);
+  if (r) abort_request(e, r, &failure_cancelled);
+}
+
+/* Takes the next request, or the order to cancel one, out of the inbox. False
+   when that is empty. */
 static bool accept_next(Engine *e) {
-  bool room = heap_reserve(e);
+  bool room = heap_reserve(&e->due);
   lock(e);
   Request *r = e->inbox.first;
-  bool delayed = r && r->due < NEVER, fails = delayed && !room;
-  if (r && !fails) step(e, r, delayed ? STATE_DELAYED : STATE_QUEUED);
+  bool cancels = r && r->cancels, delayed = r && r->due < NEVER;
+  bool fails = delayed && !cancels && !room;
+  if (cancels) list_remove(&e->inbox, r);
+  else if (r && !fails) step(e, r, delayed ? STATE_DELAYED : STATE_QUEUED);
   e->asleep = false;
   unlock(e);
+  if (cancels) cancel(e, r);
   if (fails) fail(e, r, &failure_memory);
   return r != NULL;
 }
 
-static Request *find(Request *r, long long id) {
-  while (r && r->id != id) r = r->next;
-  return r;
-}
-
-static Request *find_delayed(const Engine *e, long long id) {
-  for (size_t i = 0; i < e->heap_count; i++)
-    if (e->heap[i]->id == id) return e->heap[i];
-  return NULL;
-}
-
-static void cancel(Engine *e, long long id) {
-  Request *r = find_delayed(e, id);
-  if (r == NULL) r = find(e->service.waiting.first, id);
-  if (r == NULL) r = find(e->service.active.first, id);
-  if (r == NULL) r = find(e->others.waiting.first, id);
-  if (r == NULL) r = find(e->others.active.first, id);
-  if (r) abort_request(e, r, &failure_cancelled);
-}
-
-/* Takes over what the owner has handed in, and what it wants cancelled. */
-static void drain_inbox(Engine *e) {
-  while (accept_next(e)) continue;
-  lock(e);
-  long long *cancels = e->cancels;
-  size_t count = e->cancel_count;
-  if (count > 0) e->cancels = NULL, e->cancel_count = e->cancel_room = 0;
-  unlock(e);
-  for (size_t i = 0; i < count; i++) cancel(e, cancels[i]);
-  if (count > 0) free(cancels);
-}
-
-/* An active request has used up its time, or the time to look up a name in;
-   the rest of the time to connect in is libcurl's business. */
+/* The time of an active request is up: either all of it, or what a name lookup
+   may take. libcurl minds the rest of the time to connect in. */
 static void expire(Engine *e, Request *r, double now) {
   if (now >= r->deadline || r->resolving) {
     end_active(e, r, CURLE_OPERATION_TIMEDOUT, NULL);
     return;
   }
-  heap_remove(e, r);
+  heap_remove(&e->due, r);
   r->due = r->deadline;
-  if (r->due < NEVER) heap_add(e, r);
+  if (r->due < NEVER) heap_add(&e->due, r);
 }
 
-static void run_heap(Engine *e) {
-  double now = e->heap_count ? clock_now() : 0;
-  while (e->heap_count > 0 && e->heap[0]->due <= now) {
-    Request *r = e->heap[0];
+static void run_due(Engine *e) {
+  Request *r = heap_first(&e->due);
+  double now = r ? clock_now() : 0;
+  for (; r && r->due <= now; r = heap_first(&e->due))
     if (r->state == STATE_ACTIVE) expire(e, r, now);
     else make_due(e, r);
-  }
 }
 
-/* Ends what libcurl is done with. Returns whether there was something. */
+/* Ends what libcurl is done with. Returns whether there was anything. */
 static bool finish_done(Engine *e) {
   int left;
   CURLMsg *msg;
@@ -474,12 +393,11 @@ static bool finish_done(Engine *e) {
   return any;
 }
 
-/* libcurl fails as a whole only where memory has run out. */
+/* Without memory libcurl fails as a whole, and says of no transfer why. */
 static void perform(Engine *e) {
   int left;
-  if (curl_multi_perform(e->multi, &left) == CURLM_OK) return;
-  abort_all(e, &e->service.active, &failure_memory);
-  abort_all(e, &e->others.active, &failure_memory);
+  if (curl_multi_perform(e->multi, &left) != CURLM_OK)
+    abort_all(e, &e->active, &failure_memory);
 }
 
 /* Moves everything one step on without waiting. True when a transfer ended:
@@ -488,48 +406,31 @@ static void perform(Engine *e) {
 static bool drive(Engine *e) {
   assert(!e->driving && e->multi);
   e->driving = true;
-  drain_inbox(e);
-  run_heap(e);
-  advance(e, &e->service);
-  advance(e, &e->others);
+  while (accept_next(e)) continue;
+  run_due(e);
+  advance(e);
   perform(e);
   bool again = finish_done(e);
   e->driving = false;
   return again;
 }
 
-static int active_count(const Engine *e) {
-  return e->service.active_count + e->others.active_count;
-}
-
-/* Seconds until something in the heap is due, at most `most`. */
+/* Seconds until a request is due, at most `most`. */
 static double until_due(const Engine *e, double most) {
-  if (e->heap_count == 0) return most;
-  double left = e->heap[0]->due - clock_now();
+  const Request *r = heap_first(&e->due);
+  double left = r ? r->due - clock_now() : most;
   return left < 0 ? 0 : left < most ? left : most;
 }
 
-/* Waits for the network, for what is due next, or to be woken. Rounded up, so
-   that what is due in half a millisecond is due. */
+/* Waits for the network, for what is due next, or for a wakeup. It rounds up,
+   so that afterwards the next is due indeed. */
 static void poll_network(Engine *e, double most) {
   double left = until_due(e, most < POLL_MAX ? most : POLL_MAX);
   int ms = (int)(left * 1000 + 0.999);
-  /* It fails where the host may open fewer descriptors than it has. */
+  /* It fails if the host lowered its limit of descriptors after it opened
+     some. */
   if (curl_multi_poll(e->multi, NULL, 0, ms, NULL) != CURLM_OK && ms > 0)
     thread_pause(POLL_FAILED);
-}
-
-static void drop(Request *r) {
-  request_free(r);
-  process_count_live(-1);
-}
-
-static void drop_all(List *l) {
-  Request *r;
-  while ((r = l->first) != NULL) {
-    list_remove(l, r);
-    drop(r);
-  }
 }
 
 static void run_free_list(Engine *e) {
@@ -541,14 +442,13 @@ static void run_free_list(Engine *e) {
   drop_all(&list);
 }
 
-/* Ends everything there is and leaves libcurl. */
+/* Ends everything and leaves libcurl. */
 static void halt(Engine *e) {
   while (accept_next(e)) continue;
-  while (e->heap_count > 0) abort_request(e, e->heap[0], &failure_closed);
-  abort_all(e, &e->service.waiting, &failure_closed);
-  abort_all(e, &e->service.active, &failure_closed);
-  abort_all(e, &e->others.waiting, &failure_closed);
-  abort_all(e, &e->others.active, &failure_closed);
+  abort_all(e, &e->delayed, &failure_closed);
+  abort_all(e, &e->active, &failure_closed);
+  for (int i = 0; i < QUEUES; i++)
+    abort_all(e, &e->queues[i].waiting, &failure_closed);
   while (e->idle_count > 0) curl_easy_cleanup(e->idle[--e->idle_count]);
   CURLM *multi = e->multi;
   lock(e);
@@ -562,11 +462,11 @@ static void halt(Engine *e) {
 
 /* ---- the thread ---- */
 
-/* Whether it may sleep: whoever hands something in from here on wakes it. */
+/* Whether the thread may sleep: whoever hands something in after that wakes
+   it. */
 static bool prepare_to_sleep(Engine *e) {
   lock(e);
-  bool asleep = !e->inbox.first && e->cancel_count == 0 && !e->quit &&
-                e->free_bytes < FREE_MAX;
+  bool asleep = !e->inbox.first && !e->quit && e->free_bytes < FREE_MAX;
   e->asleep = asleep;
   unlock(e);
   return asleep;
@@ -579,7 +479,7 @@ static bool is_quitting(Engine *e) {
   return quit;
 }
 
-/* One holder less; the last one frees the engine. */
+/* Gives up one hold on the engine; the last one frees it. */
 static void release(Engine *e) {
   lock(e);
   int users = --e->users;
@@ -592,8 +492,7 @@ static void release(Engine *e) {
   endpoint_close(&e->endpoint);
   wakeup_close(&e->owner_wakeup);
   free(e->idle);
-  free(e->heap);
-  free(e->cancels);
+  free(e->due.items);
   cond_free(&e->event);
   lock_free(&e->lock);
   free(e);
@@ -613,50 +512,27 @@ static void run_thread(void *arg) {
   halt(e);
   lock(e);
   e->threaded = false;
-  unlock(e);
   cond_signal(&e->event);
+  unlock(e);
   release(e);
   process_leave_curl(); /* the thread's end frees what OpenSSL keeps of it */
 }
 
-/* From now on the thread is the driver. */
-static void hand_over(Engine *e, bool to_thread) {
-  e->on_thread = to_thread;
-  for (Request *r = e->service.active.first; r; r = r->next)
-    r->on_thread = to_thread;
-  for (Request *r = e->others.active.first; r; r = r->next)
-    r->on_thread = to_thread;
-}
-
 bool engine_background(Engine *e) {
   lock(e);
-  bool threaded = e->threaded, stopped = e->stopped;
+  bool threaded = e->threaded, starts = !threaded && !e->stopped;
+  if (starts) e->threaded = true, e->users++;
   unlock(e);
-  if (threaded || stopped) return threaded;
-  hand_over(e, true);
-  lock(e);
-  e->threaded = true;
-  e->users++;
-  unlock(e);
+  if (!starts) return threaded;
   if (thread_start(run_thread, e)) return true;
   lock(e);
   e->threaded = false;
   e->users--;
   unlock(e);
-  hand_over(e, false);
   return false;
 }
 
 /* ---- running ---- */
-
-/* With a thread: sleeps until there is an event. */
-static void await_event(Engine *e, double seconds) {
-  double end = clock_now() + seconds;
-  lock(e);
-  while (!has_event(e) && e->threaded && (seconds = end - clock_now()) > 0)
-    wait_for_event(e, seconds);
-  unlock(e);
-}
 
 static bool check_event(Engine *e) {
   lock(e);
@@ -665,7 +541,7 @@ static bool check_event(Engine *e) {
   return event;
 }
 
-/* Without one: drives everything until there is an event. */
+/* Without a thread: drives everything until there is an event. */
 static void drive_until_event(Engine *e, double seconds) {
   SignalMask mask;
   double end = clock_now() + seconds;
@@ -678,41 +554,37 @@ static void drive_until_event(Engine *e, double seconds) {
   if (e->raises) sigpipe_restore(&mask);
 }
 
-/* Whether the owner, who is the driver, would change nothing now. */
+/* Whether it would change nothing if the owner drove. */
 static bool is_at_rest(const Engine *e) {
   assert(e->locked);
-  return !e->inbox.first && e->cancel_count == 0 && active_count(e) == 0 &&
-         e->parked == 0 && until_due(e, 1) > 0;
+  return !e->inbox.first && !e->active.first && e->parked == 0 &&
+         until_due(e, 1) > 0;
 }
 
 bool engine_run(Engine *e, double seconds) {
+  double end = clock_now() + seconds, left;
   lock(e);
-  bool event = look_for_event(e);
-  bool threaded = e->threaded, stopped = e->stopped;
-  bool idle = !threaded && seconds <= 0 && is_at_rest(e);
-  unlock(e);
-  if (threaded) {
-    if (event || seconds <= 0) return event;
-    await_event(e, seconds);
-  } else if (stopped || idle) {
-    return event;
-  } else {
-    drive_until_event(e, event ? 0 : seconds);
+  bool event = look_for_event(e), threaded = e->threaded;
+  while (!event && e->threaded && (left = end - clock_now()) > 0) {
+    wait_for_event(e, left);
+    event = look_for_event(e);
   }
+  bool drives = !threaded && !e->stopped && (seconds > 0 || !is_at_rest(e));
+  unlock(e);
+  if (!drives) return event;
+  drive_until_event(e, event ? 0 : seconds);
   return check_event(e);
 }
 
 double engine_timeout(Engine *e) {
   lock(e);
-  bool threaded = e->threaded; /* then what is handed in is its business */
-  bool due =
-      has_event(e) || (!threaded && (e->inbox.first || e->cancel_count > 0));
-  bool stopped = e->stopped;
+  bool threaded = e->threaded, stopped = e->stopped;
+  bool due = has_event(e) || (!threaded && e->inbox.first);
   unlock(e);
   if (due) return 0;
   if (threaded || stopped) return -1;
-  if (active_count(e) > 0 || e->parked > 0) return until_due(e, ACTIVE_WAIT);
-  return e->heap_count ? until_due(e, POLL_MAX) : -1;
+  if (e->active.first || e->parked > 0) return until_due(e, ACTIVE_WAIT);
+  return heap_first(&e->due) ? until_due(e, POLL_MAX) : -1;
 }
 
 int engine_fd(Engine *e) {
@@ -728,14 +600,12 @@ int engine_fd(Engine *e) {
 
 /* ---- the owner's side ---- */
 
-/* Whether the thread sleeps, which is now the caller's to wake, once it has
-   given the lock back. The handle that it sleeps in is there until `quit` is
-   set, which nobody else does. */
-static bool claim_wakeup(Engine *e) {
+/* Wakes the thread if it sleeps: then libcurl's handle, in which it does, is
+   there. */
+static void wake_thread(Engine *e) {
   assert(e->locked);
-  bool asleep = e->asleep;
+  if (e->asleep) curl_multi_wakeup(e->multi);
   e->asleep = false;
-  return asleep;
 }
 
 bool engine_has_base(const Engine *e, int n) {
@@ -743,40 +613,18 @@ bool engine_has_base(const Engine *e, int n) {
 }
 
 bool engine_send(Engine *e, const Spec *spec) {
-  assert(spec->id > 0);
+  assert((spec->id > 0) != (spec->cancels > 0));
   Request *r = request_new(&e->endpoint, spec);
   if (r == NULL) return false;
   process_count_live(1);
   r->engine = e;
+  r->on_thread = &e->threaded;
   r->on_progress = on_progress;
   lock(e);
   step(e, r, STATE_INBOX);
-  bool wake = claim_wakeup(e);
+  wake_thread(e);
   unlock(e);
-  if (wake) curl_multi_wakeup(e->multi);
   return true;
-}
-
-/* Makes room for one more id to cancel. */
-static bool grow_cancels(Engine *e) {
-  assert(e->locked);
-  if (e->cancel_count < e->cancel_room) return true;
-  size_t room = e->cancel_room ? 2 * e->cancel_room : 16;
-  long long *grown = realloc(e->cancels, room * sizeof *grown);
-  if (grown == NULL) return false;
-  e->cancels = grown;
-  e->cancel_room = room;
-  return true;
-}
-
-bool engine_cancel(Engine *e, long long id) {
-  lock(e);
-  bool ok = grow_cancels(e);
-  if (ok) e->cancels[e->cancel_count++] = id;
-  bool wake = claim_wakeup(e);
-  unlock(e);
-  if (wake) curl_multi_wakeup(e->multi);
-  return ok;
 }
 
 bool engine_peek(Engine *e, Event *event) {
@@ -811,41 +659,36 @@ Request *engine_ack(Engine *e, long long id) {
 }
 
 void engine_discard(Engine *e, Request *r) {
-  if (e == NULL) {
-    drop(r);
-    return;
+  bool threaded = false;
+  if (e) {
+    lock(e);
+    threaded = e->threaded;
+    if (threaded) {
+      list_add(&e->free_list, r);
+      e->free_bytes += r->head.cap + r->answer.cap + r->body_len;
+      if (e->free_bytes >= FREE_MAX) wake_thread(e);
+    }
+    unlock(e);
   }
-  lock(e);
-  bool threaded = e->threaded, wake = false;
-  if (threaded) {
-    list_add(&e->free_list, r);
-    e->free_bytes += r->head.cap + r->answer.cap + r->body_len;
-    wake = e->free_bytes >= FREE_MAX && claim_wakeup(e);
-  }
-  unlock(e);
-  if (wake) curl_multi_wakeup(e->multi);
   if (!threaded) drop(r);
 }
 
 /* ---- opening and closing ---- */
 
-/* What there is of an engine with nothing under way. False when there is no
-   memory. */
+/* Makes it an engine with nothing under way. What was under way is left alone:
+   it is the parent's, after fork. False when there is no memory. */
 static bool reset(Engine *e) {
+  *e = (Engine){.endpoint = e->endpoint,
+                .max_transfers = e->max_transfers,
+                .raises = e->raises,
+                .owner_wakeup = e->owner_wakeup,
+                .idle = e->idle,
+                .due = {e->due.items, 0, e->due.room}};
   e->generation = process_forks();
   lock_init(&e->lock);
   cond_init(&e->event);
-  e->locked = e->driving = false;
   e->users = 1;
-  e->threaded = e->asleep = e->owner_signalled = e->on_thread = false;
-  e->inbox = e->outbox = e->free_list = (List){NULL, NULL};
-  e->free_bytes = e->cancel_count = e->heap_count = 0;
-  e->service = e->others = (HostQueue){0};
-  e->progress = NULL;
   e->progress_last = &e->progress;
-  e->next = (Event){0};
-  e->ended = NULL;
-  e->idle_count = e->parked = 0;
   e->multi = new_multi();
   return e->multi != NULL;
 }
@@ -888,12 +731,11 @@ bool engine_adopt(Engine *e) {
 void engine_stop(Engine *e) {
   SignalMask mask;
   lock(e);
-  /* Who asks a second time has waited. */
+  /* A second call has waited already. */
   double end = e->quit ? 0 : clock_now() + STOP_WAIT, left;
   bool mine = !e->threaded && !e->stopped;
   e->quit = true;
-  /* Under the lock, as the handle is gone once the thread has seen `quit`. */
-  if (claim_wakeup(e)) curl_multi_wakeup(e->multi);
+  wake_thread(e);
   while (e->threaded && (left = end - clock_now()) > 0)
     wait_for_event(e, left);
   unlock(e);

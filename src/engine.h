@@ -3,8 +3,8 @@
    One side, the owner, hands requests in and gets their events. The other
    drives them: the owner itself, inside engine_run, or a thread of the
    engine's own. They meet in a few lists under one lock, which is held for a
-   few instructions. Every request that was handed in ends exactly once and
-   comes out. */
+   few instructions and the wakeup of the thread. Every request that was handed
+   in ends exactly once and comes out. */
 #ifndef LUMA_ENGINE_H
 #define LUMA_ENGINE_H
 
@@ -45,12 +45,11 @@ bool engine_adopt(Engine *e);
 
 /* Whether it has that base; see Spec. */
 bool engine_has_base(const Engine *e, int n);
-/* Takes a request over; its id is the caller's choice, above 0 and not that of
-   another one that has not come out yet. False when there is no memory. */
+/* Takes a request over, or the order to cancel one, which ends as cancelled
+   unless it already ended. The id is the caller's choice, above 0 and not that
+   of another request that has not come out yet. False when there is no memory.
+ */
 bool engine_send(Engine *e, const Spec *spec);
-/* The request ends as cancelled, unless it already ended. False when there
-   is no memory to note it. */
-bool engine_cancel(Engine *e, long long id);
 /* Waits up to `seconds` for an event, and returns whether there is one;
    without a thread it is this that drives everything. */
 bool engine_run(Engine *e, double seconds);

@@ -374,10 +374,10 @@ static int begin_file(Request *r) {
 static size_t write_file(Request *r, const char *data, size_t n) {
   if (is_bomb(r, n)) return refuse(r, &grows_too_much, 0);
   int err = 0;
-  if (r->on_thread) process_leave_curl();
+  if (*r->on_thread) process_leave_curl();
   if (r->in_place && !r->writing) err = begin_file(r);
   if (err == 0 && r->in_place) err = file_write(r->file, data, n);
-  if (r->on_thread) process_enter_curl();
+  if (*r->on_thread) process_enter_curl();
   if (err == ENOMEM) return refuse(r, &failure_memory, 0);
   if (err) return refuse(r, &not_written, err);
   if (!r->in_place) return refuse(r, &wrong_range, 0);
@@ -411,6 +411,7 @@ Request *request_new(const Endpoint *endpoint, const Spec *spec) {
   if (r == NULL) return NULL;
   *r = (Request){0};
   r->id = spec->id;
+  r->cancels = spec->cancels;
   r->authenticated = spec->path != NULL;
   r->paid = spec->paid;
   r->watch = spec->watch;
@@ -695,7 +696,7 @@ static const Failure *judge(const Request *r) {
 /* The last step of a download: nothing is missing, so it gets its name. */
 static void end_file(Request *r) {
   File *f = r->file;
-  if (r->on_thread) process_leave_curl();
+  if (*r->on_thread) process_leave_curl();
   if (r->failure == NULL && r->to_file) r->failure = judge(r);
   if (r->failure == NULL && r->to_file) {
     r->os_error = file_commit(f);
@@ -713,7 +714,7 @@ static void end_file(Request *r) {
   r->received = f->size;
   r->file = NULL;
   file_release(f);
-  if (r->on_thread) process_enter_curl();
+  if (*r->on_thread) process_enter_curl();
 }
 
 void request_mask(Request *r, const Endpoint *endpoint) {

@@ -46,11 +46,12 @@ typedef enum State {
 
 /* What a caller asks for. Strings are borrowed until request_new returns. */
 typedef struct Spec {
-  long long id;
-  const char *path; /* authenticated: goes to a base, with the key */
-  int base;         /* 0: the base; n: the n-th further one, which there is */
-  const char *url;  /* or keyless: goes to any URL */
-  const char *body; /* a POST of `body_len` bytes, or NULL for a GET */
+  long long id;      /* 0: it is an order to cancel another request, */
+  long long cancels; /* and this is the id of that one; else 0 */
+  const char *path;  /* authenticated: goes to a base, with the key */
+  int base;          /* 0: the base; n: the n-th further one, which there is */
+  const char *url;   /* or keyless: goes to any URL */
+  const char *body;  /* a POST of `body_len` bytes, or NULL for a GET */
   size_t body_len;
   const char *method; /* in place of these two, or NULL */
   const char *type;   /* the body's media type; NULL for the headers' own */
@@ -72,7 +73,7 @@ typedef struct Spec {
 /* Neither path nor url: a timer, which ends when its delay is over. */
 typedef struct Request {
   /* What to do; never changes. */
-  long long id;
+  long long id, cancels;
   char *url;
   bool authenticated, paid, watch, compare;
   double if_changed;
@@ -93,7 +94,7 @@ typedef struct Request {
   double due;            /* clock time its delay, or its time, ends; NEVER */
   size_t place;          /* 1 + index in the engine's heap; 0: not there */
   struct Engine *engine; /* whose it is, once it was handed over */
-  bool on_thread;        /* the engine's thread drives it */
+  const bool *on_thread; /* whether the engine's thread drives it */
 
   /* Progress, when it is to be told of. */
   void (*on_progress)(struct Request *r);
