@@ -31,6 +31,8 @@ static void on_signal(int number) { caught = number; }
 static void catch_signal(int number, void (*handler)(int)) {
   signal(number, handler);
 }
+
+static void leave_signal(int number) { signal(number, SIG_DFL); }
 #else
 static void on_broken_pipe(int number) { (void)number; }
 
@@ -46,6 +48,13 @@ static void catch_signal(int number, void (*handler)(int)) {
       number != SIGINT)
     return;
   sigaction(number, &action, NULL);
+}
+
+/* What is ignored was not caught, and stays ignored. */
+static void leave_signal(int number) {
+  struct sigaction now;
+  if (sigaction(number, NULL, &now) == 0 && now.sa_handler == on_signal)
+    signal(number, SIG_DFL);
 }
 #endif
 
@@ -74,12 +83,15 @@ static int l_caught(lua_State *L) {
   return 1;
 }
 
-/* system.leave_to_signals(): a signal ends the process as if nobody had ever
-   caught it */
+/* system.leave_to_signals(): a signal that asks for the end ends the process
+   from here on, as it did before they were caught */
 static int l_leave_to_signals(lua_State *L) {
   (void)L;
-  signal(SIGINT, SIG_DFL);
-  signal(SIGTERM, SIG_DFL);
+  leave_signal(SIGINT);
+  leave_signal(SIGTERM);
+#if !defined(_WIN32)
+  leave_signal(SIGHUP);
+#endif
   return 0;
 }
 

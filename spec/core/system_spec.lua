@@ -135,16 +135,34 @@ describe("core.system", function()
       assert.equal("nil\n", result.out, result.err)
     end)
 
-    it("end the process as if nobody had caught them", function()
+    it("of an interrupt ends the process as a shell expects it", function()
       local died = run("system.catch_signals() system.die_of_interrupt() print 'alive'")
-      local left = run [[
-        system.catch_signals()
-        system.leave_to_signals()
-        os.execute "kill -TERM $PPID"
-        os.execute "sleep 5"]]
 
       assert.same({ 130, "" }, { died.code, died.out })
-      assert.equal(143, left.code)
     end)
+
+    local function left_to(name, wrapper)
+      return run(([[
+        system.catch_signals()
+        system.leave_to_signals()
+        io.popen "kill -%s $PPID; echo":read "*a"
+        print "alive"]]):format(name), wrapper)
+    end
+
+    for name, code in pairs { INT = 130, TERM = 143, HUP = 129 } do
+      it(("end the process that is left to them: %s"):format(name), function()
+        local left = left_to(name)
+
+        assert.same({ code, "" }, { left.code, left.out })
+      end)
+    end
+
+    for _, name in ipairs { "TERM", "HUP" } do
+      it(("stay ignored where the process was started so, even if it is left to them: %s"):format(name), function()
+        local left = left_to(name, ("sh -c 'trap \"\" %s; \"$@\"' --"):format(name))
+
+        assert.same({ 0, "alive\n" }, { left.code, left.out })
+      end)
+    end
   end)
 end)
