@@ -19,6 +19,11 @@ static bool is_one_of(const char *four, const char *words) {
 
 /* ---- where it ends ---- */
 
+/* Boxes or chunks that are read, of 8 bytes in the worst case: a file may be
+   millions of them, and each read is a call of the system's. One with more
+   does not surely end too early. */
+#define MAX_READS 100000
+
 /* Letters, digits and blanks, as in the type of a box. */
 static bool is_word(const char *four) {
   for (int i = 0; i < 4; i++)
@@ -32,7 +37,7 @@ static bool boxes_end(MediaRead *read, const void *file, long long size) {
   char head[16];
   bool described = false, filled = false;
   long long place = 0;
-  while (place < size) {
+  for (long reads = 0; place < size && reads < MAX_READS; reads++) {
     size_t n = read(file, place, head, sizeof head);
     if (n < 8 || (described && filled && !is_word(head + 4))) break;
     long long length = big_endian(head);
@@ -51,11 +56,13 @@ static bool boxes_end(MediaRead *read, const void *file, long long size) {
 /* A PNG is chunks of a length, a type, content and a checksum. */
 static bool chunks_end(MediaRead *read, const void *file, long long size) {
   char head[8];
-  for (long long place = 8; read(file, place, head, 8) == 8;) {
+  long long place = 8;
+  for (long reads = 0; reads < MAX_READS; reads++) {
+    if (read(file, place, head, 8) < 8) return false;
     place += 12 + (long long)big_endian(head);
     if (memcmp(head + 4, "IEND", 4) == 0) return place <= size;
   }
-  return false;
+  return true;
 }
 
 static bool riff_ends(MediaRead *read, const void *file, long long size) {
