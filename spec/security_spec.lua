@@ -285,6 +285,22 @@ describe("the key", function()
       assert.equal(secret, server:log()[1].headers["x-api-key"])
     end)
 
+    it("whatever such a header is called, and however its value is written", function()
+      local secret = "another-secret-word-1"
+      for name, value in pairs {
+        ["X-Signature"] = secret, ["X-Jwt"] = secret, ["X-Pass"] = secret, ["X-Access"] = "v1=" .. secret,
+        ["X-Token"] = '{"t":"' .. secret .. '"}', ["X-Auth"] = 'Digest response="' .. secret .. '"',
+      } do
+        local server = support.serve { { status = 401, body = "no: " .. secret } }
+        local client = support.connect(server, { headers = { [name] = value } })
+
+        local _, err = client:submit(PROMPT)
+
+        assert_no_key(err, secret)
+        assert.is_nil(client:preview(PROMPT).headers[name]:find(secret, 1, true))
+      end
+    end)
+
     it("but what is no secret stays, though a short key is a word of it", function()
       local body = '{"id":"sandbox-1","state":"pending"}'
       local client = support.connect(support.serve { { body = body } }, { api_key = "sandbox" })

@@ -4,9 +4,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Needles of one text: itself, and Base64 for each place in a group of three
-   bytes at which it may begin. */
-#define SPELLINGS 4
+/* Needles of one text: itself, its bytes in hexadecimal, and Base64 for each
+   place in a group of three bytes at which it may begin. */
+#define SPELLINGS 5
 
 static void wipe(char *text, size_t n) {
   for (volatile char *p = text; n > 0; n--) *p++ = '\0';
@@ -45,39 +45,107 @@ static bool is_hex(const char *p, char c) {
   return hex(p[0]) >= 0 && hex(p[0]) * 16 + hex(p[1]) == (unsigned char)c;
 }
 
+static char lower(char c) {
+  return c >= 'A' && c <= 'Z' ? (char)(c + 'a' - 'A') : c;
+}
+
+static char upper(char c) {
+  return c >= 'a' && c <= 'z' ? (char)(c + 'A' - 'a') : c;
+}
+
 /* The letter that stands for this one in the Base64 of URLs. */
 static char in_urls(char c) { return c == '+' ? '-' : c == '/' ? '_' : c; }
+
+/* Whether a byte is this letter of the needle's: Base64 has two alphabets, all
+   else may come back in capitals. */
+static bool is_letter(char byte, char c, bool base64) {
+  return base64 ? byte == c || byte == in_urls(c) : lower(byte) == lower(c);
+}
+
+/* %XX at p, of which each % may have been encoded in its turn. */
+static size_t spells_percent(const char *p, const char *end, char c) {
+  for (const char *q = p + 1; end - q >= 2; q += 2) {
+    if (is_hex(q, c)) return (size_t)(q + 2 - p);
+    if (q[0] != '2' || q[1] != '5') break;
+  }
+  return 0;
+}
+
+/* The letter, or \u00XX, behind backslashes: as many as there were texts
+   around it to be written as JSON. */
+static size_t spells_json(const char *p, const char *end, char c) {
+  const char *q = p;
+  while (q < end && *q == '\\') q++;
+  if (end - q >= 5 && memcmp(q, "u00", 3) == 0 && is_hex(q + 3, c))
+    return (size_t)(q + 5 - p);
+  return q < end && *q == c ? (size_t)(q + 1 - p) : 0;
+}
+
+/* The name or the number of a letter in HTML and XML. */
+static size_t spells_entity(const char *p, const char *end, char c) {
+  static const char *const names[] = {"&&amp;",   "<&lt;",   ">&gt;",
+                                      "\"&quot;", "'&apos;", NULL};
+  for (const char *const *name = names; *name; name++) {
+    size_t n = strlen(*name + 1);
+    if (**name == c && (size_t)(end - p) >= n && !memcmp(p, *name + 1, n))
+      return n;
+  }
+  if (end - p < 4 || p[1] != '#') return 0;
+  int base = p[2] == 'x' || p[2] == 'X' ? 16 : 10, code = 0, digit;
+  const char *q = p + (base == 16 ? 3 : 2);
+  for (; q < end && code < 256 && (digit = hex(*q)) >= 0 && digit < base; q++)
+    code = code * base + digit;
+  return q < end && *q == ';' && code == (unsigned char)c ? (size_t)(q + 1 - p)
+                                                          : 0;
+}
 
 /* How many bytes of the text at p, which ends at `end`, spell c; 0 if they
    spell something else. */
 static size_t spells(const char *p, const char *end, char c, bool base64) {
+  size_t n = *p == '%'    ? spells_percent(p, end, c)
+             : *p == '\\' ? spells_json(p, end, c)
+             : *p == '&'  ? spells_entity(p, end, c)
+                          : 0;
+  return n == 0 && is_letter(*p, c, base64) ? 1 : n;
+}
+
+#define MAX_TAG 16
+
+/* How many bytes at p may stand between two letters of a text that was broken
+   into lines, or has become wide characters or a page: blanks, line ends as
+   JSON writes them, a tag. */
+static size_t gap(const char *p, const char *end) {
+  if ((unsigned char)*p <= ' ') return 1;
+  if (*p == '\\' && end - p >= 2 && memchr("nrt", p[1], 3)) return 2;
+  if (*p != '<') return 0;
   size_t left = (size_t)(end - p);
-  if (*p == '%' && left >= 3 && is_hex(p + 1, c)) return 3;
-  if (*p == '\\' && left >= 2 && p[1] == c) return 2;
-  if (left >= 6 && memcmp(p, "\\u00", 4) == 0 && is_hex(p + 4, c)) return 6;
-  return *p == c || (base64 && *p == in_urls(c)) ? 1 : 0;
+  const char *close = memchr(p, '>', left < MAX_TAG ? left : MAX_TAG);
+  return close ? (size_t)(close + 1 - p) : 0;
 }
 
 /* How many bytes at p spell the needle; 0 if they do not. One that is cut off
    by the end of the text counts once enough of it is there. */
 static size_t match(const char *p, const char *end, const Needle *needle) {
   const char *start = p;
-  for (size_t i = 0; i < needle->len; i++) {
+  for (size_t i = 0; i < needle->len;) {
     if (p == end) return i >= MIN_SECRET ? (size_t)(p - start) : 0;
     size_t n = spells(p, end, needle->text[i], needle->base64);
+    if (n > 0) i++;
+    else if (i > 0) n = gap(p, end);
     if (n == 0) return 0;
     p += n;
   }
   return (size_t)(p - start);
 }
 
-/* Where in the text, which has no less than two bytes, the letters `first` and
-   a second one that fits begin; NULL: nowhere. */
+/* Where in the text, which has no less than two bytes, the byte `first` and a
+   second one that fits begin; NULL: nowhere. */
 static char *find(char *p, const char *end, const Needle *needle, char first) {
   const char *last = end - 1;
+  bool escape = first != *needle->text && strchr("\\%&", first) != NULL;
   while (p < last && (p = memchr(p, first, (size_t)(last - p))) != NULL) {
-    if (first != *needle->text || p[1] == needle->text[1] || p[1] == '%' ||
-        p[1] == '\\' || (needle->base64 && p[1] == in_urls(needle->text[1])))
+    if (escape || is_letter(p[1], needle->text[1], needle->base64) ||
+        (unsigned char)p[1] <= ' ' || strchr("\\%&<", p[1]))
       return p;
     p++;
   }
@@ -95,18 +163,23 @@ static void strike(const Needle *needle, char *data, const char *end,
 }
 
 void secrets_strike(const Secrets *s, char *data, size_t n) {
+  static const char escapes[] = "\\%&";
   if (n < MIN_SECRET) return;
-  bool escapes = memchr(data, '\\', n) || memchr(data, '%', n);
+  bool has[sizeof escapes];
+  for (size_t e = 0; escapes[e]; e++)
+    has[e] = memchr(data, escapes[e], n) != NULL;
   for (size_t i = 0; i < s->count; i++) {
     const Needle *needle = &s->needles[i];
     char first = *needle->text;
+    char other = needle->base64          ? in_urls(first)
+                 : first == lower(first) ? upper(first)
+                                         : lower(first);
     strike(needle, data, data + n, first);
+    if (other != first) strike(needle, data, data + n, other);
     /* A letter of Base64's is only escaped where it has to be. */
     bool plain = needle->base64 && first != '+' && first != '/';
-    if (escapes && !plain) strike(needle, data, data + n, '\\');
-    if (escapes && !plain) strike(needle, data, data + n, '%');
-    if (needle->base64 && !plain)
-      strike(needle, data, data + n, in_urls(first));
+    for (size_t e = 0; escapes[e] && !plain; e++)
+      if (has[e]) strike(needle, data, data + n, escapes[e]);
   }
 }
 
@@ -120,17 +193,25 @@ static const char *secret_part(const char *text) {
   return is_sk ? text + 3 : text;
 }
 
+static size_t write_hex(char *to, const char *text, size_t n) {
+  for (size_t i = 0; i < n; i++) {
+    *to++ = "0123456789abcdef"[(unsigned char)text[i] >> 4];
+    *to++ = "0123456789abcdef"[text[i] & 15];
+  }
+  return 2 * n;
+}
+
 static bool add_needles(Secrets *s, const char *text) {
   size_t n = strlen(text);
   if (n < MIN_SECRET) return true;
-  for (size_t before = 0; before < SPELLINGS; before++) {
+  for (size_t i = 0; i < SPELLINGS; i++) {
     Needle *needle = &s->needles[s->count];
-    needle->text = malloc(n + n / 2 + 1);
+    needle->text = malloc(2 * n);
     if (needle->text == NULL) return false;
     s->count++;
-    needle->base64 = before < 3;
-    if (needle->base64)
-      needle->len = base64_middle(needle->text, text, n, before);
+    needle->base64 = i < 3;
+    if (i < 3) needle->len = base64_middle(needle->text, text, n, i);
+    else if (i == 3) needle->len = write_hex(needle->text, text, n);
     else memcpy(needle->text, text, needle->len = n);
   }
   return true;

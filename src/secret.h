@@ -26,8 +26,9 @@ typedef struct Secrets {
    Of "sk-KEY" and "id:KEY" the KEY is a secret, since services drop the rest.
    `texts` ends with NULL, or is it. */
 bool secrets_open(Secrets *s, const char *const *texts);
-/* Puts stars in place of each secret: literal, with %XX, \u00XX or other JSON
-   escapes, and within a Base64 text of which it is a part. */
+/* Puts stars in place of each secret: as it is or in capitals, in hexadecimal,
+   within a Base64 text of which it is a part; with what URLs, JSON and pages
+   escape a letter by, however often; broken into lines, or by tags. */
 void secrets_strike(const Secrets *s, char *data, size_t n);
 /* They do not stay behind in freed memory. Any number of times. */
 void secrets_close(Secrets *s);

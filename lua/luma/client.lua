@@ -99,7 +99,8 @@ local function own_key(dialect, getenv)
 end
 
 --- Words in the names of headers that carry a secret.
-local SECRET_WORDS = { "auth", "key", "token", "secret", "cookie", "password", "credential", "session" }
+local SECRET_WORDS = { "auth", "key", "token", "secret", "cookie", "pass", "pwd", "credential", "session", "sig", "jwt",
+  "psk", "bearer", "access", "licen", "private" }
 
 local function is_secret(header)
   header = lower(header)
@@ -117,7 +118,7 @@ local function secrets(own, further)
   for i, secret in ipairs(own) do list[i] = secret end
   for name, value in pairs(further or {}) do
     local scheme = value:match("^[A-Za-z]+ ") or ""
-    for word in value:sub(is_secret(name) and #scheme + 1 or #value + 1):gmatch("[^%s;,]+") do
+    for word in value:sub(is_secret(name) and #scheme + 1 or #value + 1):gmatch("[^%s;,\"'{}()]+") do
       list[#list + 1] = word:match("^[^=]+=([^=].*)$") or word
     end
   end

@@ -49,6 +49,18 @@ describe("the secrets of luma.core", function()
     ["as JSON"] = SECRET:gsub('["\\]', "\\%0"),
     ["as JSON with each slash escaped"] = SECRET:gsub('["\\/]', "\\%0"),
     ["as JSON with numbers"] = percent(SECRET, "\\u%04x"),
+    ["as JSON in a text that is JSON"] = percent(SECRET, "\\\\u%04x"),
+    ["percent-encoded twice"] = percent(SECRET, "%%25%02X"),
+    ["in capitals"] = SECRET:upper(),
+    ["in hexadecimal"] = SECRET:gsub(".", function(c) return ("%02x"):format(c:byte()) end),
+    ["in hexadecimal, in capitals"] = SECRET:gsub(".", function(c) return ("%02X"):format(c:byte()) end),
+    ["as letters of a page"] = SECRET:gsub("\"", "&quot;"),
+    ["as numbers of a page"] = SECRET:gsub(".", function(c) return ("&#%d;"):format(c:byte()) end),
+    ["as numbers of a page, to the base 16"] = SECRET:gsub(".", function(c) return ("&#x%X;"):format(c:byte()) end),
+    ["broken into lines"] = SECRET:gsub("odd", "\r\nodd"),
+    ["broken into lines of JSON"] = SECRET:gsub("odd", "\\nodd"),
+    ["broken by a tag"] = SECRET:gsub("odd", "<wbr>odd"),
+    ["in wide characters"] = SECRET:gsub(".", "%0\0"):sub(1, -2),
     ["with all of it as numbers"] = SECRET:gsub(".", function(c) return ("\\u%04X"):format(c:byte()) end),
   } do
     it("are struck " .. name, function() assert_struck(spelled, { SECRET }) end)
@@ -87,7 +99,7 @@ describe("the secrets of luma.core", function()
   end)
 
   it("leave all else as it was", function()
-    local text = '{"id":"abc","url":"https://a.example/%41?x=\\u0041\\/","x":"k/y+wi"}'
+    local text = '{"id":"abc","url":"https://a.example/%41?x=\\u0041\\/","x":"k/y+wi","y":"K\\\\/&#107;<b>k"}'
 
     assert.equal(text, (echo(text, { SECRET })))
   end)
