@@ -60,7 +60,7 @@ struct Engine {
   bool driving; /* for assertions alone */
   List delayed, active;
   HostQueue queues[QUEUES];
-  Heap due;    /* delays and deadlines: requests with a `due` */
+  Heap due;    /* the delayed and the active ones */
   CURL **idle; /* easy handles of the service at rest, up to max_transfers */
   int idle_count;
   int parked; /* abandoned handles that libcurl still looks up a name for */
@@ -131,8 +131,15 @@ static void step(Engine *e, Request *r, State to) {
   List *into = list_of(e, r);
   if (into) list_add(into, r);
   if (to == STATE_ACTIVE) queue_of(e, r)->active_count++;
-  if ((to == STATE_ACTIVE || to == STATE_DELAYED) && r->due < NEVER)
-    heap_add(&e->due, r);
+  if (to == STATE_ACTIVE || to == STATE_DELAYED) heap_add(&e->due, r);
+}
+
+/* Changes the time at which an active request is looked at. */
+static void reschedule(Engine *e, Request *r, double due) {
+  assert(r->state == STATE_ACTIVE);
+  heap_remove(&e->due, r);
+  r->due = due;
+  heap_add(&e->due, r);
 }
 
 /* ---- events ---- */
@@ -219,6 +226,14 @@ static void on_progress(Request *r) {
 }
 
 /* ---- into libcurl and out of it ---- */
+
+/* libcurl calls this before it looks up the name of a host, be it the first or
+   one that it is redirected to. Its own end of a lookup may wait for it. */
+static void on_lookup(Request *r) {
+  Engine *e = r->engine;
+  double end = clock_now() + (double)e->endpoint.connect_ms / 1000;
+  reschedule(e, r, end < r->deadline ? end : r->deadline);
+}
 
 static CURLM *new_multi(void) {
   CURLM *multi = curl_multi_init();
@@ -350,15 +365,10 @@ static bool accept_next(Engine *e) {
 }
 
 /* The time of an active request is up: either all of it, or what a name lookup
-   may take. libcurl minds the rest of the time to connect in. */
+   may take. */
 static void expire(Engine *e, Request *r, double now) {
-  if (now >= r->deadline || r->resolving) {
-    end_active(e, r, CURLE_OPERATION_TIMEDOUT, NULL);
-    return;
-  }
-  heap_remove(&e->due, r);
-  r->due = r->deadline;
-  if (r->due < NEVER) heap_add(&e->due, r);
+  if (now < r->deadline && !r->resolving) reschedule(e, r, r->deadline);
+  else end_active(e, r, CURLE_OPERATION_TIMEDOUT, NULL);
 }
 
 static void run_due(Engine *e) {
@@ -620,6 +630,7 @@ bool engine_send(Engine *e, const Spec *spec) {
   r->engine = e;
   r->on_thread = &e->threaded;
   r->on_progress = on_progress;
+  r->on_lookup = on_lookup;
   lock(e);
   step(e, r, STATE_INBOX);
   wake_thread(e);

@@ -195,7 +195,9 @@ static bool is_value(const char *value, size_t n, const char *const *words) {
 static int on_resolve(void *resolver, void *reserved, void *arg) {
   Request *r = arg;
   (void)resolver, (void)reserved;
-  if (r) r->resolving = true;
+  if (r == NULL) return 0; /* parked */
+  r->resolving = true;
+  r->on_lookup(r);
   return 0;
 }
 
@@ -592,10 +594,8 @@ bool request_begin(Request *r, CURL *easy, Endpoint *endpoint) {
     request_fail(r, &failure_memory);
     return false;
   }
-  double now = clock_now(),
-         connected = now + (double)endpoint->connect_ms / 1000;
-  r->deadline = r->timeout > 0 ? now + r->timeout : NEVER;
-  r->due = r->deadline < connected ? r->deadline : connected;
+  r->deadline = r->timeout > 0 ? clock_now() + r->timeout : NEVER;
+  r->due = r->deadline;
   r->easy = easy;
   r->guarded = endpoint->guarded;
   r->alone = r->body && !endpoint->guarded;

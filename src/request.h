@@ -91,10 +91,12 @@ typedef struct Request {
   /* Where it is. */
   State state;
   struct Request *next, *prev; /* in the list of that state */
-  double due;            /* clock time its delay, or its time, ends; NEVER */
-  size_t place;          /* 1 + index in the engine's heap; 0: not there */
+  double due;   /* clock time at which it is looked at next, or NEVER */
+  size_t place; /* 1 + index in the engine's heap; 0: not there */
   struct Engine *engine; /* whose it is, once it was handed over */
   const bool *on_thread; /* whether the engine's thread drives it */
+
+  void (*on_lookup)(struct Request *r); /* a name lookup begins */
 
   /* Progress, when it is to be told of. */
   void (*on_progress)(struct Request *r);

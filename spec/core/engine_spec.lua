@@ -492,10 +492,11 @@ describe("luma.core, many exchanges,", function()
     end)
   end)
 
-  describe("a name lookup that nobody waits for any more", function()
+  describe("a name lookup", function()
     if not is_linux() then return end -- it takes LD_PRELOAD
 
     local slow, old = os.tmpname(), os.tmpname()
+    local PRELOADS = { ["this libcurl"] = slow, ["an older one"] = slow .. ":" .. old }
 
     setup(function()
       clients.compile("slow_resolver.c", slow, "-ldl")
@@ -508,9 +509,9 @@ describe("luma.core, many exchanges,", function()
     end)
 
     -- Libcurl goes on with the lookup, and would go on with the request.
-    for name, preload in pairs { ["this libcurl"] = slow, ["an older one"] = slow .. ":" .. old } do
+    for name, preload in pairs(PRELOADS) do
       for _, way in ipairs { "cancel", "timeout" } do
-        it(("leads to no request: %s, %s"):format(way, name), function()
+        it(("that nobody waits for any more leads to no request: %s, %s"):format(way, name), function()
           local server = support.serve()
 
           local ran = run({ "-e", [[
@@ -534,6 +535,30 @@ describe("luma.core, many exchanges,", function()
           local kind = way == "cancel" and "cancelled" or "timeout"
           assert.same({ kind .. " no soon 200", "" }, { ran.out, ran.err })
           assert.same({ "/second" }, paths(server))
+        end)
+      end
+    end
+
+    for name, preload in pairs(PRELOADS) do
+      for way, kind in pairs { cancel = "cancelled", close = "cancelled", timeout = "timeout" } do
+        it(("of a redirect's host holds up nobody: %s, %s"):format(way, name), function()
+          local redirect = { status = 302, headers = { Location = "http://slow.invalid/clip.mp4" }, wait = 1 }
+          local server, path = support.serve { redirect }, support.path()
+
+          local ran = run({ "-e", [[
+            local core = require "luma.core"
+            local way, url = os.getenv "WAY", os.getenv "URL"
+            local client = core.client { base = url, connect_timeout = way == "timeout" and 0.5 or 60 }
+            client:fetch { id = 1, url = url, file = core.claim(os.getenv "FILE") }
+            repeat client:run(0.1) until io.open(os.getenv "SLOW_MARK")
+            local start = core.now()
+            if way == "cancel" then client:cancel(1) elseif way == "close" then client:close() end
+            local id, response
+            repeat id, response = client:peek(0.2) until id
+            io.write(response.kind, " ", core.now() - start < 20 and "soon" or "late")
+          ]] }, { WAY = way, URL = server.url, FILE = path, SLOW_MARK = path .. ".mp4" }, "LD_PRELOAD=" .. preload)
+
+          assert.same({ kind .. " soon", "" }, { ran.out, ran.err })
         end)
       end
     end

@@ -1,12 +1,14 @@
 /* Preloaded into a program, makes the system hang: looking up the name
-   "slow.invalid" takes a minute and finds nothing, and "late.invalid" is this
-   machine, after a second. With SLOW_DISK=write or
+   "slow.invalid" takes a minute and finds nothing (the file SLOW_MARK, if that
+   is set, is made as it begins), and "late.invalid" is this machine, after a
+   second. With SLOW_DISK=write or
    SLOW_DISK=fsync that call takes as long on any file but the standard ones.
 
      cc -shared -fPIC -o slow.so slow_resolver.c -ldl
      LD_PRELOAD=./slow.so program */
 #define _GNU_SOURCE
 #include <dlfcn.h>
+#include <fcntl.h>
 #include <netdb.h>
 #include <stdlib.h>
 #include <string.h>
@@ -34,6 +36,7 @@ int getaddrinfo(const char *host, const char *service,
   int (*next)(const char *, const char *, const struct addrinfo *,
               struct addrinfo **);
   if (host && strcmp(host, "slow.invalid") == 0) {
+    if (getenv("SLOW_MARK")) close(creat(getenv("SLOW_MARK"), 0600));
     nap(NAP);
     return EAI_NONAME;
   }
