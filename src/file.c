@@ -37,21 +37,27 @@ static char *join(const char *first, size_t n, const char *second,
 #define lseek _lseeki64
 #define ftruncate(fd, n) _chsize_s(fd, n)
 
+/* 0, or the errno of a name that is too long: the only one that fails. */
 static int wide(const char *utf8, wchar_t *out) {
-  return MultiByteToWideChar(CP_UTF8, 0, utf8, -1, out, MAX_NAME) ? 0 : EINVAL;
+  return MultiByteToWideChar(CP_UTF8, 0, utf8, -1, out, MAX_NAME)
+             ? 0
+             : ENAMETOOLONG;
 }
 
 /* The same path for a host that changes its folder meanwhile; the caller frees
-   it. */
-static char *os_absolute(const char *path) {
+   it. NULL, with an errno in `*err`, if there is none. */
+static char *os_absolute(const char *path, int *err) {
   wchar_t name[MAX_NAME], full[MAX_NAME];
   char *to = malloc(4 * MAX_NAME);
-  if (to == NULL || wide(path, name)) return to ? strcpy(to, "") : NULL;
-  DWORD n = GetFullPathNameW(name, MAX_NAME, full, NULL);
-  if (n == 0 || n >= MAX_NAME ||
-      !WideCharToMultiByte(CP_UTF8, 0, full, -1, to, 4 * MAX_NAME, NULL, NULL))
-    *to = '\0'; /* a name that nothing can be opened by */
-  return to;
+  if (to == NULL) return NULL;
+  DWORD n =
+      wide(path, name) ? 0 : GetFullPathNameW(name, MAX_NAME, full, NULL);
+  if (n > 0 && n < MAX_NAME &&
+      WideCharToMultiByte(CP_UTF8, 0, full, -1, to, 4 * MAX_NAME, NULL, NULL))
+    return to;
+  free(to);
+  *err = ENAMETOOLONG;
+  return NULL;
 }
 
 /* What GetLastError says, as far as it makes a difference. */
@@ -75,8 +81,7 @@ static int os_open(const char *path, FileId *id) {
   wchar_t name[MAX_NAME];
   int fd = -1;
   *id = (FileId){0, 0};
-  errno = EINVAL;
-  if (wide(path, name)) return -1;
+  if ((errno = wide(path, name)) != 0) return -1;
   HANDLE h = CreateFileW(name, GENERIC_READ | GENERIC_WRITE | DELETE, 0, NULL,
                          OPEN_ALWAYS, FILE_ATTRIBUTE_NORMAL, NULL);
   if (h != INVALID_HANDLE_VALUE) {
@@ -142,7 +147,7 @@ static size_t os_read(int fd, long long place, char *to, size_t n) {
 static int os_rename(int fd, const char *from, const char *to) {
   wchar_t name[MAX_NAME];
   (void)from;
-  if (wide(to, name)) return EINVAL;
+  if (wide(to, name)) return ENAMETOOLONG;
   size_t n = wcslen(name) * sizeof *name, room = sizeof(FILE_RENAME_INFO) + n;
   FILE_RENAME_INFO *info = calloc(1, room);
   if (info == NULL) return ENOMEM;
@@ -177,11 +182,16 @@ bool is_ca_folder(const char *path) {
 #include <unistd.h>
 
 /* The same path for a host that changes its folder meanwhile; the caller frees
-   it. */
-static char *os_absolute(const char *path) {
-  char *folder = *path == '/' ? NULL : getcwd(NULL, 0);
-  char *to = folder ? join(folder, strlen(folder), "/", path)
-                    : join(path, strlen(path), "", "");
+   it. NULL, with an errno in `*err`, if there is none. */
+static char *os_absolute(const char *path, int *err) {
+  if (*path == '/') return join(path, strlen(path), "", "");
+  errno = ENOMEM;
+  char *folder = getcwd(NULL, 0);
+  if (folder == NULL) {
+    *err = errno;
+    return NULL;
+  }
+  char *to = join(folder, strlen(folder), "/", path);
   free(folder);
   return to;
 }
@@ -445,7 +455,7 @@ File *file_claim(const char *path, int *err) {
   f->process = os_process();
   f->total = f->fd = -1;
   f->name = join(path, n, "", "");
-  f->path = f->name ? os_absolute(f->name) : NULL;
+  f->path = f->name ? os_absolute(f->name, err) : NULL;
   f->part = f->path ? join(f->path, strlen(f->path), ".part", "") : NULL;
   if (f->part) {
     *err = f->any_ending ? 0 : os_refuses(f->path);
