@@ -527,9 +527,16 @@ bool easy_prepare(CURL *easy, const Endpoint *endpoint, bool authenticated) {
   return true;
 }
 
+/* Nothing of an exchange comes to a parked handle, and if it did, the request
+   would be gone. */
+static size_t on_nothing(char *data, size_t size, size_t n, void *arg) {
+  (void)data, (void)size, (void)n, (void)arg;
+  return 0;
+}
+
 /* Older libcurls do not call on_start, but none sends a request from a handle
-   that is to connect and no more. What it would have sent is another's to
-   free. */
+   that is to connect and no more. The handle forgets the request and whatever
+   is freed with it. */
 void easy_park(CURL *easy) {
   curl_easy_setopt(easy, CURLOPT_PRIVATE, NULL);
   curl_easy_setopt(easy, CURLOPT_CONNECT_ONLY, 1L);
@@ -537,6 +544,10 @@ void easy_park(CURL *easy) {
   curl_easy_setopt(easy, CURLOPT_POSTFIELDS, NULL);
   curl_easy_setopt(easy, CURLOPT_HTTPHEADER, NULL);
   curl_easy_setopt(easy, CURLOPT_CURLU, NULL);
+  curl_easy_setopt(easy, CURLOPT_HEADERFUNCTION, on_nothing);
+  curl_easy_setopt(easy, CURLOPT_HEADERDATA, NULL);
+  curl_easy_setopt(easy, CURLOPT_WRITEFUNCTION, on_nothing);
+  curl_easy_setopt(easy, CURLOPT_WRITEDATA, NULL);
   curl_easy_setopt(easy, CURLOPT_PREREQDATA, NULL);
   curl_easy_setopt(easy, CURLOPT_RESOLVER_START_DATA, NULL);
   curl_easy_setopt(easy, CURLOPT_SOCKOPTDATA, NULL);
