@@ -328,7 +328,7 @@ describe("the key", function()
     maps:close()
     local program = folder() .. "/wipe"
     local compiled = os.execute(("cc -std=gnu99 -Isrc -o %s spec/support/wipe.c src/engine.c src/lists.c src/request.c "
-      .. "src/endpoint.c src/process.c src/file.c src/media.c src/inflate.c src/proxy.c src/secret.c "
+      .. "src/endpoint.c src/failure.c src/process.c src/file.c src/media.c src/inflate.c src/proxy.c src/secret.c "
       .. "$(pkg-config --cflags --libs libcurl) -lpthread"):format(program))
     assert.is_true(compiled == true or compiled == 0)
 

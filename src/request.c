@@ -37,91 +37,6 @@
 /* A time to connect in that does not end. */
 #define ENDLESS_MS 1000000000L
 
-/* ---- failures ---- */
-
-const Failure failure_cancelled = {0, true, "cancelled", "cancelled"};
-const Failure failure_closed = {0, true, "cancelled", "the client was closed"};
-const Failure failure_memory = {0, false, "io", "not enough memory"};
-
-static const Failure too_large = {0, true, "protocol",
-                                  "the answer is larger than allowed"};
-static const Failure not_written = {0, true, "io", "cannot write the file"};
-static const Failure wrong_range = {
-    0, false, "protocol", "the server sent another part than asked for"};
-static const Failure empty_file = {0, false, "protocol",
-                                   "the server sent an empty file"};
-static const Failure not_a_clip = {0, true, "protocol",
-                                   "what came is no clip"};
-static const Failure grows_too_much = {
-    0, true, "protocol", "what came packed grows beyond all measure"};
-static const Failure wrong_size = {
-    0, false, "network", "the download ended before the file was whole"};
-static const Failure cut_short = {0, false, "network",
-                                  "the clip ends before it is over"};
-static const Failure failures[] = {
-    {CURLE_UNSUPPORTED_PROTOCOL, true, "protocol",
-     "the address, or one it redirects to, is not https"},
-    {CURLE_URL_MALFORMAT, true, "invalid", "the URL cannot be read"},
-    {CURLE_COULDNT_RESOLVE_PROXY, false, "network",
-     "the proxy's name was not found"},
-    {CURLE_COULDNT_RESOLVE_HOST, false, "network",
-     "the host's name was not found"},
-    {CURLE_COULDNT_CONNECT, false, "network", "could not connect"},
-    {CURLE_WEIRD_SERVER_REPLY, false, "protocol", "the answer is not HTTP"},
-    {CURLE_HTTP2, false, "network", "the HTTP/2 connection failed"},
-    {CURLE_HTTP2_STREAM, false, "network", "the HTTP/2 stream failed"},
-    {CURLE_PARTIAL_FILE, false, "network", "the answer broke off"},
-    {CURLE_OUT_OF_MEMORY, false, "io", "not enough memory"},
-    {CURLE_OPERATION_TIMEDOUT, false, "timeout", "no answer in time"},
-    {CURLE_SSL_CONNECT_ERROR, false, "network",
-     "the TLS handshake failed: check that this port speaks https"},
-    {CURLE_TOO_MANY_REDIRECTS, true, "protocol", "more than five redirects"},
-    {CURLE_GOT_NOTHING, false, "network",
-     "the server closed the connection without an answer"},
-    {CURLE_SEND_ERROR, false, "network", "the request could not be sent"},
-    {CURLE_RECV_ERROR, false, "network", "the connection broke"},
-    {CURLE_SSL_CERTPROBLEM, true, "network",
-     "the client certificate cannot be used"},
-    {CURLE_SSL_CIPHER, true, "network", "no TLS cipher in common"},
-    {CURLE_PEER_FAILED_VERIFICATION, true, "network",
-     "the server's certificate is not trusted: "
-     "check the host's name, the clock and ca_file"},
-    {CURLE_BAD_CONTENT_ENCODING, true, "protocol",
-     "the answer's encoding is unknown"},
-    {CURLE_SEND_FAIL_REWIND, false, "network",
-     "the connection broke before an answer; "
-     "the request was not sent again"},
-    {CURLE_SSL_CACERT_BADFILE, true, "network",
-     "the file of trusted certificates cannot be read: "
-     "give a PEM file as ca_file, or install ca-certificates"},
-    {CURLE_SSL_ISSUER_ERROR, true, "network",
-     "the server's certificate is not trusted: "
-     "check the host's name, the clock and ca_file"},
-    {CURLE_PROXY, false, "network", "the proxy refused"},
-    {CURLE_TOO_LARGE, true, "protocol",
-     "the answer's headers are larger than 64 KiB"},
-};
-
-/* What a proxy that was asked for a connection refuses it with. */
-static const Failure proxy_login = {
-    0, true, "network",
-    "it wants a name and a password that it knows, in its URL"};
-static const Failure proxy_forbids = {0, true, "network",
-                                      "it gives no connection to the host"};
-static const Failure proxy_fails = {0, false, "network",
-                                    "it does not reach the host"};
-
-static const Failure stale = {0, false, "network",
-                              "the server had closed the connection"};
-static const Failure other_failure = {-1, false, "network",
-                                      "the transfer failed"};
-
-static const Failure *find_failure(CURLcode rc) {
-  for (size_t i = 0; i < sizeof failures / sizeof *failures; i++)
-    if (failures[i].code == (int)rc) return &failures[i];
-  return &other_failure;
-}
-
 /* Ends a callback: libcurl stops the transfer, and this is why. */
 static size_t refuse(Request *r, const Failure *why, int os_error) {
   r->failure = why;
@@ -146,13 +61,26 @@ static bool buffer_add(Buffer *b, const char *data, size_t n) {
   return true;
 }
 
-static char *copy(const char *s, size_t n) {
-  char *to = malloc(n + 1);
-  if (to != NULL) {
-    memcpy(to, s, n);
+/* Copies `n` bytes and a zero behind them, unless `from` is NULL; notes in
+   `ok` when that fails. */
+static char *keep_bytes(const char *from, size_t n, bool *ok) {
+  char *to = from ? malloc(n + 1) : NULL;
+  if (to) {
+    memcpy(to, from, n);
     to[n] = '\0';
   }
+  if (from && to == NULL) *ok = false;
   return to;
+}
+
+static char *keep(const char *from, bool *ok) {
+  return keep_bytes(from, from ? strlen(from) : 0, ok);
+}
+
+/* A base with a path behind it. NULL when there is no memory. */
+static char *join(const char *base, const char *path) {
+  char *to = malloc(strlen(base) + strlen(path) + 1);
+  return to ? strcat(strcpy(to, base), path) : NULL;
 }
 
 double fingerprint(const char *text, size_t n) {
@@ -232,7 +160,7 @@ static int on_start(void *arg, char *to, char *from, int to_port,
     return CURL_PREREQFUNC_ABORT;
   }
   if (r->paid && is_stale(r->easy)) {
-    refuse(r, &stale, 0);
+    refuse(r, &failure_stale, 0);
     return CURL_PREREQFUNC_ABORT;
   }
   r->begun = true;
@@ -374,16 +302,16 @@ static int begin_file(Request *r) {
 
 /* The disk may be slow: meanwhile nobody is inside libcurl. */
 static size_t write_file(Request *r, const char *data, size_t n) {
-  if (is_bomb(r, n)) return refuse(r, &grows_too_much, 0);
+  if (is_bomb(r, n)) return refuse(r, &failure_grows_too_much, 0);
   int err = 0;
   if (*r->on_thread) process_leave_curl();
   if (r->in_place && !r->writing) err = begin_file(r);
   if (err == 0 && r->in_place) err = file_write(r->file, data, n);
   if (*r->on_thread) process_enter_curl();
   if (err == ENOMEM) return refuse(r, &failure_memory, 0);
-  if (err) return refuse(r, &not_written, err);
-  if (!r->in_place) return refuse(r, &wrong_range, 0);
-  if (!is_acceptable(r)) return refuse(r, &not_a_clip, 0);
+  if (err) return refuse(r, &failure_not_written, err);
+  if (!r->in_place) return refuse(r, &failure_wrong_range, 0);
+  if (!is_acceptable(r)) return refuse(r, &failure_not_a_clip, 0);
   if (r->watch) r->on_progress(r);
   return n;
 }
@@ -396,7 +324,7 @@ static size_t on_body(char *data, size_t size, size_t n, void *arg) {
   /* What fits may have the id in it. */
   if (!buffer_add(&r->answer, data, len < room ? len : room))
     return refuse(r, &failure_memory, 0);
-  if (len > room) return refuse(r, &too_large, 0);
+  if (len > room) return refuse(r, &failure_too_large, 0);
   return len;
 }
 
@@ -432,33 +360,20 @@ Request *request_new(const Endpoint *endpoint, const Spec *spec) {
   r->answer.max = endpoint->max_answer;
   bool ok = true;
   if (r->authenticated) {
-    const char *base = endpoint_base(endpoint, spec->base);
-    size_t a = strlen(base), b = strlen(spec->path);
-    ok = (r->url = malloc(a + b + 1)) != NULL;
-    if (ok) {
-      memcpy(r->url, base, a);
-      memcpy(r->url + a, spec->path, b + 1);
-    }
-  } else if (spec->url) {
-    ok = (r->url = copy(spec->url, strlen(spec->url))) != NULL;
+    r->url = join(endpoint_base(endpoint, spec->base), spec->path);
+    ok = r->url != NULL;
+  } else {
+    r->url = keep(spec->url, &ok);
   }
-  if (ok && spec->body) {
-    ok = (r->body = copy(spec->body, spec->body_len)) != NULL;
-    r->body_len = spec->body_len;
-  }
-  if (ok && spec->validator)
-    ok = (r->validator = copy(spec->validator, strlen(spec->validator))) !=
-         NULL;
-  if (ok && spec->method)
-    ok = (r->method = copy(spec->method, strlen(spec->method))) != NULL;
-  if (ok && spec->type)
-    ok = (r->type = copy(spec->type, strlen(spec->type))) != NULL;
+  r->body = keep_bytes(spec->body, spec->body_len, &ok);
+  r->body_len = spec->body_len;
+  r->validator = keep(spec->validator, &ok);
+  r->method = keep(spec->method, &ok);
+  r->type = keep(spec->type, &ok);
   if (ok && spec->file) r->file = file_share(spec->file);
-  if (!ok) {
-    request_free(r);
-    return NULL;
-  }
-  return r;
+  if (ok) return r;
+  request_free(r);
+  return NULL;
 }
 
 static void buffer_drop(Buffer *b) {
@@ -697,11 +612,11 @@ static size_t read_part(const void *file, long long place, char *to,
 /* Why what came whole is not what was promised, or NULL. */
 static const Failure *judge(const Request *r) {
   const File *f = r->file;
-  if (!r->writing) return &empty_file;
-  if (r->total >= 0 && f->size != r->total) return &wrong_size;
+  if (!r->writing) return &failure_empty_file;
+  if (r->total >= 0 && f->size != r->total) return &failure_wrong_size;
   if (r->families == 0) return NULL;
-  if (f->media == NULL || !is_acceptable(r)) return &not_a_clip;
-  return media_is_whole(read_part, f, f->size) ? NULL : &cut_short;
+  if (f->media == NULL || !is_acceptable(r)) return &failure_not_a_clip;
+  return media_is_whole(read_part, f, f->size) ? NULL : &failure_cut_short;
 }
 
 /* The last step of a download: nothing is missing, so it gets its name. */
@@ -711,14 +626,15 @@ static void end_file(Request *r) {
   if (r->failure == NULL && r->to_file) r->failure = judge(r);
   if (r->failure == NULL && r->to_file) {
     r->os_error = file_commit(f);
-    if (r->os_error) r->failure = &not_written;
+    if (r->os_error) r->failure = &failure_not_written;
   }
-  if (r->failure == &not_a_clip) { /* so that it can be named */
+  if (r->failure == &failure_not_a_clip) { /* so that it can be named */
     r->answer.len = 0;
     buffer_add(&r->answer, f->lead, f->lead_size);
   }
   /* What belongs together no more is not gone on with. */
-  bool useless = r->failure == &wrong_range || r->failure == &not_a_clip ||
+  bool useless = r->failure == &failure_wrong_range ||
+                 r->failure == &failure_not_a_clip ||
                  (r->failure && r->packed);
   if (f->media) r->medium = f->media->ending;
   if (useless) f->size = 0;
@@ -754,8 +670,9 @@ static const Failure *proxy_failure(Request *r, CURLcode rc) {
   if (!refused && !before) return NULL;
   r->proxy_name = proxy_name(r->proxy, refused ? status : 0);
   if (!refused) return find_failure(rc);
-  if (status == 407) return &proxy_login;
-  return status >= 500 || status == 429 ? &proxy_fails : &proxy_forbids;
+  if (status == 407) return &failure_proxy_login;
+  return status >= 500 || status == 429 ? &failure_proxy_fails
+                                        : &failure_proxy_forbids;
 }
 
 /* An answer in which something may be packed is read all the same, up to where
@@ -767,7 +684,7 @@ static void unpack_answer(Request *r) {
     if ((packing = packing_of(b->data, b->len)) == PACKING_NONE) return;
     Unpacked u = unpack(packing, b->data, b->len, b->max);
     bool useful = u.bytes && (u.whole || u.too_large || r->failure);
-    if (u.too_large && r->failure == NULL) r->failure = &too_large;
+    if (u.too_large && r->failure == NULL) r->failure = &failure_too_large;
     if (!useful) {
       free(u.bytes);
       return;

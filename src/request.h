@@ -5,9 +5,10 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#include "endpoint.h"
+#include "failure.h"
 #include "file.h"
 #include "thread.h"
-#include "endpoint.h"
 
 /* Grows to `max` and no further. */
 typedef struct Buffer {
@@ -21,16 +22,6 @@ typedef enum Sent {
   SENT_MAYBE, /* it was begun, and nothing came back */
   SENT_YES    /* the service answered */
 } Sent;
-
-/* A way for an exchange to end without an answer. */
-typedef struct Failure {
-  int code;         /* CURLcode, or 0 for one that libcurl has no number for */
-  bool permanent;   /* trying again would fail the same way */
-  const char *kind; /* as in lua/luma/errors.lua */
-  const char *message;
-} Failure;
-
-extern const Failure failure_cancelled, failure_closed, failure_memory;
 
 #define NEVER 1e300 /* a clock time */
 
