@@ -308,6 +308,46 @@ describe("luma.answer", function()
         end
       end)
 
+      it("is a firewall's too where that sends a text, or JSON of its own", function()
+        for _, body in ipairs { "The request is blocked.\n", "RBAC: access denied",
+          '{"cloudflare_error":true,"detail":"blocked"}' } do
+          for _, kind in ipairs { "query", "submit" } do
+            local err = read_error(kind, 403, body)
+
+            assert.matches("a firewall in front of the service", err.message, 1, true)
+            assert.same({ "protocol", "no" }, { err.kind, err.sent })
+          end
+        end
+      end)
+
+      it("is to a look any text of a gateway's, so that a wait goes on", function()
+        for status, body in pairs { [404] = "404 page not found", [400] = "Bad Request", [405] = "Method Not Allowed",
+          [403] = "Forbidden" } do
+          local err = read_error("query", status, body)
+
+          assert.same({ "protocol", true }, { err.kind, err.retryable })
+        end
+        assert.equal("auth", read_error("query", 401, "Unauthorized").kind)
+        assert.equal("invalid", read_error("query", 404, '{"detail":"Not').kind)
+        assert.equal("invalid", read_error("submit", 404, "404 page not found").kind)
+      end)
+
+      it("says what to do about a body that is too large", function()
+        local err = read_error("submit", 413, "<html><title>413 Request Entity Too Large</title></html>")
+
+        assert.equal("invalid", err.kind)
+        assert.matches("a smaller picture", err.message, 1, true)
+        assert.not_matches("LUMA_BASE_URL", err.message, 1, true)
+      end)
+
+      it("says that nothing was taken where a gateway says that it had nobody to hand it to", function()
+        for _, body in ipairs { "no healthy upstream", "no available server\n",
+          "<html><body><h1>503</h1>No server is available to handle this request.</body></html>" } do
+          assert.equal("no", read_error("submit", 503, body).sent)
+        end
+        assert.equal("maybe", read_error("submit", 503, "upstream connect error or disconnect/reset").sent)
+      end)
+
       it("gives no id away that stands in its script", function()
         assert.equal("protocol", read_error("submit", 200, PAGE).kind)
       end)
@@ -354,6 +394,10 @@ describe("luma.answer", function()
         ["a comment"] = '{/* new */"id":"a","state":"pending"}',
         ["quotes of another kind"] = "{'id':'a','state':'pending','loop':False,'video':None}",
         ["an escape that is none"] = '{"id":"a","state":"pending","prompt":"C:\\d"}',
+        ["UTF-16"] = "\255\254" .. ('{"id":"a","state":"pending"}'):gsub(".", "%0\0"),
+        ["UTF-16 that begins at the other end"] = ('{"id":"a","state":"pending"}'):gsub(".", "\0%0"),
+        ["a line before it that has an id of its own"] = '{"type":"log","id":"l-1"}\n{"id":"a","state":"pending"}\n',
+        ["events with ids of their own"] = 'id: 5\ndata: {"id":"e-1"}\n\ndata: {"task_id":"a"}\n\n',
         ["events"] = 'event: message\ndata: {"progress":"1%"}\n\ndata: {"id":"a","state":"pending"}\n\n',
       } do
         it(("finds what was paid for in %s"):format(name), function()
@@ -409,6 +453,10 @@ describe("luma.answer", function()
     describe("of Retry-After", function()
       it("reads seconds", function()
         assert.equal(7, read_error("query", 429, "{}", "Retry-After: 7\r\n").retry_after)
+      end)
+
+      it("reads thousandths, where they have a header of their own", function()
+        assert.equal(1.5, read_error("query", 429, "{}", "Retry-After-Ms: 1500\r\n").retry_after)
       end)
 
       it("reads a date", function()

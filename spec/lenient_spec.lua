@@ -23,6 +23,10 @@ describe("luma.lenient", function()
       end)
     end
 
+    it("reads letters beyond ASCII in UTF-16", function()
+      assert.equal("\195\164\240\159\154\162", first("\255\254{\0\"\0a\0\"\0:\0\"\0\228\0\61\216\162\222\"\0}\0").a)
+    end)
+
     it("takes nothing from what is cut off", function()
       assert.is_nil(first('{"state":"x","id":"4665').id)
       assert.is_nil(first('{"state":"x","id":4665').id)

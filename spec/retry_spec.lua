@@ -67,10 +67,34 @@ describe("luma.retry", function()
       assert.equal(0, retry.after("Sun, 06 Nov 1994 08:49:37 GMT", 1700000000))
     end)
 
-    for _, junk in ipairs { "", " ", "soon", "-5", "+5", "1,5", ".5", "5s", "5 6", "0x10", "inf", "nan",
-      "Sunday, 06-Nov-94 08:49:37 GMT", "Sun Nov  6 08:49:37 1994", "2024-03-01T12:00:00Z",
-      "Sun, 06 Nov 1994 08:49:37", "Sun, 06 Nov 1994 08:49:37 CET", "Sun, 06 nov 1994 08:49:37 GMT",
-      "Sun, 6 Nov 1994 08:49:37 GMT", "Sun, 06 Foo 1994 08:49:37 GMT", "Sun, 00 Nov 1994 08:49:37 GMT",
+    for written, seconds in pairs {
+      ["+5"] = 5, ["1,5"] = 1.5, [".5"] = 0.5, ["5s"] = 5, ["5 seconds"] = 5, ['"5"'] = 5, ["120, 60"] = 120,
+      ["60;q=1"] = 60, ["5."] = 5,
+    } do
+      it(("reads %q as it is meant"):format(written), function()
+        assert.equal(seconds, retry.after(written, 0))
+      end)
+    end
+
+    for _, date in ipairs {
+      "Sunday, 06-Nov-94 08:49:37 GMT", "Sun Nov  6 08:49:37 1994", "1994-11-06T08:49:37Z", "1994-11-06 08:49:37.5",
+      "Sun, 06 Nov 1994 08:49:37", "Sun, 06 nov 1994 08:49:37 gmt", "Sun, 6 Nov 1994 8:49:37 UTC",
+      "06 Nov 1994 08:49:37 GMT", "Sun, 06 Nov 1994 09:49:37 +0100", "1994-11-06T03:49:37-05:00",
+      "Sun, 06 Nov 1994 08:49:37 GMT ",
+    } do
+      it(("reads the date %q"):format(date), function()
+        assert.equal(90, retry.after(date, 784111777 - 90))
+      end)
+    end
+
+    it("takes a number that is a moment for one", function()
+      assert.equal(90, retry.after("1700000090", 1700000000))
+      assert.equal(90, retry.after("1700000090000", 1700000000))
+      assert.equal(90, retry.after("1700000090", 5, "Tue, 14 Nov 2023 22:13:20 GMT"))
+    end)
+
+    for _, junk in ipairs { "", " ", "soon", "-5", "5 6", "0x10", "inf", "nan", "5m", "1:30",
+      "Sun, 06 Nov 1994 08:49:37 CET", "Sun, 06 Foo 1994 08:49:37 GMT", "Sun, 00 Nov 1994 08:49:37 GMT",
       "Sun, 32 Nov 1994 08:49:37 GMT", "Sun, 06 Nov 1994 24:00:00 GMT", "Sun, 06 Nov 1994 08:60:37 GMT",
       "Sun, 06 Nov 1994 08:49:61 GMT" } do
       it(("takes no hint from %q"):format(junk), function()

@@ -13,6 +13,7 @@ local answer = {}
 ---@field text string its body as it came
 ---@field body any its body as JSON; nil if it is none
 ---@field loose? boolean it was found with something around or inside it
+---@field careful? boolean there may be a better one elsewhere in the answer
 ---@field is_page boolean it is HTML or XML
 ---@field base string where the service is
 local Answer = {}
@@ -162,16 +163,20 @@ local function values_inside(call, found)
   return values
 end
 
---- The same of what is inside an answer.
+--- The same of what is inside an answer. Of several values the one that shows what
+--- it is goes before one that only has an id.
 local function read_loosely(dialect, call, found)
-  local whole = found.body
+  local whole, values = found.body, values_inside(call, found)
   found.loose = true
-  for _, value in ipairs(values_inside(call, found)) do
-    found.body = value
-    local made, problem, further = read_body(dialect, call, found)
-    if made or further then return made, problem, further end
+  for _, careful in ipairs { true, false } do
+    found.careful = careful
+    for _, value in ipairs(values) do
+      found.body = value
+      local made, problem, further = read_body(dialect, call, found)
+      if made or further then return made, problem, further end
+    end
   end
-  found.loose, found.body = nil, whole
+  found.loose, found.careful, found.body = nil, nil, whole
 end
 
 --- The generation in an item of a list, which is read like a list of its own;
@@ -207,11 +212,20 @@ local STATUS_KINDS = { [401] = "auth", [402] = "quota", [403] = "quota", [408] =
   [429] = "rate_limit" }
 
 --- Statuses that mean the same whoever sends them.
-local PAGE_KINDS = { [408] = "server", [429] = "rate_limit" }
+local PAGE_KINDS = { [408] = "server", [413] = "invalid", [429] = "rate_limit" }
 
-local function kind_of(status, found)
+--- Whether it is a text of what stands in front of the service, which writes JSON:
+--- that says nothing about a generation.
+local function is_foreign(call, found)
+  local is_look = not call.paid and (call.id ~= nil or call.kind == "query_many")
+  local is_text = found.body == nil and found.text:find("[^%s%z]") ~= nil and not found.text:find("^%s*[%[{]")
+  return is_look and is_text and found.status ~= 401 and found.status ~= 402
+end
+
+local function kind_of(call, found)
+  local status = found.status
   if status >= 500 then return "server" end
-  if found.is_page or found.firewall then return PAGE_KINDS[status] or "protocol" end
+  if found.is_page or found.firewall or is_foreign(call, found) then return PAGE_KINDS[status] or "protocol" end
   return STATUS_KINDS[status] or status >= 400 and "invalid" or "protocol"
 end
 
@@ -230,11 +244,23 @@ local function sent_hint(paid, sent)
   return paid and sent ~= "no" and MAYBE_SENT_HINT or ""
 end
 
+--- What firewalls write that send no page.
+local FIREWALL_WORDS = { "blocked", "access denied", "forbidden by", "not allowed from" }
+
+local function has_word(value, list)
+  value = text.lower(value:sub(1, 1024))
+  for _, word in ipairs(list) do
+    if value:find(word, 1, true) then return true end
+  end
+  return false
+end
+
 --- Whether the answer is a firewall's, in front of the service.
 local function is_firewall(found)
   if found.status ~= 403 and found.status ~= 429 and found.status ~= 503 then return false end
   if found:header("cf-mitigated") or found.text:find("^%s*error code: 1%d%d%d") then return true end
-  return found.status == 403 and found.is_page
+  if type(found.body) == "table" and found.body.cloudflare_error then return true end
+  return found.status == 403 and (found.is_page or found.body == nil and has_word(found.text, FIREWALL_WORDS))
 end
 
 --- Where an answer redirects to, without what may be secret in it.
@@ -262,6 +288,7 @@ end
 local function hint_of(call, found, complaint, kind)
   if complaint.hint then return (" (%s)"):format(complaint.hint) end
   if found.firewall then return " (a firewall in front of the service refuses this machine or network)" end
+  if found.status == 413 then return " (a smaller picture, or its URL, is taken)" end
   if found.is_page and found.status < 500 then return WRONG_URL_HINT end
   if call.kind == "submit" and found.status == 404 then return WRONG_URL_HINT end
   return complaint.kind == kind and complaint.no_hint and "" or KIND_HINTS[kind] or ""
@@ -270,8 +297,9 @@ end
 --- The error of an answer, or of what the dialect's complaint says of it.
 local function answer_error(call, found, complaint, now)
   local status, paid = found.status, call.paid
-  local kind = complaint.kind or complaint.absent and "invalid" or kind_of(status, found)
-  local retry_after = retry.after(found:header("retry-after"), now, found:header("date")) or complaint.retry_after
+  local kind = complaint.kind or complaint.absent and "invalid" or kind_of(call, found)
+  local retry_after = retry.after(found:header("retry-after"), now, found:header("date"))
+    or retry.after_ms(found:header("retry-after-ms")) or complaint.retry_after
   local sent = paid and (complaint.sent or core.sent_of(status, retry_after ~= nil)) or "no"
   local target = target_of(found)
   local message

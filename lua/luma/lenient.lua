@@ -1,5 +1,5 @@
 --- Reads what is JSON but for something around or inside it: a byte order
---- mark, a line of a log, a guard against scripts, one comma too many, an end
+--- mark, UTF-16, a line of a log, a guard against scripts, one comma too many, an end
 --- that did not come. Long whole numbers are kept as text, with all their
 --- digits. For what is paid for and has no name otherwise. Pure.
 local number = require("luma.text").number
@@ -127,11 +127,26 @@ local function find_start(s, at)
   return before and at + before - 1 or brace
 end
 
+--- The same in UTF-8, if it is JSON in UTF-16: a zero byte is beside the first.
+local function as_utf8(text)
+  local is_little = text:find("^\255\254") or text:find("^[^%z]%z")
+  if not is_little and not text:find("^\254\255") and not text:find("^%z[^%z]") then return text end
+  local parts, half = {}, nil
+  for first, second in text:gmatch("(.)(.)") do
+    local code = is_little and second:byte() * 256 + first:byte() or first:byte() * 256 + second:byte()
+    if half and code >= 0xDC00 and code < 0xE000 then code = 0x10000 + (half - 0xD800) * 0x400 + code - 0xDC00 end
+    half = code >= 0xD800 and code < 0xDC00 and code or nil
+    if not half then parts[#parts + 1] = utf8_of(code) end
+  end
+  return table.concat(parts)
+end
+
 --- Every object, and list of objects, that stands in the text by itself.
 ---@param text string
 ---@param null any what stands for null
 ---@return table[]
 function lenient.values(text, null)
+  text = as_utf8(text)
   local found, at = {}, find_start(text, 1)
   while at and #found < MAX_VALUES do
     local value, after = read_value(text, at, null, 1)

@@ -5,8 +5,8 @@ local FIRST = 1 -- seconds before the second attempt, at most; it doubles from t
 local CAP = 30 -- seconds before any attempt, at most
 local MOST_ASKED = 120 -- seconds; a service that asks for more is not waited for
 
-local MONTHS = { Jan = 1, Feb = 2, Mar = 3, Apr = 4, May = 5, Jun = 6,
-  Jul = 7, Aug = 8, Sep = 9, Oct = 10, Nov = 11, Dec = 12 }
+local MONTHS = { jan = 1, feb = 2, mar = 3, apr = 4, may = 5, jun = 6,
+  jul = 7, aug = 8, sep = 9, oct = 10, nov = 11, dec = 12 }
 
 --- Days from 1970-01-01 to a date of the Gregorian calendar.
 local function days(year, month, day)
@@ -15,19 +15,44 @@ local function days(year, month, day)
   return 365 * year + leap + math.floor((153 * (month - 3) + 2) / 5) + day - 719469
 end
 
---- Seconds since 1970 of an HTTP date, or nil. Of its three forms two are
---- obsolete; a server that sends those is asked again without a hint.
+--- How dates are written: the one form that HTTP has today, its two old ones, and
+--- that of JSON; and in which order what they hold comes.
+local FORMS = {
+  { "^%a*,?%s*(%d%d?)[ -](%a%a%a)[ -](%d%d+) (%d%d?):(%d%d):(%d%d) ?(.*)$", "day month year hour minute second zone" },
+  { "^%a+ (%a%a%a) +(%d%d?) (%d%d?):(%d%d):(%d%d) (%d%d%d%d)$", "month day hour minute second year" },
+  { "^(%d%d%d%d)-(%d%d)-(%d%d)[Tt ](%d%d):(%d%d):(%d%d)%.?%d*(.*)$", "year month day hour minute second zone" },
+}
+local ZONES = { [""] = 0, gmt = 0, utc = 0, ut = 0, z = 0 }
+
+--- Seconds by which a zone is ahead; nil for one that is not known.
+local function zone_offset(zone)
+  local sign, hours, minutes = zone:match("^([+-])(%d%d):?(%d%d)$")
+  if not sign then return ZONES[zone:lower()] end
+  return (hours * 3600 + minutes * 60) * (sign == "-" and -1 or 1)
+end
+
+--- Seconds since 1970 of a date as services write it, or nil.
 ---@param text string
 ---@return number?
 function retry.http_date(text)
-  local day, name, year, h, m, s =
-    text:match("^%a+, (%d%d) (%a%a%a) (%d%d%d%d) (%d%d):(%d%d):(%d%d) GMT$")
-  local month = MONTHS[name]
-  if not month then return nil end
-  day, h, m, s = tonumber(day), tonumber(h), tonumber(m), tonumber(s)
-  if day < 1 or day > 31 or h > 23 or m > 59 or s > 60 then return nil end
-  return days(tonumber(year), month, day) * 86400 + h * 3600 + m * 60 + s
+  for _, form in ipairs(FORMS) do
+    local parts = { text:match(form[1]) }
+    local date, i = { zone = "" }, 0
+    for name in form[2]:gmatch("%a+") do
+      i = i + 1
+      date[name] = tonumber(parts[i]) or parts[i]
+    end
+    local offset = date.second and zone_offset(tostring(parts[7] or ""))
+    local month = date.month and (MONTHS[tostring(date.month):lower()] or date.month)
+    if offset and type(month) == "number" and month >= 1 and month <= 12 and date.day >= 1 and date.day <= 31
+      and date.hour <= 23 and date.minute <= 59 and date.second <= 60 then
+      local year = date.year < 100 and date.year + (date.year < 70 and 2000 or 1900) or date.year
+      return days(year, month, date.day) * 86400 + date.hour * 3600 + date.minute * 60 + date.second - offset
+    end
+  end
 end
+
+local EPOCH, EPOCH_MS, NEVER = 1e9, 1e12, 1e14 -- between the first and the last it is a moment
 
 --- The value of a Retry-After header in seconds from now, or nil. A date is
 --- measured against the answer's own, since the two clocks may differ.
@@ -37,11 +62,25 @@ end
 ---@return number?
 function retry.after(value, now, date)
   if not value then return nil end
-  local seconds, fraction = value:match("^%s*(%d+)%.?(%d*)%s*$")
-  if seconds then return tonumber(seconds) + (tonumber(fraction) or 0) / 10 ^ #fraction end
-  local moment = retry.http_date(value)
   now = retry.http_date(date or "") or now
-  return moment and now and math.max(0, moment - now)
+  value = value:match("^%s*(%d+%.?%d*);") or value:match("^%s*(%d+%.?%d*), ") or value -- of a list the first
+  local whole, fraction, rest = value:match('^["%s+]*(%d*)[.,]?(%d*)(.*)$')
+  local is_number = whole .. fraction ~= "" and (rest:find('^["%s]*$') or rest:find("^%s*s"))
+  local moment = not is_number and retry.http_date(value:match("^%s*(.-)%s*$"))
+  if is_number then
+    local seconds = (tonumber(whole) or 0) + (tonumber(fraction) or 0) / 10 ^ #fraction
+    if seconds < EPOCH or seconds > NEVER then return seconds end
+    moment = seconds < EPOCH_MS and seconds or seconds / 1000
+  end
+  return moment and now and math.max(0, moment - now) or nil
+end
+
+--- The same of a header that says it in thousandths.
+---@param value? string
+---@return number?
+function retry.after_ms(value)
+  local digits = value and value:match("^%s*(%d+)%.?%d*%s*$")
+  return digits and tonumber(digits) / 1000
 end
 
 --- Whether the same request may be sent again at all. One that costs money

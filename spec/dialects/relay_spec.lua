@@ -222,7 +222,7 @@ describe("luma.dialects.relay", function()
         processing = { "processing", "dreaming", "IN_PROGRESS", "in_progress", "Processing", "DREAMING" },
         completed = { "completed", "SUCCESS", "succeed", "COMPLETED", "Success" },
         failed = { "failed", "FAILURE", "FAILED", "failure", "Failed" },
-        unknown = { "UNKNOWN", "unknown", "paused", "success!", "完成" },
+        unknown = { "UNKNOWN", "unknown", "paused", "未知", "not_yet_completed", "upscale_completed" },
       }
       for state, list in pairs(words) do
         for _, word in ipairs(list) do
@@ -442,6 +442,14 @@ describe("luma.dialects.relay", function()
         '{"status":"success","data":{"id":"gen-1"}}',
         '{"id":"gen-1","status":"queued","data":{"note":1}}',
         '{"id":7,"user_id":"u-1","task_id":"gen-1"}',
+        '{"jsonrpc":"2.0","id":1,"result":{"id":"gen-1","state":"queued"}}',
+        '{"id":"evt-1","type":"generation.created","data":{"object":{"id":"gen-1","state":"queued"}}}',
+        '{"charge":{"id":"ch-1","status":"success"},"generation":{"id":"gen-1","state":"queued"}}',
+        '{"data":{"createGeneration":{"id":"gen-1","state":"queued"}}}',
+        '{"thing":{"id":"gen-1","state":"queued","prompt":"a boat"}}',
+        '{"id":["gen-1"],"state":"pending"}', '{"code":200,"data":["gen-1"]}', '{"taskIds":["gen-1"]}',
+        '{"code":0,"data":{"ids":["gen-1"]}}', '{"TASK_ID":"gen-1"}', '{"generation-id":"gen-1"}',
+        '{"_id":"gen-1","state":"pending"}', '{"uuid":"gen-1","status":"queued"}', '{"job":"gen-1"}',
       } do
         it("finds the id in " .. text, function()
           local generation = submitted(text)
@@ -472,6 +480,10 @@ describe("luma.dialects.relay", function()
         '{"code":"success","data":"ok"}', '{"code":"success","data":"submitted"}', '{"data":"2024-12-22T13:38:40Z"}',
         '{"code":"success","data":"https://relay.example/tasks/1"}', '{"data":"1.0.2"}',
         '{"code":"bad_response","data":"gen-1"}', '{"error":{"message":"no","id":"req-1"}}',
+        '{"charge":{"id":"ch-1","status":"success"}}', '{"code":200,"data":{"order":{"id":"o-1","status":"created"}}}',
+        '{"session":{"id":"s-1","status":"running"}}', '{"queue":{"id":"q-1","state":"running"},"ok":true}',
+        '{"creator":{"id":"u-1","state":"created"}}', '{"uuid":"r-1"}', '{"_id":"r-1"}', '{"code":200,"data":1}',
+        '{"success":true,"result":"17"}', '{"id":"null","state":"pending"}', '{"id":" ","state":"pending"}',
         '{"message":"{\\"id\\":\\"req-1\\"}","code":"fail"}', '{"object":"error","id":"req-1","error":"no"}',
       } do
         it("takes the name of nothing else in " .. text, function()
@@ -488,7 +500,12 @@ describe("luma.dialects.relay", function()
       end)
 
       for word, state in pairs { succeeded = "completed", done = "completed", TASK_STATE_SUCCEEDED = "completed",
-        ["Timed Out"] = "failed", canceled = "failed", cancelled = "failed", expired = "failed", error = "failed",
+        ["success!"] = "completed", ["完成"] = "completed", ["TaskStatus::Success"] = "completed",
+        ["VideoStatus.FAILED"] = "failed", GENERATION_STATUS_COMPLETED = "completed", fulfilled = "completed",
+        Content_Moderated = "failed", ["Request Moderated"] = "failed", partially_failed = "failed",
+        internal_error = "failed", refused = "failed", post_processing = "processing", received = "pending",
+        ["任务失败"] = "failed", ["Timed Out"] = "failed", canceled = "failed", cancelled = "failed",
+        expired = "failed", error = "failed",
         rejected = "failed", task_failed = "failed", running = "processing", ["in progress"] = "processing",
         created = "pending", ["已完成"] = "completed", ["失败"] = "failed" } do
         it(("takes %s as %s"):format(word, state), function()
@@ -514,6 +531,16 @@ describe("luma.dialects.relay", function()
           input = { video = "https://c.example/input.mp4" } },
         ["a rendition without a watermark"] = { id = "a", state = "completed",
           files = { a_watermarked = "https://c.example/marked.mp4", b = V } },
+        ["an ending that a relay leaves out"] = { id = "a", state = "completed", videos = { { uri = V } } },
+        ["words"] = { id = "a", state = "completed", message = "Your clip: " .. V },
+        ["Markdown"] = { id = "a", state = "completed", content = "[video](" .. V .. ")" },
+        ["a state in an object"] = { id = "a", status = { code = "COMPLETED" }, video_url = V },
+        ["a phase"] = { id = "a", phase = "completed", video_url = V },
+        ["an answer without an id"] = { state = "completed", video = { url = V } },
+        ["an envelope without an id"] = { code = 200, data = { status = "SUCCESS", video_url = V } },
+        ["a table by ids"] = { code = 0, data = { a = { status = "SUCCESS", video_url = V } } },
+        ["a list of several jobs"] = { data = { { id = "z", state = "failed" },
+          { id = "a", state = "completed", video_url = V } } },
         ["an answer without a state"] = { id = "a", video = { url = V } },
         ["an answer with a state nobody knows"] = { id = "a", state = "archived", video = { url = V } },
       } do
@@ -525,6 +552,41 @@ describe("luma.dialects.relay", function()
           assert.is_nil(generation.failure_reason)
         end)
       end
+
+      for name, body in pairs {
+        ["that a video's name leads to"] = { video = { src = "https://c.example/v/1" } },
+        ["in a list under such a name"] = { video_urls = { "https://c.example/v/1" } },
+        ["in a list of results"] = { output = { "https://c.example/v/1" } },
+        ["far inside"] = { task_result = { videos = { { id = "v", url = "https://c.example/v/1" } } } },
+        ["beside the generation's own address"] = { url = "https://r.example/luma/generations/a",
+          file = { download_url = "https://c.example/v/1" } },
+      } do
+        it(("takes a link %s, though it has no ending"):format(name), function()
+          body.id, body.state = "a", "completed"
+
+          assert.equal("https://c.example/v/1", read(body).video_url)
+        end)
+      end
+
+      it("takes a link without a scheme or a host for one by its ending", function()
+        for _, link in ipairs { "/files/a.mp4", "//c.example/a.mp4", "c.example/a.mp4" } do
+          assert.equal(link, read({ id = "a", state = "completed", video = link }).video_url)
+        end
+        assert.is_nil(read({ id = "a", state = "completed", video = "/files/a" }).video_url)
+        assert.is_nil(read({ id = "a", state = "completed", url = "https://r.example/luma/tasks/a" }).video_url)
+      end)
+
+      it("says how far it is where no id says that it is this one", function()
+        assert.equal("processing", read({ code = 0, data = { status = "running" } }, "a").state)
+        assert.equal("failed", read({ status = "FAILURE", fail_reason = "too dark" }, "a").state)
+        assert.equal("failed", read({ data = { a = { state = "failed" } } }, "a").state)
+      end)
+
+      it("takes no word of the answer's own, nor another one's clip, for that", function()
+        assert.is_nil(read({ status = "success", data = null }, "a"))
+        assert.is_nil(read({ status = "error", message = "not now" }, "a"))
+        assert.is_nil(read({ items = { { name = "z", video_url = V } } }, "a"))
+      end)
 
       it("does not take what is not there yet for a clip", function()
         local generation = read { id = "a", state = "processing", preview = V, request = { video = V } }
@@ -549,6 +611,10 @@ describe("luma.dialects.relay", function()
         ["JSON in a text"] = { fail_reason = '{"error":{"message":"too dark"}}' },
         ["an error's message"] = { error = { message = "too dark" } },
         ["another name"] = { error_message = "too dark" },
+        ["in an object of its own"] = { failure = { reason = "too dark" } },
+        ["in other letters"] = { failureReason = "too dark" },
+        ["a list of errors"] = { errors = { { code = "E7", detail = "too dark" } } },
+        ["a page"] = { failure_reason = "<html><script>x()</script><body>too  dark</body></html>" },
       } do
         it(("reads a reason that is %s"):format(name), function()
           fields.id, fields.state = "a", "failed"
@@ -612,11 +678,16 @@ describe("luma.dialects.relay", function()
 
     describe("of progress", function()
       for text, value in pairs { ["0%"] = 0, ["50%"] = 0.5, ["100%"] = 1, [" 7 %"] = 0.07, ["12.5%"] = 0.125,
-        ["250%"] = 1, ["50"] = 0.5, ["0.5"] = 0.5, ["100"] = 1 } do
+        ["250%"] = 1, ["50"] = 0.5, ["0.5"] = 0.5, ["100"] = 1, ["37/100"] = 0.37, ["37,5%"] = 0.375, ["~37%"] = 0.37,
+        ["37％"] = 0.37 } do
         it(("reads %q"):format(text), function()
           assert.equal(value, read_flat({ progress = text }).progress)
         end)
       end
+
+      it("reads it in an object", function()
+        assert.equal(0.37, read_flat({ progress = { percent = 37 } }).progress)
+      end)
 
       it("reads numbers", function()
         for given, value in pairs { [50] = 0.5, [0.5] = 0.5, [100] = 1, [0] = 0, [7] = 0.07 } do
@@ -922,6 +993,9 @@ describe("luma.dialects.relay", function()
           [503] = { error = { code = "model_not_found", message = "No available channel for model ray-v2" } },
           [500] = { code = "get_channel_failed", message = "no channel" },
           [502] = { error = { message = "当前分组 default 下对于模型 luma 无可用渠道" } },
+          [504] = { message = "failure to get a peer from the ring-balancer" },
+          [501] = { error = { code = "insufficient_user_quota", message = "no money" } },
+          [200] = { code = "quota_not_enough", message = "no money" },
         } do
           assert.equal("no", relay.read_error(answered(status, body), { kind = "submit" }).sent)
         end

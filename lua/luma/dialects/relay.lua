@@ -4,7 +4,8 @@
 --- may be the name of something else. Pure: parameters to request, answer to
 --- generation.
 local common = require "luma.dialects.common"
-local lower, number_of = require("luma.text").lower, require("luma.text").number
+local texts = require "luma.text"
+local lower, number_of = texts.lower, texts.number
 local type = type -- asked for every field
 
 ---@type luma.Dialect
@@ -97,11 +98,24 @@ local function object(value)
   if value and type(value) == "table" then return value end
 end
 
+--- What programs write that have no id.
+local NO_ID = { null = true, None = true, undefined = true, ["nil"] = true }
+
+--- What a list of one holds, and any other value itself.
+local function single(value)
+  if type(value) == "table" and value[1] ~= nil and value[2] == nil then return value[1] end
+  return value
+end
+
 --- Ids are text; a relay that numbers them gets its digits back, as far as a
 --- number holds them.
 local function identifier(value)
   local kind = value and type(value)
-  if kind == "string" then return value ~= "" and value or nil end
+  if kind == "table" then
+    value = single(value)
+    kind = type(value)
+  end
+  if kind == "string" then return not NO_ID[value] and value:find("%S") and value or nil end
   if kind ~= "number" then return nil end
   return value % 1 == 0 and math.abs(value) < 2 ^ 53 and ("%d"):format(value) or nil
 end
@@ -164,30 +178,36 @@ end
 local STATES = {}
 for state, words in pairs {
   pending = "pending queued queueing queuing submitted not_start not_started waiting created accepted in_queue "
-    .. "scheduled initializing 排队中 等待中 已提交",
-  processing = "processing dreaming in_progress running generating rendering started working executing 处理中 生成中 进行中",
-  completed = "completed complete success successful succeed succeeded finished finish done ready 成功 已完成 生成成功",
+    .. "scheduled initializing received enqueued starting preparing 排队中 等待中 已提交",
+  processing = "processing dreaming in_progress running generating rendering started working executing preprocessing "
+    .. "pre_processing post_processing encoding transcoding uploading upscaling 处理中 生成中 进行中",
+  completed = "completed complete success successful succeed succeeded finished finish done ready fulfilled generated "
+    .. "rendered partial_success completed_with_errors 成功 已完成 完成 生成成功 任务完成 任务成功",
   failed = "failed failure fail canceled cancelled cancel expired error errored rejected timeout timed_out time_out "
-    .. "aborted terminated moderated blocked banned stopped invalid 失败 已失败 生成失败 已取消 超时",
+    .. "aborted terminated moderated blocked banned stopped invalid refused declined denied dead deleted killed "
+    .. "interrupted unsuccessful crashed revoked lost nsfw content_moderated request_moderated failed_moderation "
+    .. "filtered content_filtered not_found 失败 已失败 生成失败 任务失败 已取消 超时",
 } do
   for word in words:gmatch "%S+" do STATES[word] = state end
 end
 
 --- What some write in front of each.
-local PREFIX = "^%a+_?%a*_state_"
-local PREFIXES = { "^task_", "^status_", "^state_", "^job_", "^generation_", "^video_" }
+local PREFIXES = { "^%a+_?%a*_state_", "^%a+_?%a*_status_", "^task_", "^status_", "^state_", "^job_", "^generation_",
+  "^video_" }
 
 local function state_of(word)
   if not word then return nil end
   if STATES[word] then return STATES[word] end
-  local plain = lower(word):gsub("^%s+", ""):gsub("%s+$", ""):gsub("[%s-]+", "_")
+  -- An enumeration's name may stand in front, and a mark behind.
+  local plain = lower(word):gsub("[%s.!]+$", ""):gsub("^.*[.:]", ""):gsub("^%s+", ""):gsub("[%s-]+", "_")
   if STATES[plain] then return STATES[plain] end
-  plain = plain:gsub(PREFIX, "")
   for _, prefix in ipairs(PREFIXES) do
     local rest, n = plain:gsub(prefix, "")
     if n > 0 and STATES[rest] then return STATES[rest] end
   end
-  return STATES[plain] or "unknown"
+  -- Whatever it was that failed, it is over.
+  local last = plain:match("_(%a+)$")
+  return STATES[last] == "failed" and "failed" or "unknown"
 end
 
 --- What it is about, by the service's codes and, where these say too little, by
@@ -205,7 +225,8 @@ local KINDS = {
   { "auth",
     codes = "invalid_api_key invalid_token token_expired access_denied account_deactivated "
       .. "unsupported_country_region_territory",
-    words = { "api key", "api_key", "apikey", "invalid token", "token expired", "unauthorized", "令牌" } },
+    words = { "api key", "api_key", "apikey", "invalid token", "token expired", "unauthorized", "authentication",
+      "not logged in", "令牌", "未登录" } },
 }
 for _, row in ipairs(KINDS) do
   local codes = {}
@@ -272,11 +293,18 @@ end
 local TASK_IDS = { "task_id", "taskId", "taskID", "TaskId", "taskid", "generation_id", "generationId", "job_id",
   "jobId" }
 local PLAIN_IDS = { "id", "Id", "ID" }
+--- The same in small letters and without what is between words: names that are
+--- looked for where none of these is, and those that need a state beside them.
+local RARE_TASK_IDS = { taskid = true, taskids = true, generationid = true, generationids = true, jobid = true,
+  jobids = true, genid = true, ids = true }
+local RARE_IDS = { id = true, uuid = true, guid = true, videoid = true, predictionid = true,
+  creationid = true, clipid = true, renderid = true }
 
 ---@class luma.relay.Reading what is known as an answer is read
 ---@field answer luma.Answer
 ---@field body table the outermost, or what is around the item
 ---@field strict boolean a plain id is a generation's only beside a state
+---@field asked? string the id that a look asked for
 ---@field inexact? boolean there was an id that a number cannot hold
 
 local function id_under(names, task, reading)
@@ -288,10 +316,23 @@ local function id_under(names, task, reading)
   end
 end
 
+--- The same of names that are written as few write them.
+local function rare_id(names, task, reading)
+  for _, name in ipairs(sorted_names(task)) do
+    local plain = lower(name):gsub("[_-]", "")
+    local id = names[plain] and id_under({ name }, task, reading)
+    if id then return id end
+  end
+end
+
+local LEAST_NUMBER = 1000 -- a smaller one, of less digits, may count something
+
 --- A text that is the whole answer to a submit, and can be nothing but an id.
 local function bare_id(value)
-  if type(value) == "number" then return identifier(value) end
+  value = single(value)
+  if type(value) == "number" then return value >= LEAST_NUMBER and identifier(value) or nil end
   if not text(value) or #value > 128 or not value:find("^[%w][%w%-_.:~]*$") then return nil end
+  if value:find("^%d+$") and #value < 4 then return nil end
   if not value:find("%d") or value:find("^%d+%.[%d.]*$") or value:find("^%d%d%d%d%-%d%d%-%d%d") then return nil end
   return value
 end
@@ -309,8 +350,9 @@ local LINKS = { { "video", "download_url" }, { "artifact", "video", "download_ur
 --- Places of which the value must look like a link: those named after a clip, and
 --- those that may lead elsewhere, for when no link ends like one to a clip.
 local CLIP_LINKS = { "video_url", "videoUrl", "result_url", "resultUrl", "video", "mp4", { "output", "video_url" },
-  { "result", "video_url" }, "data" }
-local OTHER_LINKS = { "fail_reason", "download_url", "output", "result", { "output", "url" }, { "result", "url" },
+  { "result", "video_url" }, { "content", "video_url" }, "data" }
+local OTHER_LINKS = { "fail_reason", "download_url", "download_urls", "output", "outputs", "result",
+  { "output", "url" }, { "result", "url" }, { "file", "download_url" }, { "file", "url" },
   "url" } -- fail_reason: where older gateways put it
 local THUMBNAILS = { { "thumbnail", "url" }, { "artifact", "thumbnail", "url" }, { "video", "thumbnail" },
   "thumbnail_url", "cover_url" }
@@ -331,9 +373,12 @@ local function is_clip(value)
   return ending ~= nil and CLIP_ENDINGS[lower(ending)] or false
 end
 
---- The link to a clip somewhere in a value; one with a watermark is the last.
+--- The link to a clip somewhere in a value, also between words; one with a
+--- watermark is the last.
 local function find_clip(value, depth)
   if is_clip(value) then return value end
+  local word = text(value) and value:match("https?://[^%s\"'<>()%[%]]+")
+  if word and is_clip(word) then return word end
   if not object(value) or depth > 6 then return nil end
   local marked
   for i = 1, #value do
@@ -348,19 +393,47 @@ local function find_clip(value, depth)
   return marked
 end
 
-local function first_link(task, item, places)
+local function first_link(task, item, places, is_link)
   for _, holder in ipairs { task, item } do
     for i = 1, #places do
-      local value = at(holder, places[i])
-      if is_url(value) then return value end
+      local value = single(at(holder, places[i]))
+      if is_link(value) then return value end
     end
+  end
+end
+
+--- Where a clip's link has no scheme or no host, its ending shows what it is.
+local function is_clip_link(value)
+  if is_url(value) then return true end
+  return text(value) ~= nil and not value:find("%s") and is_clip("https://" .. value)
+end
+
+--- The address of the generation itself is no clip's.
+local function is_other_link(value)
+  return is_url(value) and not value:find("/generations/[^/?]+/?$") and not value:find("/tasks/[^/?]+/?$")
+end
+
+local LINK_NAMES = { "url", "uri", "src", "href", "link", "download_url" }
+
+--- A link somewhere in a value under a name that says that it is a video's.
+local function find_video(value, depth, is_named)
+  value = single(value)
+  if is_named and is_url(value) then return value end
+  if not object(value) or depth > 6 then return nil end
+  for i = 1, is_named and #LINK_NAMES or 0 do
+    local link = value[LINK_NAMES[i]]
+    if is_url(link) then return link end
+  end
+  for _, name in ipairs(sorted_names(value)) do
+    local found = not NO_CLIPS[name] and find_video(value[name], depth + 1, lower(name):find("video", 1, true) ~= nil)
+    if found then return found end
   end
 end
 
 --- The link of what is completed.
 local function link_of(task, item)
-  return first_text(task, LINKS) or first_link(task, item, CLIP_LINKS) or find_clip(task, 1)
-    or item ~= task and find_clip(item, 1) or first_link(task, item, OTHER_LINKS)
+  return first_text(task, LINKS) or first_link(task, item, CLIP_LINKS, is_clip_link) or find_clip(task, 1)
+    or item ~= task and find_clip(item, 1) or find_video(task, 1) or first_link(task, item, OTHER_LINKS, is_other_link)
 end
 
 local ZERO_DAY = "0001-01-02" -- the zero time stands for none, and sorts before this
@@ -385,24 +458,32 @@ local function first_moment(task, item)
   end
 end
 
+local PARTS = { "percent", "percentage", "value", "progress" }
+
 --- Hundredths with a sign, or of a number above 1; else parts of one.
 local function progress_of(value)
+  if object(value) then value = value[PARTS[1]] or value[PARTS[2]] or value[PARTS[3]] or value[PARTS[4]] end
   local words = text(value)
   local digits, sign
-  if words then digits, sign = words:match("^%s*(%d+%.?%d*)%s*(%%?)%s*$") end
+  if words then
+    local part, whole_of = words:match("^%s*(%d+)%s*/%s*(%d+)%s*$")
+    if part then return number_of(whole_of) > 0 and math.min(number_of(part) / number_of(whole_of), 1) or nil end
+    digits, sign = words:gsub("％", "%%"):gsub(",", "."):match("^[%s~]*(%d+%.?%d*)%s*(%%?)%s*$")
+  end
   local amount = digits and number_of(digits) or type(value) == "number" and value >= 0 and value or nil
   if not amount then return nil end
   if sign == "%" or amount > 1 then amount = amount / 100 end
   return math.min(amount, 1)
 end
 
-local REASONS = { "failure_reason", "fail_reason", "failed_reason", "error_message", "errorMessage", "error_msg",
-  "error", "message", "msg", "reason", "detail", "description", "task_status_msg" }
+local REASONS = { "failure_reason", "fail_reason", "failed_reason", "failureReason", "failReason", "failure_message",
+  "failure", "error_message", "errorMessage", "error_msg", "err_msg", "error", "errors", "message", "msg", "reason",
+  "detail", "description", "task_status_msg" }
 
 --- Why something failed, in words: of a text, an object in which one is, a list.
 local function words_of(value, answer, depth)
   value = opened(value, answer)
-  if text(value) then return not is_url(value) and value or nil end
+  if text(value) then return not is_url(value) and text(texts.line((texts.words(value)))) or nil end
   if not object(value) or depth > 4 then return nil end
   local parts = {}
   for i = 1, #value do parts[#parts + 1] = words_of(value[i], answer, depth + 1) end
@@ -413,23 +494,28 @@ local function words_of(value, answer, depth)
   end
 end
 
+local FAILURES = { "failure_reason", "fail_reason", "failed_reason", "failureReason", "failReason", "failure_message",
+  "failure" }
+
+local function reason_under(names, holder, reading)
+  for _, name in ipairs(names) do
+    local found = holder[name] and words_of(holder[name], reading.answer, 1)
+    if found then return found end
+  end
+end
+
 --- The gateway's own reason, else the task's, else what is said in general.
 local function reason_of(task, item, reading)
   local answer = reading.answer
   local own = item ~= task and item.fail_reason and words_of(item.fail_reason, answer, 1)
   if own then return own end
-  for _, holder in ipairs { task, item } do
-    for _, name in ipairs { "failure_reason", "fail_reason", "failed_reason" } do
-      local found = holder[name] and words_of(holder[name], answer, 1)
-      if found then return found end
-    end
-  end
-  local found = words_of(task, answer, 1)
+  local found = reason_under(FAILURES, task, reading) or reason_under(FAILURES, item, reading)
+    or words_of(task, answer, 1)
   return found or reading.body ~= item and words_of(reading.body, answer, 1) or nil
 end
 
-local CODES = { "failure_code", "fail_code", "error_code", { "error", "code" }, { "failure_reason", "code" },
-  { "fail_reason", "code" }, { "error", "type" } }
+local CODES = { "failure_code", "fail_code", "error_code", "err_code", { "failure", "code" }, { "error", "code" },
+  { "failure_reason", "code" }, { "fail_reason", "code" }, { "error", "type" } }
 
 local function failure_code_of(task, item)
   for _, holder in ipairs { task, item } do
@@ -470,8 +556,16 @@ local function pick_word(item, inner)
   return inner or outer or text(item.state)
 end
 
+--- Where few write the word, or an object in which it is.
+local RARE_WORDS = { "State", "Status", "job_status", "jobStatus", "generation_status", "taskState", "task_state",
+  "phase", "stage", { "status", "code" }, { "status", "state" }, { "status", "name" }, { "state", "name" },
+  { "state", "status" }, "statusText", "status_text" }
+
 local function word_in(task)
-  return text(task.state) or text(task.status) or text(task.task_status) or text(task.taskStatus)
+  local word = text(task.state) or text(task.status) or text(task.task_status) or text(task.taskStatus)
+  if word then return word end
+  word = first_text(task, RARE_WORDS)
+  return word and state_of(word) ~= "unknown" and word or nil
 end
 
 local function is_flat(item)
@@ -493,9 +587,21 @@ local function judge(generation, word, task, reading)
   local link = link_of(task, generation.raw)
   if known then return link and state or "pending" end
   if link and not reading.is_submit then return "completed" end
-  local complaint = is_complaint(task.error) or is_complaint(task.failure_reason) or is_complaint(task.fail_reason)
+  local complaint = is_complaint(task.error) or is_complaint(task.failure) or is_complaint(task.failure_reason)
+    or is_complaint(task.fail_reason) or is_complaint(task.failureReason)
   if not word and complaint and not reading.is_submit then return "failed" end
   return state
+end
+
+--- Whether what has no id is about the generation that was asked for: it says how
+--- far that is. A "success" or an "error" may be of the answer itself.
+local function is_about_it(task, word, reading)
+  local state = word and state_of(word)
+  if state == "failed" then return text(task.state) ~= nil or reason_under(FAILURES, task, reading) ~= nil end
+  if state == "pending" or state == "processing" then return true end
+  -- Not a link further inside: it may be another generation's.
+  return (first_text(task, LINKS) or first_link(task, task, CLIP_LINKS, is_clip_link)
+    or first_link(task, task, OTHER_LINKS, is_other_link)) ~= nil
 end
 
 --- One item of any shape. `id` in an item of the batch envelope is a row
@@ -507,8 +613,14 @@ local function read_task(item, reading)
   if not id and reading.inexact then return nil end
   if not id and (word or not reading.strict) then id = id_under(PLAIN_IDS, task, reading) end
   if not id and task ~= item and word then
-    id, task = id_under(PLAIN_IDS, item, reading), item
+    id = id_under(PLAIN_IDS, item, reading)
+    task = id and item or task
   end
+  if not id then
+    id = rare_id(RARE_TASK_IDS, task, reading) or word and state_of(word) ~= "unknown"
+      and rare_id(RARE_IDS, task, reading) or nil
+  end
+  if not id and reading.asked and is_about_it(task, word, reading) then id = reading.asked end
   if not id or reading.inexact then return nil end
   local generation = { id = id, raw = item, raw_state = word }
   generation.state = judge(generation, word, task, reading)
@@ -534,9 +646,13 @@ local function read_list(list, reading)
   return found
 end
 
---- Several clips of one job: it is as far as the slowest of them.
+--- Several clips of one job: it is as far as the slowest of them. Where another one
+--- stands before the one that was asked for, they are of several jobs.
 local function merge(list, id)
   local whole_job = list[1]
+  for _, generation in ipairs(list) do
+    if whole_job.id ~= id and generation.id == id then return generation end
+  end
   local outputs = {}
   for _, generation in ipairs(list) do
     if whole_job.state == "completed" then whole_job = generation end
@@ -552,18 +668,24 @@ end
 local WRAPPERS = { "data", "result", "task", "generation", "response", "output", "payload", "body", "results", "tasks",
   "generations", "items", "list", "job" }
 
---- What has an id and a state of its own and is no generation.
-local FOREIGN = { user = true, account = true, owner = true, channel = true, token = true, group = true, request = true,
-  client = true, model = true, organization = true, project = true, team = true, subscription = true, plan = true,
-  error = true, input = true, parent = true }
+--- Words with which a name ends under which a generation may be, where no wrapper
+--- of the usual names holds it; and what else shows that it is one. Much else has
+--- an id and a state: a user, an order, a session.
+local OURS = {}
+for word in ("generation generations creation video videos clip clips task tasks job jobs prediction predictions luma "
+  .. "dream render movie media response result content object attributes payload work works item "
+  .. "resource"):gmatch "%a+" do
+  OURS[word] = true
+end
+local MARKS = { "prompt", "video", "assets", "generation_type" }
 
---- Names that may hold a generation which no wrapper of the usual names holds.
-local function further_names(body)
-  local names = {}
-  for _, name in ipairs(sorted_names(body)) do
-    if not FOREIGN[lower(name)] then names[#names + 1] = name end
+local function may_be_generation(name, value)
+  local last = lower((name:gsub("(%l)(%u)", "%1_%2"))):match("(%a+)%A*$")
+  if OURS[last] or value.state == "dreaming" then return true end
+  for _, mark in ipairs(MARKS) do
+    if value[mark] then return true end
   end
-  return names
+  return false
 end
 
 local read_any
@@ -576,9 +698,10 @@ local function read_inside(body, reading, call, depth)
     if made then return made end
   end
   local careful = { answer = reading.answer, body = body, strict = true, is_submit = reading.is_submit }
-  for _, name in ipairs(further_names(body)) do
-    local inner = opened(body[name], reading.answer)
-    local made = object(inner) and read_any(inner, careful, call, depth + 1)
+  for _, name in ipairs(sorted_names(body)) do
+    local inner = object(opened(body[name], reading.answer))
+    local is_likely = inner and (type(body[name]) == "string" or may_be_generation(name, inner))
+    local made = is_likely and read_any(inner, careful, call, depth + 1)
     if made and made.state ~= "unknown" then return made end
   end
   reading.inexact = reading.inexact or careful.inexact
@@ -594,15 +717,20 @@ function read_any(body, reading, call, depth)
   end
   -- An envelope has no id of its own; what is in it does.
   local is_envelope = object(data) and not (id_under(TASK_IDS, body, reading) or identifier(body.id))
-  local made = read_task(is_envelope and data or body, reading)
-  return made or read_inside(body, reading, call, depth)
+  local own = reading.asked and object(body[reading.asked]) -- in a table by ids
+  local made = read_task(own or is_envelope and data or body, reading)
+  if made and (made.raw_state or made.id ~= identifier(body.id)) then return made end
+  -- An id without a state may be the envelope's, if there is one with a state in it.
+  local inner = read_inside(body, made and { answer = reading.answer, body = body, strict = true,
+    is_submit = reading.is_submit } or reading, call, depth)
+  return inner and (inner.raw_state or not made) and inner or made
 end
 
 --- The answer to a submit in which the id stands by itself: as the whole of what
 --- a gateway wraps, or in the address of what was made.
 local function read_bare(body, answer)
   local id
-  for _, name in ipairs { "data", "result", "task", "generation" } do
+  for _, name in ipairs { "data", "result", "task", "generation", "job", "prediction", "creation" } do
     id = id or object(body) and not is_error(body) and bare_id(body[name]) or nil
   end
   local place = (answer.status < 300 and answer:header("location") or ""):gsub("[?#].*", "")
@@ -620,8 +748,9 @@ function relay.read(answer, call)
   local body, made, reading = answer.body, nil, nil
   for _, exact in ipairs { false, true } do
     if exact then body = answer:exact() end
-    local strict = is_error(body) or answer.loose and answer.status >= 300 or false
-    reading = { answer = answer, body = body, strict = strict, is_submit = is_submit }
+    local strict = is_error(body) or answer.loose and answer.status >= 300 or answer.careful or false
+    reading = { answer = answer, body = body, strict = strict, is_submit = is_submit,
+      asked = not (strict or answer.loose) and call.kind == "query" and call.id or nil }
     made = read_any(body, reading, call, 1)
     if made or not reading.inexact then break end
   end
@@ -679,9 +808,13 @@ end
 
 --- What a gateway says when it has not handed a submit on: nobody was there to
 --- take it.
+local NOT_TAKEN_KINDS = { quota = true, auth = true } -- of a code
 local NOT_TAKEN_CODES = { model_not_found = true, get_channel_failed = true, no_available_channel = true,
   channel_not_found = true, prompt_blocked = true, sensitive_words_detected = true, model_price_error = true }
-local NOT_TAKEN_WORDS = { "no available channel", "no channel", "无可用渠道", "没有可用渠道", "no available provider" }
+local NOT_TAKEN_WORDS = { "no available channel", "no channel", "无可用渠道", "没有可用渠道", "no available provider",
+  "failure to get a peer" }
+--- What stands in front of relays writes so, in a text or a page, when it has none.
+local NOT_REACHED_WORDS = { "no healthy upstream", "no available server", "no server is available" }
 
 --- Of a place that the service does not serve.
 local REGION_WORDS = { "country, region", "unsupported_country", "not available in your", "not supported in your",
@@ -739,12 +872,16 @@ function relay.read_error(answer, call)
     local list = relay.read_many(answer)
     if list and not list[1] then return { absent = true } end
   end
-  if not object(body) then return status >= 300 and {} or nil end
+  if not object(body) then
+    local is_refused = status >= 400 and has_word(answer.text:sub(1, 4096), NOT_REACHED_WORDS)
+    return status >= 300 and { sent = is_refused and "no" or nil } or nil
+  end
   local complaint = complaint_of(body, answer)
   local code = complaint.code
   complaint.kind = kind_of(complaint, status)
   if status < 300 and not is_error(body) and not complaint.kind then return nil end
-  if NOT_TAKEN_CODES[code] or status >= 400 and has_word(complaint.message, NOT_TAKEN_WORDS) then
+  if NOT_TAKEN_CODES[code] or NOT_TAKEN_KINDS[kind_by_code(code)]
+    or status >= 400 and has_word(complaint.message, NOT_TAKEN_WORDS) then
     complaint.sent = "no"
     complaint.hint = status >= 500 and "the relay has nobody just now who makes this" or nil
   end
@@ -752,7 +889,7 @@ function relay.read_error(answer, call)
     complaint.hint = "the service does not serve this country or network"
   end
   if code == "fail_to_fetch_task" and status < 400 and not complaint.kind then complaint.kind = "server" end
-  if code == "task_not_exist" and call.id and status >= 400 then complaint.absent = true end
+  if code == "task_not_exist" and call.id then complaint.absent = true end
   return complaint
 end
 
