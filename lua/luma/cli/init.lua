@@ -22,9 +22,7 @@ local cli = {}
 local local_commands = {}
 
 function local_commands.help(args, _, out, root)
-  local topic = root
-  if args.topic then topic = parser.command(root, args.topic) end
-  if not topic then return nil, ("there is no command %s"):format(args.topic) end
+  local topic = args.topic and parser.command(root, args.topic) or root
   out:print(topic:get_help() .. "\n")
   return exit_codes.DONE
 end
@@ -60,6 +58,7 @@ end
 ---@return luma.cli.Words? args, string? problem
 local function read_words(words, root)
   local args, problem = parser.read(root, words)
+  if args and args.topic then args, problem = parser.read(root, { args.topic, "--help" }) end
   if not args then return nil, problem end
   if args.version then return { command = "version" } end
   if args.help then return { command = "help", topic = args.help ~= root and args.help._name or nil } end
@@ -107,7 +106,8 @@ function cli.main(words, env)
     code, problem = run(args, env, out, root)
     if code then return out:finish(code) end
   end
-  return refuse(env, words, ("%s (luma help%s)"):format(problem, named and " " .. words[1] or ""))
+  local topic = named and words[1] ~= "help" and " " .. words[1] or ""
+  return refuse(env, words, ("%s (luma help%s)"):format(problem, topic))
 end
 
 --- How a shell calls this program: by its name where the shell finds it by
