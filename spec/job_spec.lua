@@ -7,6 +7,8 @@ local luma_job = require "luma.job"
 local loop = require "luma.loop"
 local token = require "luma.token"
 
+local MIB = 1024 * 1024
+
 describe("luma.job", function()
   local wire, client, reports
 
@@ -47,6 +49,43 @@ describe("luma.job", function()
     for name, value in pairs(fields or {}) do job[name] = value end
     return job
   end
+
+  describe("bodies on the wire", function()
+    --- Starts a job whose submit has a body of so many MiB.
+    local function submit(size)
+      client.hosts = {}
+      client.dialect = { name = "large", submit = function() return { path = "/", text = ("x"):rep(size * MIB) } end }
+      return luma_job.start(client, {}, { request_timeout = 60, retries = 0, timeout = 60 }, {})
+    end
+
+    local function bodies()
+      local list = {}
+      for _, entry in pairs(wire.sent) do list[#list + 1] = entry.body and #entry.body / MIB end
+      table.sort(list)
+      return list
+    end
+
+    it("are no more than 64 MiB at a time; a job with more waits until there is room", function()
+      submit(40)
+      submit(24)
+      local waiting = submit(1)
+
+      loop.update(1)
+      assert.same({ 24, 40 }, bodies())
+      assert.equal("running", waiting.state)
+
+      wire:finish(2, { kind = "network", message = "it broke", permanent = true, sent = "no" })
+      wire:finish(3, {}) -- the timer by which it looks again
+      loop.update(1)
+      assert.same({ 1, 24, 40 }, bodies())
+    end)
+
+    it("may be one of any size, alone", function()
+      submit(65)
+
+      assert.same({ 65 }, bodies())
+    end)
+  end)
 
   describe("a job", function()
     it("runs until it first waits, and ends with its last answer", function()

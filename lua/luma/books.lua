@@ -20,6 +20,7 @@ local MOST_DOUBTS = 100 -- that are remembered
 ---@field cost? number with the limit max_cost
 
 ---@class luma.Books
+---@field now fun(): number
 ---@field last integer place of the last payment
 ---@field payments table<integer, luma.Payment|number> those under way, and what each cost that was taken and counts
 ---@field currency? string of the costs
@@ -32,9 +33,10 @@ local MOST_DOUBTS = 100 -- that are remembered
 ---@field state string as last seen; "unknown" without an id
 ---@field sent "maybe"|"yes"
 
+---@param now? fun(): number the clock; that of the core without one
 ---@return luma.Books
-function books.new()
-  return { last = 0, payments = {}, seen = {}, states = {}, doubts = {} }
+function books.new(now)
+  return { now = now or core.now, last = 0, payments = {}, seen = {}, states = {}, doubts = {} }
 end
 
 --- Whether it may still bring an id. What its owner has not begun when it ends
@@ -48,7 +50,7 @@ end
 ---@param self luma.Books
 ---@return integer submits, integer inflight, number cost spent or reserved
 function books.count(self)
-  local submits, inflight, cost, now = 0, 0, 0, core.now()
+  local submits, inflight, cost, now = 0, 0, 0, self.now()
   for place, payment in pairs(self.payments) do
     if type(payment) == "number" then
       submits, cost = submits + 1, cost + payment
@@ -119,7 +121,7 @@ function books.note(self, generation, own)
   if not (own or self.seen[id] or self.states[id]) then return end
   local ended = state == "completed" or state == "failed" or state == "expired"
   self.states[id] = not ended and state or nil
-  self.seen[id] = not ended and core.now() or nil
+  self.seen[id] = not ended and self.now() or nil
 end
 
 --- Remembers a generation whose call was interrupted, though it may have ended.

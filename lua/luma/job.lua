@@ -188,6 +188,12 @@ local function bytes_on_wire(client)
   return bytes
 end
 
+--- Whether a body of so many bytes may go. Alone it may have any size.
+local function has_room(client, size)
+  local bytes = bytes_on_wire(client)
+  return bytes == 0 or bytes + size <= MOST_BYTES
+end
+
 --- Hands the submit to the core, which sends it as soon as it can. There is no
 --- task until the answer is there.
 local function submit(self, exchange)
@@ -197,8 +203,8 @@ local function submit(self, exchange)
 end
 
 --- Waits until there is room for a large body. Nothing tells, so it looks.
-local function submit_later(self)
-  while bytes_on_wire(self.client) > MOST_BYTES and not loop.refusal(self.client) do
+local function submit_later(self, size)
+  while not has_room(self.client, size) and not loop.refusal(self.client) do
     loop.send(self.client.source, "timer", { delay = 0.05 })
   end
   accept(self)
@@ -245,8 +251,8 @@ local function send_paid(self, params)
     if payment then books.settle(client.books, payment, client.options, nil, err) end
     self.payment = nil
     begin_act(self, "refuse", end_with, nil, err)
-  elseif exchange.body and #exchange.body + bytes_on_wire(client) > MOST_BYTES then
-    begin_act(self, "accept", submit_later)
+  elseif exchange.body and not has_room(client, #exchange.body) then
+    begin_act(self, "accept", submit_later, #exchange.body)
   else
     submit(self, exchange)
   end

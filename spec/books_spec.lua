@@ -1,0 +1,31 @@
+local books = require "luma.books"
+
+describe("luma.books", function()
+  it("count an id as under way for ten minutes after it was last seen", function()
+    local time = 1000
+    local account = books.new(function() return time end)
+    local function inflight() return (select(2, books.count(account))) end
+    books.note(account, { id = "a", state = "pending" }, true)
+
+    time = 1599
+    assert.equal(1, inflight())
+    assert.equal("rate_limit", books.over_limit(account, { max_inflight = 1 }, {}).kind)
+
+    time = 1600
+    assert.equal(0, inflight())
+    assert.is_nil(books.over_limit(account, { max_inflight = 1 }, {}))
+    assert.same({ { id = "a", state = "pending", sent = "yes" } }, books.unfinished(account))
+  end)
+
+  it("count it for ten more once it was seen again", function()
+    local time = 0
+    local account = books.new(function() return time end)
+    books.note(account, { id = "a", state = "pending" }, true)
+
+    time = 599
+    books.note(account, { id = "a", state = "processing" })
+    time = 1198
+
+    assert.equal(1, (select(2, books.count(account))))
+  end)
+end)
