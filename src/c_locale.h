@@ -52,8 +52,8 @@ static inline void c_locale_leave(CLocale host) {
 
 #endif
 
-/* What a socket's error means, whose numbers on Windows are not errno's, and
-   unknown to its strerror; or NULL. */
+/* The words for a socket's error on Windows, whose numbers strerror does not
+   know; NULL for any other number. */
 static inline const char *socket_strerror(int err) {
   switch (err) {
   case 10013: return "Permission denied";
@@ -69,7 +69,7 @@ static inline const char *socket_strerror(int err) {
   }
 }
 
-/* What errno means, in plain ASCII. Holds until the thread's next call. */
+/* The words for an errno, in plain ASCII, until the thread's next call. */
 static inline const char *c_strerror(int err) {
   const char *known = socket_strerror(err);
   if (known) return known;

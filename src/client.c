@@ -10,15 +10,16 @@
 
 struct Client {
   Engine *engine; /* NULL before it was opened, and once collected */
-  bool closed;    /* nothing more can be sent; what ended still comes out */
-  int pushing;    /* how many push_event run: one, and what finalisers do */
-  Request *acked; /* meanwhile: to be freed once nobody reads them */
+  bool closed;    /* nothing more can be sent; ended requests still come out */
+  int pushing;    /* calls of push_event that run: a finaliser may nest one */
+  Request *acked; /* freed once no push_event runs, as one may read them */
 };
 
 /* Upvalue of all methods: the metatable. */
 #define METATABLE lua_upvalueindex(1)
 
-/* Sooner done than by the name of the type, which is for the message. */
+/* The metatable at hand is compared faster than one found by its name, which
+   serves for the error message. */
 static Client *check_client(lua_State *L, int i) {
   Client *c = lua_touserdata(L, i);
   if (c == NULL || !lua_getmetatable(L, i) || !lua_rawequal(L, -1, METATABLE))
@@ -38,7 +39,8 @@ static Engine *check_engine(lua_State *L, int i) {
   return client_engine(L, check_client(L, i));
 }
 
-/* The same, but of a closed client NULL, once nothing comes out any more. */
+/* The engine of a client that may be closed. NULL once it is, and everything
+   has come out; the engine is then given up. */
 static Engine *rest_engine(lua_State *L, Client *c) {
   if (!c->closed) return client_engine(L, c);
   Engine *e = c->engine;
@@ -50,7 +52,8 @@ static Engine *rest_engine(lua_State *L, Client *c) {
 
 /* ---- arguments ---- */
 
-/* Text that C and HTTP can carry: no zero, no line end. */
+/* The string at `i`, which C and HTTP have to carry: it has no zero and no
+   line end. */
 static const char *check_line(lua_State *L, int i, const char *what) {
   size_t n;
   const char *s = lua_tolstring(L, i, &n);
@@ -59,16 +62,15 @@ static const char *check_line(lua_State *L, int i, const char *what) {
   return s;
 }
 
-/* Pushes the option `name`, which the table at `i` holds itself: what a
-   metamethod made would be gone once it is popped, and it could close the
-   client meanwhile. */
+/* Pushes the option `name` that the table at `i` holds itself. A metamethod
+   could close the client, and its result would be collected once popped. */
 static void push_option(lua_State *L, int i, const char *name) {
   lua_pushstring(L, name);
   lua_rawget(L, i);
 }
 
-/* The string `name` of the table at `i`, or NULL; its length goes to `n`, if
-   that is given, and then it may hold anything. The table keeps it alive. */
+/* The string `name` of the table at `i`, or NULL. If `n` is given, the length
+   goes there and the string may hold any byte. The table keeps it alive. */
 static const char *option_string(lua_State *L, int i, const char *name,
                                  size_t *n) {
   const char *s = NULL;
@@ -80,14 +82,14 @@ static const char *option_string(lua_State *L, int i, const char *name,
   return s;
 }
 
-/* The same for one that must be there. */
+/* The string `name`, or an error if it is missing. */
 static const char *need_string(lua_State *L, int i, const char *name) {
   const char *s = option_string(L, i, name, NULL);
   if (s == NULL) luaL_error(L, "%s is missing", name);
   return s;
 }
 
-/* The number `name`; what is above `most` is taken for it. */
+/* The number `name`. A larger one than `most` counts as that. */
 static double option_number(lua_State *L, int i, const char *name,
                             double otherwise, double least, double most) {
   push_option(L, i, name);
@@ -138,15 +140,15 @@ static double option_seconds(lua_State *L, int i, const char *name) {
   return option_number(L, i, name, 0, 0, MOST_SECONDS);
 }
 
-/* An id. Whoever calls chooses them, so that it can note whose a request is
-   before there is one. */
+/* The id at `i`. The caller chooses ids, so that it can note the owner of a
+   request before the request exists. */
 static long long check_id(lua_State *L, int i, double least) {
   double n = luaL_checknumber(L, i);
   luaL_argcheck(L, n >= least && n <= MOST_WHOLE, i, "out of range");
   return (long long)n;
 }
 
-/* Reads what a request and a fetch have in common from the table at 2. */
+/* Reads from the table at 2 what requests and fetches share. */
 static void check_spec(lua_State *L, Spec *spec) {
   luaL_checktype(L, 2, LUA_TTABLE);
   spec->id = (long long)option_number(L, 2, "id", 0, 1, MOST_WHOLE);
@@ -195,17 +197,18 @@ static void push_whole(lua_State *L, long long n) {
   else lua_pushnumber(L, (lua_Number)n);
 }
 
-/* Last of all asks for the engine of the client at 1: a finaliser that ran
-   meanwhile may have closed it. */
+/* Hands a request to the engine of the client at 1. It asks for that engine
+   last, as a finaliser may have closed the client since. */
 static void send_spec(lua_State *L, const Spec *spec) {
   Engine *e = check_engine(L, 1);
   if (!engine_has_base(e, spec->base)) luaL_error(L, "there is no such base");
   if (!engine_send(e, spec)) luaL_error(L, "not enough memory");
 }
 
-/* The same for the table at 2, in which a field `begun` that is there becomes
-   true: nothing comes in between, so it is true of what was sent alone. The
-   claim at `file`, unless that is 0, a finaliser may have released. */
+/* Hands the request of the table at 2 to the engine. A field `begun` of that
+   table becomes true with no call of Lua's in between, so it is true only if
+   the request was sent. The claim at `file`, unless that is 0, is checked
+   here, as a finaliser may have released it. */
 static int send_table(lua_State *L, Spec *spec, int file) {
   push_option(L, 2, "begun");
   bool wanted = !lua_isnil(L, -1);
@@ -217,8 +220,8 @@ static int send_table(lua_State *L, Spec *spec, int file) {
   return 0;
 }
 
-/* Where a request goes: to one of the bases, with the key, or elsewhere
-   without it. */
+/* Checks where a request goes: by a path to one of the bases, with the key, or
+   by a URL elsewhere, without it. */
 static void check_target(lua_State *L, const Spec *s) {
   if (!s->path == !s->url) luaL_error(L, "expected a path or a url");
   if (s->path && *s->path != '/')
@@ -248,7 +251,7 @@ static int l_client_request(lua_State *L) {
   return send_table(L, &s, 0);
 }
 
-/* Which media the table at `i` asks for: one of a few words, or anything. */
+/* The media families that the table at `i` asks for by a word; 0 for any. */
 static int option_families(lua_State *L, int i) {
   static const char *const media[] = {"video", "image", "any", NULL};
   static const int families[] = {MEDIA_VIDEO, MEDIA_IMAGE,
@@ -382,7 +385,7 @@ static void push_response(lua_State *L, const Request *r) {
   if (r->medium) set_string(L, "medium", r->medium);
 }
 
-/* At 1 is the client: returns id, response or id, nil, received, total or
+/* The client is at 1. Returns id, response or id, nil, received, total or
    nothing. */
 static int push_event(lua_State *L) {
   Event event;

@@ -1,5 +1,5 @@
-/* luma.core: what the Lua layer stands on, and for a host that wants no Lua
-   files at all, submit(). */
+/* luma.core: the ground of the Lua layer, and submit() for a host that wants
+   no Lua files at all. */
 #include <errno.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -53,8 +53,8 @@ static int l_decode(lua_State *L) {
 
 /* ---- text ---- */
 
-/* How long the UTF-8 sequence at s is, of at most n bytes; 0 if it is none.
-   Overlong forms, surrogates and what lies above U+10FFFF are none. */
+/* The length of the UTF-8 sequence at s, of at most n bytes; 0 if it is none.
+   Overlong forms, surrogates and anything above U+10FFFF are none. */
 static size_t utf8_step(const unsigned char *s, size_t n) {
   if (s[0] < 0x80) return 1;
   size_t len = s[0] >= 0xF0 ? 4 : s[0] >= 0xE0 ? 3 : 2;
@@ -89,7 +89,7 @@ static void push_snippet(lua_State *L, const char *text, size_t n) {
 
 /* ---- submit ---- */
 
-/* Sets the headers, one of them with the key, and the secret that it is, in
+/* Sets the headers, one of them with the key, and that key as the secret in
    the options at the top. */
 static void set_headers(lua_State *L, const char *key) {
   lua_createtable(L, 1, 0);
@@ -155,9 +155,9 @@ static void push_answer(lua_State *L, int i) {
   ack_event(c, SUBMIT_ID);
 }
 
-/* Whether the service could have taken what it answered with this status.
-   Behind a redirect or the timeout (408) of a gateway there may be one that
-   did; 503 with Retry-After says that it did not. */
+/* Whether the service could have taken a request that it answered with this
+   status. Behind a gateway that redirects or times out (408) there may be a
+   service that took it; 503 with Retry-After says that none did. */
 static const char *sent_of(long status, bool has_retry_after) {
   if (status >= 200 && status <= 299) return "yes";
   if (status >= 400 && status <= 499 && status != 408) return "no";
@@ -209,8 +209,9 @@ static int read_answer(lua_State *L) {
   return n + 1;
 }
 
-/* core.submit(tbl) -> answer | nil, message, kind, sent, body. What runs Lua,
-   such as a metamethod of the table's, comes before the engine is touched. */
+/* core.submit(tbl) -> answer | nil, message, kind, sent, body. All that may
+   run Lua, such as the metamethods of the table, comes before the engine is
+   touched. */
 static int l_submit(lua_State *L) {
   Spec s = {0};
   luaL_checktype(L, 1, LUA_TTABLE);
@@ -260,10 +261,10 @@ static int l_fingerprint(lua_State *L) {
   return 1;
 }
 
-#define FIELDS 8 /* room for what most tables have */
+#define FIELDS 8 /* most tables have no more */
 
-/* core.merge(first, second) -> a table with the fields of both; where both
-   have one, the second's */
+/* core.merge(first, second) -> a table with the fields of both; the second's
+   win */
 static int l_merge(lua_State *L) {
   for (int i = 1; i <= 2; i++) luaL_checktype(L, i, LUA_TTABLE);
   lua_settop(L, 2);
@@ -289,14 +290,14 @@ static int l_live_objects(lua_State *L) {
   return 1;
 }
 
-/* core.forks() -> a number that is another one in a child of fork */
+/* core.forks() -> a number that differs in a child of fork */
 static int l_forks(lua_State *L) {
   lua_pushinteger(L, (lua_Integer)process_forks());
   return 1;
 }
 
-/* core.call(handler, fn, ...) -> true, or false and what the handler made of
-   an error. Like xpcall, but nothing yields across it. */
+/* core.call(handler, fn, ...) -> true, or false and the handler's result for
+   the error. Like xpcall, but nothing yields across it. */
 static int l_call(lua_State *L) {
   int *depth = lua_touserdata(L, DEPTH);
   luaL_checktype(L, 1, LUA_TFUNCTION);
@@ -310,21 +311,21 @@ static int l_call(lua_State *L) {
   return 2;
 }
 
-/* core.depth() -> how many core.call are running */
+/* core.depth() -> the number of calls of core.call that run */
 static int l_depth(lua_State *L) {
   int *depth = lua_touserdata(L, DEPTH);
   lua_pushinteger(L, *depth);
   return 1;
 }
 
-/* core.event_count() -> a number that is another one once a thread of a
-   client's had something to tell */
+/* core.event_count() -> a number that grows with every event of any client */
 static int l_event_count(lua_State *L) {
   lua_pushinteger(L, (lua_Integer)process_event_count());
   return 1;
 }
 
-/* How many bytes at s are plain ASCII, eight at a time. */
+/* The number of bytes at s that are surely plain ASCII; it looks at eight at a
+   time. */
 static size_t ascii_run(const char *s, size_t n) {
   size_t i = 0;
   uint64_t eight;
@@ -335,7 +336,8 @@ static size_t ascii_run(const char *s, size_t n) {
   return i;
 }
 
-/* core.invalid_utf8(text) -> place of the first byte that is none, or nil */
+/* core.invalid_utf8(text) -> place of the first byte that is no UTF-8, or nil
+ */
 static int l_invalid_utf8(lua_State *L) {
   size_t n, i, step;
   const char *s = luaL_checklstring(L, 1, &n);

@@ -28,8 +28,8 @@ static bool has_user_agent(const Endpoint *endpoint) {
   return h != NULL;
 }
 
-/* As a header of its own the name costs libcurl half of what the option for
-   it does; that one stays for those without these headers. */
+/* As a header the name costs libcurl half of what its option does; the option
+   is left to the requests without these headers. */
 static bool add_user_agent(Endpoint *endpoint) {
   static const char name[] = "User-Agent: ";
   if (endpoint->user_agent == NULL || has_user_agent(endpoint)) return true;

@@ -1,5 +1,5 @@
-/* What all exchanges of one engine share: where they go, the headers with the
-   key, what is trusted, the limits. No Lua. */
+/* All exchanges of one engine share an endpoint: the addresses, the headers
+   with the key, the trusted authorities, the limits. No Lua. */
 #ifndef LUMA_ENDPOINT_H
 #define LUMA_ENDPOINT_H
 
@@ -16,7 +16,7 @@ typedef struct EndpointOptions {
   const char *proxy, *ca_file, *user_agent;
   double connect_timeout; /* seconds */
   size_t max_answer;
-  bool use_ca_dir;          /* no connection may take long to come about */
+  bool use_ca_dir; /* trust libcurl's folder: its file takes 20 ms to read */
   const char *const *bases; /* further ones; ends with NULL, or is */
 } EndpointOptions;
 
@@ -26,16 +26,16 @@ typedef struct Target {
   CURLU *parsed;
 } Target;
 
-/* Submits and batch queries each go to one; what else there may be is read
-   anew each time. */
+/* Submits and batch queries each go to one of these; libcurl reads any further
+   URL anew each time. */
 #define MAX_TARGETS 4
 
 /* Owned by the engine. */
 typedef struct Endpoint {
-  /* Of authenticated exchanges alone: one is the key. */
+  /* For authenticated exchanges alone, as one of them is the key. */
   struct curl_slist *headers;
-  struct curl_slist *more; /* one more for large bodies; leads to those */
-  /* What an authenticated path is appended to; no slash at the end. */
+  struct curl_slist *more; /* one more for large bodies, in front of those */
+  /* Authenticated paths are appended to it; it has no slash at the end. */
   char *base;
   char **bases; /* further ones, where the key may go too; ends with NULL */
   char *ca_file, *user_agent; /* as given, or NULL */
@@ -43,23 +43,23 @@ typedef struct Endpoint {
   Secrets secrets;
   long connect_ms;
   size_t max_answer;
-  bool ca_folder; /* trusts those in libcurl's folder, not in its file */
+  bool ca_folder; /* trust the authorities in libcurl's folder, not its file */
   bool http;      /* plain http is allowed: the base is on loopback */
   bool guarded;   /* libcurl says when a request is about to be written */
-  Target targets[MAX_TARGETS]; /* `target_count` of them; none goes again */
+  Target targets[MAX_TARGETS]; /* `target_count` of them, kept for good */
   int target_count;
 } Endpoint;
 
 /* False when there is no memory; endpoint_close takes what there is by then.
  */
 bool endpoint_open(Endpoint *endpoint, const EndpointOptions *options);
-/* Where an authenticated path goes: the base, or the n-th further one. NULL
-   when there are not so many. */
+/* The base of authenticated paths, or the n-th further one; NULL if there are
+   not so many. */
 const char *endpoint_base(const Endpoint *endpoint, int n);
 /* The key does not stay behind in freed memory. */
 void endpoint_wipe(Endpoint *endpoint);
 void endpoint_close(Endpoint *endpoint);
-/* A URL as libcurl has read it, for as long as the endpoint is open. NULL: it
-   has to read it again. */
+/* A URL as libcurl has read it, for as long as the endpoint is open. NULL if
+   libcurl has to read it again. */
 CURLU *endpoint_target(Endpoint *endpoint, const char *url);
 #endif

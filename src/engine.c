@@ -119,7 +119,7 @@ static void step(Engine *e, Request *r, State to) {
       [STATE_OUTBOX] = 0,
   };
   assert(allowed[r->state] & TO(to));
-  /* In this order, as `locked` may be read under the lock alone. */
+  /* `locked` comes last, as it may be read under the lock alone. */
   assert((r->state != STATE_INBOX && to != STATE_OUTBOX) || e->locked);
 #undef TO
   (void)allowed;
@@ -403,7 +403,7 @@ static bool finish_done(Engine *e) {
   return any;
 }
 
-/* Without memory libcurl fails as a whole, and says of no transfer why. */
+/* libcurl fails as a whole when memory runs out, and names no transfer. */
 static void perform(Engine *e) {
   int left;
   if (curl_multi_perform(e->multi, &left) != CURLM_OK)
@@ -551,7 +551,7 @@ static bool check_event(Engine *e) {
   return event;
 }
 
-/* Without a thread: drives everything until there is an event. */
+/* Drives everything until there is an event. There is no thread. */
 static void drive_until_event(Engine *e, double seconds) {
   SignalMask mask;
   double end = clock_now() + seconds;

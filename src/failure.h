@@ -16,15 +16,15 @@ typedef struct Failure {
 
 extern const Failure failure_cancelled, failure_closed, failure_memory,
     failure_stale, failure_too_large;
-/* Of a download. */
+/* Failures of downloads. */
 extern const Failure failure_not_written, failure_wrong_range,
     failure_empty_file, failure_not_a_clip, failure_grows_too_much,
     failure_wrong_size, failure_cut_short;
-/* A proxy that was asked for a connection refuses it. */
+/* Refusals of a proxy that was asked for a connection. */
 extern const Failure failure_proxy_login, failure_proxy_forbids,
     failure_proxy_fails;
 
-/* What libcurl's number stands for. */
+/* The failure that libcurl's number stands for. */
 const Failure *find_failure(CURLcode rc);
 
 #endif

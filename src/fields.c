@@ -1,15 +1,14 @@
-/* Reads a table that the program gives as indexing sees it: what it inherits
-   counts like its own fields. lua_next alone would check one table and send
-   another. Everything here may run Lua, and is to be called before anything
-   is acquired. */
+/* Reads a table that the program gives as indexing sees it: inherited fields
+   count like its own. lua_next alone would check one table and send another.
+   Everything here may run Lua, so it comes before anything is acquired. */
 #include "luma.h"
 
 #define MAX_CHAIN 100 /* of tables that inherit from each other */
 #define MAX_LIST 1000000
 #define MAX_DEPTH 100
 
-/* Whether the value at the top is a method of a class: a function, or what
-   has a metamethod's name, one below it. */
+/* Whether the value at the top belongs to a class: it is a function, or its
+   name, one below it, is a metamethod's. */
 static bool is_method(lua_State *L) {
   if (lua_isfunction(L, -1)) return true;
   if (lua_type(L, -2) != LUA_TSTRING) return false;
@@ -33,16 +32,16 @@ static void add(lua_State *L, int to) {
   lua_rawset(L, to);
 }
 
-/* Adds what the table at `from` holds itself; of one that others inherit from
-   not its methods. */
+/* Adds the fields of the table at `from` itself, without its methods if others
+   inherit from it. */
 static void add_own(lua_State *L, int from, int to, bool inherited) {
   for (lua_pushnil(L); lua_next(L, from);)
     if (inherited && is_method(L)) lua_pop(L, 1);
     else add(L, to);
 }
 
-/* Adds what the metamethod at the top, the __pairs of `from`, lists, as
-   indexing `given` sees it. Pops the metamethod. */
+/* Adds the fields that the metamethod at the top, the __pairs of `from`,
+   lists, as indexing `given` sees them. Pops the metamethod. */
 static void add_pairs(lua_State *L, int from, int to, int given) {
   lua_pushvalue(L, from);
   lua_call(L, 1, 3); /* iterator, state, key */

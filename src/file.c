@@ -14,7 +14,7 @@
 
 #include "thread.h"
 
-/* A text that is first, second and third. */
+/* The first `n` bytes of `first`, then the other two, in a new text. */
 static char *join(const char *first, size_t n, const char *second,
                   const char *third) {
   size_t a = strlen(second), b = strlen(third);
@@ -60,7 +60,7 @@ static char *os_absolute(const char *path, int *err) {
   return NULL;
 }
 
-/* What GetLastError says, as far as it makes a difference. */
+/* The errno for GetLastError, as far as it makes a difference. */
 static int os_error(void) {
   switch (GetLastError()) {
   case ERROR_SHARING_VIOLATION:
@@ -75,8 +75,8 @@ static int os_error(void) {
   }
 }
 
-/* Nobody else can open it meanwhile; it is renamed and removed by its handle.
- */
+/* It is opened for nobody else meanwhile, and renamed and removed by its
+   handle. */
 static int os_open(const char *path, FileId *id) {
   wchar_t name[MAX_NAME];
   int fd = -1;
@@ -108,7 +108,7 @@ static long os_process(void) { return (long)GetCurrentProcessId(); }
 
 static void os_close(int fd) { _close(fd); }
 
-/* Whether this is something that must not be replaced, or cannot be. */
+/* 0, or the errno of a file that must not be replaced, or cannot be. */
 static int os_refuses(const char *path) {
   wchar_t name[MAX_NAME];
   if (wide(path, name)) return ENAMETOOLONG;
@@ -201,15 +201,16 @@ static FileId id_of(const struct stat *st) {
                   (unsigned long long)st->st_ino};
 }
 
-/* Whoever had the lock may have renamed or removed the file meanwhile. */
+/* Whether the descriptor is still the file of this name: the last holder of
+   the lock may have renamed or removed it. */
 static bool is_named(int fd, const char *part) {
   struct stat a, b;
   return fstat(fd, &a) == 0 && lstat(part, &b) == 0 && a.st_ino == b.st_ino &&
          a.st_dev == b.st_dev;
 }
 
-/* Someone else may have put a link there, to have a file of the user's
-   overwritten: only a plain file that has no other name will do. */
+/* Opens a plain file that has no other name, and nothing else: someone may
+   have put a link there, to have a file of the user's overwritten. */
 static int open_own(const char *path, FileId *id) {
   struct stat st;
   int fd =
@@ -240,8 +241,8 @@ static int os_open(const char *path, FileId *id) {
   return -1;
 }
 
-/* Whether so many descriptors are there that this one can be kept for minutes.
-   The others are for connections, and for the host. */
+/* Whether this descriptor can be kept for minutes: half of those that the
+   process may have are left to connections and to the host. */
 static bool is_spare(int fd) {
   struct rlimit most;
   return getrlimit(RLIMIT_NOFILE, &most) != 0 ||
@@ -250,13 +251,14 @@ static bool is_spare(int fd) {
 
 static long os_process(void) { return (long)getpid(); }
 
-/* A child of fork shares the lock: closing alone would not end it. */
+/* Unlocks first, as a child of fork shares the lock, and closing would not end
+   it. */
 static void os_close(int fd) {
   flock(fd, LOCK_UN);
   close(fd);
 }
 
-/* Whether this is something that must not be replaced, or cannot be: a folder,
+/* 0, or the errno of a path that must not be replaced, or cannot be: a folder,
    a device, a name that is too long. */
 static int os_refuses(const char *path) {
   struct stat st;
@@ -264,8 +266,8 @@ static int os_refuses(const char *path) {
   return S_ISREG(st.st_mode) ? 0 : S_ISDIR(st.st_mode) ? EISDIR : EEXIST;
 }
 
-/* What replaces a file is as private as that, and its owner's where we may.
-   Where its group cannot be kept, ours gets no more than everybody. */
+/* Makes the part as private as the file that it will replace, and its owner's
+   if we may. If its group cannot be kept, ours gets no more than everybody. */
 static void os_inherit(int fd, const char *path) {
   struct stat st, own;
   if (lstat(path, &st) != 0 || !S_ISREG(st.st_mode) || fstat(fd, &own) != 0)
@@ -278,8 +280,8 @@ static void os_inherit(int fd, const char *path) {
   fchmod(fd, mode);
 }
 
-/* Beyond the host's limit of a file's size a write raises SIGXFSZ, which by
-   default ends the host. */
+/* Whether a file may not become so large: a write beyond the limit raises
+   SIGXFSZ, which by default ends the host. */
 static bool exceeds_limit(long long size) {
   struct rlimit most;
   return getrlimit(RLIMIT_FSIZE, &most) == 0 &&
@@ -306,7 +308,7 @@ static void os_remove(int fd, const char *path) {
   unlink(path);
 }
 
-/* Files there are named by a hash of eight digits. */
+/* OpenSSL names the files there by a hash of eight digits. */
 bool is_ca_folder(const char *path) {
   struct dirent *entry = NULL;
   DIR *folder = opendir(path);
@@ -339,8 +341,8 @@ static void leave_claims(void) {
   claims = NULL;
 }
 
-/* Adds a claim, unless there is one on the same part already, which holds no
-   lock for want of descriptors. */
+/* Adds a claim, unless there is one on the same part, which may hold no lock
+   for want of descriptors. */
 static bool enlist(File *f) {
   static bool watches_forks;
   lock_take(&claims_lock);
@@ -380,8 +382,8 @@ static size_t folder_size(const char *path) {
   return n;
 }
 
-/* The name of the part when ".part" does not fit behind the file's own: always
-   the same one for the same name. */
+/* The name of the part if ".part" does not fit behind the file's own. Equal
+   names have equal parts. */
 static char *short_part(const char *path) {
   char hash[24];
   size_t folder = folder_size(path);
@@ -428,15 +430,16 @@ static int open_first(File *f) {
   return open_part(f);
 }
 
-/* In this order: a child of fork closes what it finds here. */
+/* Forgets the descriptor before it is closed, as a child of fork closes those
+   that it finds here. */
 static void close_part(File *f) {
   int fd = f->fd;
   f->fd = -1;
   os_close(fd);
 }
 
-/* Ends what stands on the disk for a claim: an empty part, or one that was
-   written to. What was there before and was not touched stays. */
+/* Removes the part if it is empty or was written to. One that was there before
+   and was not touched stays. */
 static void drop_part(File *f) {
   if (f->fd < 0) return;
   if ((f->begun || lseek(f->fd, 0, SEEK_END) == 0) && is_named(f->fd, f->part))
@@ -557,13 +560,14 @@ size_t file_read(const File *f, long long place, char *to, size_t n) {
   return os_read(f->fd, place, to, n);
 }
 
-/* Renames the part, which nobody else has taken. */
+/* Renames the part, unless someone else has taken it. */
 static int name_part(File *f, const char *path) {
   if (!is_named(f->fd, f->part)) return EBUSY;
   return os_rename(f->fd, f->part, path);
 }
 
-/* With the ending that what came has; that name is claimed meanwhile. */
+/* Adds the ending that the bytes call for. The name with it is claimed
+   meanwhile. */
 static int name_ending(File *f) {
   int err = ENOMEM;
   const char *ending = f->media ? f->media->ending : "bin";

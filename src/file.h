@@ -9,31 +9,31 @@
 
 #include "media.h"
 
-/* Which file of the system's something is; all zero where it does not say. */
+/* The identity of an open file; all zero if the system does not say. */
 typedef struct FileId {
   unsigned long long device, number;
 } FileId;
 
-/* A claim on PATH, shared by who made it and the request that writes. Only one
-   of them is at it at a time. */
+/* A claim on PATH. Its maker and the request that writes share it; only one of
+   them uses it at a time. */
 typedef struct File {
   int users;         /* under the claims' lock, as is `next` */
   struct File *next; /* among the claims of this process */
-  long process;      /* whose claim it is: after fork the child has a copy */
-  FileId id;         /* of the part, by which a second claim is noticed */
+  long process;      /* the claim's own: after fork the child has a copy */
+  FileId id;         /* of the part: a second claim has the same */
   int fd;            /* the part, open and locked; -1 while it is not */
   char *name;        /* the path as it was given, for people */
   char *path;        /* the same, whatever folder the host changes to */
   char *part;        /* the part, in the same folder */
-  bool any_ending;   /* PATH ended with ".*", which neither of them has: what
-                        comes says with what */
+  bool any_ending;   /* PATH ended with ".*", which these names lack: the bytes
+                        decide the ending */
   bool begun;        /* bytes were written, so the part is ours to remove */
   bool done;         /* it has its final name */
   long long size;    /* good bytes in the part */
   long long total;   /* bytes it is to have, as its first answer said, or -1 */
   char *lead; /* room for its first bytes once it was begun; NULL before */
   size_t lead_size;
-  const Media *media; /* what they are; NULL while that is not clear */
+  const Media *media; /* the medium they begin; NULL while it is not clear */
 } File;
 
 /* Claims a path until the last user lets go. NULL, with an errno in `*err`:
@@ -49,13 +49,13 @@ void file_release(File *f);
 
 /* These return 0 or an errno. */
 
-/* Readies the part for what follows its first `keep` bytes. */
+/* Readies the part for bytes to follow its first `keep`. */
 int file_begin(File *f, long long keep);
 int file_write(File *f, const char *data, size_t n);
 /* Syncs the part and gives it its final name, which is then in `name`. */
 int file_commit(File *f);
 
-/* Up to n bytes from a place in the part; how many. */
+/* Reads up to n bytes at a place in the part; returns how many. */
 size_t file_read(const File *f, long long place, char *to, size_t n);
 
 /* Whether a folder has certificates as OpenSSL looks for them there. */

@@ -206,7 +206,7 @@ static void inflate(Stream *s) {
   }
 }
 
-/* Past the header of gzip: flags say what else is in it. */
+/* Skips the header of gzip, in which flags announce further parts. */
 static void skip_gzip_header(Stream *s) {
   unsigned flags = s->end - s->in > 10 ? s->in[3] : 0;
   size_t left = (size_t)(s->end - s->in);

@@ -7,11 +7,10 @@
 
 typedef enum Packing { PACKING_NONE, PACKING_GZIP, PACKING_ZLIB } Packing;
 
-/* How these bytes are packed, as far as their beginning tells. */
+/* Tells by the beginning of some bytes how they are packed. */
 Packing packing_of(const char *bytes, size_t n);
 
-/* What was unpacked: `size` bytes that the caller frees, NULL if there are
-   none. */
+/* The result: `size` bytes that the caller frees, NULL if there are none. */
 typedef struct Unpacked {
   char *bytes;
   size_t size;

@@ -5,8 +5,8 @@
 #include "c_locale.h"
 #include "luma.h"
 
-/* Lives as long as lua-cjson's instance may be used: made after that, it is
-   collected before that when the Lua state is closed. */
+/* Says as long as it lives that lua-cjson's instance may be used. It is made
+   after that, so it is collected before it when the Lua state is closed. */
 #define ALIVE_TYPE "luma.json"
 
 static int on_close(lua_State *L) {
@@ -24,9 +24,9 @@ static void push_alive(lua_State *L) {
   lua_setmetatable(L, -2);
 }
 
-/* Pushes the module `cjson`. A host may have put its own function in place
-   of `require` that dies when called from C, so what is loaded is taken as
-   it is, and this runs once, while we are loaded ourselves. */
+/* Pushes the module `cjson`. A host may have replaced `require` by a function
+   that dies when C calls it: a loaded module is taken as it is, and this runs
+   once, while we are loaded ourselves. */
 static void push_cjson(lua_State *L) {
   lua_getfield(L, LUA_REGISTRYINDEX, "_LOADED");
   lua_getfield(L, -1, "cjson");
@@ -43,8 +43,8 @@ static void push_cjson(lua_State *L) {
 }
 
 /* Calls the upvalue with the value at the top, in the locale C or in the
-   host's. Replaces it by the result, or by why there is none: cjson raises it,
-   cjson.safe returns it behind a nil. */
+   host's, and replaces it by the result, or by the reason why there is none:
+   cjson raises that, cjson.safe returns it behind a nil. */
 static bool call(lua_State *L, int fn, bool in_c) {
   CLocale host;
   lua_pushvalue(L, fn);
@@ -69,8 +69,7 @@ bool json_encode(lua_State *L) {
 }
 
 /* Whether lua-cjson reads numbers as the locale C writes them. It keeps the
-   decimal point of the locale in which an instance was last made, of this or
-   of another Lua state. */
+   decimal point of the locale in which any Lua state last made an instance. */
 static bool reads_points(lua_State *L) {
   lua_pushliteral(L, "[0.5]");
   bool ok = call(L, lua_upvalueindex(JSON_DECODE), true);
@@ -105,7 +104,7 @@ bool json_decode(lua_State *L) {
   return ok;
 }
 
-/* The module at `i` has a function of this name, which it pushes. */
+/* Pushes the function of this name of the module at `i`, or raises. */
 static void push_function(lua_State *L, int i, const char *name) {
   lua_getfield(L, i, name);
   if (!lua_isfunction(L, -1))
@@ -116,8 +115,8 @@ static void push_function(lua_State *L, int i, const char *name) {
         name);
 }
 
-/* Whether the functions at `encode` and `encode` + 1 do what lua-cjson's do,
-   with this null behind them. Leaves the stack as it was. */
+/* Whether the functions at `encode` and `encode` + 1, and the null behind
+   them, behave like lua-cjson's. Leaves the stack as it was. */
 static bool is_cjson(lua_State *L, int encode) {
   int top = lua_gettop(L);
   lua_pushvalue(L, encode + 1);

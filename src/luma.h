@@ -1,4 +1,4 @@
-/* What the files that talk to Lua share. */
+/* The files that talk to Lua share these declarations. */
 #ifndef LUMA_H
 #define LUMA_H
 
@@ -18,9 +18,9 @@ void client_register(lua_State *L);
 int l_client_new(lua_State *L);
 /* Its engine, or an error that it is closed. */
 Engine *client_engine(lua_State *L, Client *c);
-/* Pushes the next event of the client at `i`, which stays the next one until
-   it is acknowledged: id, response or id, nil, received, total or nothing.
-   Returns how many values these are. */
+/* Pushes the next event of the client at `i` and returns how many values it
+   is: id, response or id, nil, received, total or nothing. It stays the next
+   one until it is acknowledged. */
 int peek_event(lua_State *L, int i);
 void ack_event(Client *c, long long id);
 
@@ -28,18 +28,18 @@ void ack_event(Client *c, long long id);
 void claim_register(lua_State *L);
 /* core.claim(path) -> claim | nil, problem */
 int l_claim(lua_State *L);
-/* The file of the claim at `i`, which no other request is at; or an error. */
+/* The file of the claim at `i`, or an error if another request writes it. */
 File *check_claim(lua_State *L, int i);
 
-/* Pushes a table without metamethods that has the fields which the one at
-   `given`, an absolute index, shows to who indexes it. False when it may show
-   some that nothing lists. Runs the metamethods. */
+/* Pushes a table without metamethods that has the fields which indexing the
+   one at `given`, an absolute index, finds. False if indexing may find others
+   that nothing lists. Runs the metamethods. */
 bool push_fields(lua_State *L, int given);
-/* The same of all tables in it too; `depth` is 1. Returns NULL; or what is
-   wrong, and leaves more on the stack. */
+/* Does the same for all tables in it, too; `depth` is 1. Returns NULL, or a
+   problem, with more left on the stack. */
 const char *push_plain(lua_State *L, int given, int depth);
-/* core.fields(table, names) -> fields, is_whole. What the names stand for is
-   among them even where nothing lists it. */
+/* core.fields(table, names) -> fields, is_whole. The fields of these names are
+   among them even if nothing lists them. */
 int l_fields(lua_State *L);
 
 /* core.data_uri(path) or core.data_uri(nil, bytes)
@@ -50,17 +50,17 @@ int l_base64_decode(lua_State *L);
 /* core.is_base64(text, from) */
 int l_is_base64(lua_State *L);
 
-/* Upvalues of the functions that need JSON. */
+/* The functions that need JSON have these upvalues. */
 enum { JSON_ENCODE = 1, JSON_DECODE, JSON_NEW, JSON_ALIVE };
 
 /* Pushes null and then those four, of a private lua-cjson; raises if lua-cjson
    cannot be found. */
 void push_json(lua_State *L);
-/* Replaces the value at the top by its JSON, or by why it has none; raises
-   when the Lua state is being closed. Numbers have a point, whatever the
-   host's locale is. */
+/* Replaces the value at the top by its JSON, or by the reason why it has none;
+   raises when the Lua state is being closed. Numbers have a point, whatever
+   the host's locale is. */
 bool json_encode(lua_State *L);
-/* The same for the text at the top and its value. */
+/* Replaces the text at the top by its value in the same way. */
 bool json_decode(lua_State *L);
 
 /* Pushes the table core.system. */

@@ -1,5 +1,5 @@
-/* See media.h. Types are told by what their standards ask for at the beginning
-   of a file. */
+/* See media.h. A file's type is told by the bytes that its standard asks for
+   at the beginning. */
 #include "media.h"
 
 #include <stdint.h>
@@ -31,8 +31,8 @@ static bool is_word(const char *four) {
   return true;
 }
 
-/* Where no box ends behind the file's end, and there is one that describes and
-   one that holds. Behind those a file may have what is no box. */
+/* Whether no box reaches beyond the end of the file, and one describes and one
+   holds the pictures. Behind those a file may have bytes that are no box. */
 static bool boxes_end(MediaRead *read, const void *file, long long size) {
   char head[16];
   bool described = false, filled = false;
@@ -73,8 +73,8 @@ static bool riff_ends(MediaRead *read, const void *file, long long size) {
   return length <= size - 8;
 }
 
-/* The length at s, which is that of a Matroska element, and how many bytes it
-   takes up; -1 if it is left open. */
+/* The length of a Matroska element, which is at s and takes up `*taken` bytes;
+   -1 if it is left open. */
 static long long ebml_length(const unsigned char *s, int *taken) {
   int n = 1;
   while (n < 8 && !(s[0] & 0x80 >> (n - 1))) n++;

@@ -1,4 +1,4 @@
-/* What a file is, by its bytes. Pure. */
+/* Tells by a file's bytes what it is. Pure. */
 #ifndef LUMA_MEDIA_H
 #define LUMA_MEDIA_H
 
@@ -11,13 +11,13 @@ enum { MEDIA_VIDEO = 1, MEDIA_IMAGE = 2, MEDIA_OTHER = 4 };
 
 typedef struct Media {
   const char *ending; /* of a file's name */
-  int families;       /* what it may stand for: a sum of the above */
+  int families;       /* a sum of the above */
 } Media;
 
 /* NULL: no medium, or not clear before more bytes are there. */
 const Media *media_of(const char *lead, size_t n);
 
-/* Reads bytes of a file, at most n; how many. */
+/* Reads at most n bytes of a file; returns how many. */
 typedef size_t MediaRead(const void *file, long long place, char *to,
                          size_t n);
 /* False if the file, by what it is, surely ends before it is over. */

@@ -1,5 +1,5 @@
-/* A picture on disk or in memory as a data: URI. Here, since in Lua 50 MB
-   would take seconds and stand in memory three times. */
+/* A picture on disk or in memory as a data: URI. This is C, as Lua would take
+   seconds for 50 MB and have them in memory three times. */
 #include <errno.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -12,8 +12,8 @@
 #define URI_TYPE "luma.data_uri"
 #define CHUNK (3 * 16384) /* of a file; Base64 goes by threes */
 
-/* What grows while a file is read. The userdata owns it: pushing the result
-   may raise. */
+/* The text that grows while a file is read. A userdata owns it, as pushing the
+   result may raise. */
 typedef struct Uri {
   char *text;
   size_t len, room;
@@ -44,7 +44,7 @@ static Uri *push_uri(lua_State *L) {
 typedef struct Format {
   const char *start; /* its first bytes; '?' stands for any */
   size_t len;
-  const char *mime; /* of a picture that services take, or NULL */
+  const char *mime; /* NULL if it is no picture that services take */
   const char *name;
 } Format;
 
@@ -100,8 +100,8 @@ static bool uri_reserve(Uri *u, size_t n) {
   return true;
 }
 
-/* Room is there. Only behind the last bytes `n` may be no multiple of three.
- */
+/* Adds bytes, for which there is room. `n` is a multiple of three but for the
+   last of them. */
 static void uri_add(Uri *u, const char *bytes, size_t n) {
   const unsigned char *p = (const unsigned char *)bytes;
   char *to = u->text + u->len;
@@ -140,7 +140,8 @@ static int complain(lua_State *L, const char *kind, const char *problem) {
   return 3;
 }
 
-/* Of what begins with `n` bytes that tell that it is this, or nothing. */
+/* Refuses something of a format, or of none that is known; it is empty if `n`
+   is 0. */
 static int refuse(lua_State *L, const Format *f, size_t n) {
   if (n == 0) return complain(L, "invalid", "is empty");
   if (f == NULL)
@@ -212,7 +213,7 @@ int l_data_uri(lua_State *L) {
   return from_file(L, path);
 }
 
-/* What a character of Base64 stands for, or -1. */
+/* The value of a character of Base64, or -1. */
 static int base64_value(int c) {
   if (c >= 'A' && c <= 'Z') return c - 'A';
   if (c >= 'a' && c <= 'z') return c - 'a' + 26;

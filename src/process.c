@@ -43,9 +43,9 @@ void process_leave_curl(void) {
   lock_give(&lock);
 }
 
-/* Keeps the threads out of libcurl from here on. It waits for what they
-   compute, not for the network or the disk; yet in the end it goes on with one
-   inside. */
+/* Keeps the threads out of libcurl from here on. It waits for those that
+   compute inside, as none waits there for the network or the disk, but no
+   longer than `seconds`. */
 static void quiesce(double seconds) {
   double end = clock_now() + seconds, left;
   lock_take(&lock);
@@ -68,8 +68,8 @@ static void after_fork(void) {
   lock_give(&lock);
 }
 
-/* A child has its parent's memory, and of its threads only the one that
-   forked. What others were about to do to these, they do in the parent. */
+/* A child has its parent's memory, but only the thread that forked: whatever
+   the others were changing, they finish in the parent. */
 static void in_child(void) {
   lock_init(&lock);
   lock_init(&adopt_lock);
@@ -124,9 +124,10 @@ void process_count_event(void) { count_up(&event_count); }
 
 long process_event_count(void) { return count_read(&event_count); }
 
-/* ---- name lookups that nobody waits for ---- */
+/* ---- abandoned name lookups ---- */
 
-/* Whether it is empty now, and gone. */
+/* Cleans up the lookups that are over. True if none is left, and it is gone.
+ */
 static bool clean_up(Orphan *o) {
   int left;
   CURLMsg *msg;

@@ -1,5 +1,5 @@
-/* What there is once a process: libcurl's start, the count of what lives, the
-   end, and fork. No Lua. */
+/* The things that a process has once: libcurl's start, the count of live
+   objects, the end, and fork. No Lua. */
 #ifndef LUMA_PROCESS_H
 #define LUMA_PROCESS_H
 
@@ -13,22 +13,22 @@
 /* Starts libcurl, the first time. Returns NULL, or why it cannot be used. */
 const char *process_start(void);
 
-/* A thread of an engine's is inside libcurl between these two. The end of the
-   process must not take OpenSSL down under it, and a child of fork must not be
-   left with a lock that it had taken: both keep threads out, who then wait
-   here. Enter may so take for ever, when the process ends. */
+/* An engine's thread is inside libcurl between these two. The end of the
+   process must not take OpenSSL down under it, and a child of fork must not
+   inherit a lock that it holds: both keep threads out, which then wait here.
+   As the process ends, enter does not return. */
 void process_enter_curl(void);
 void process_leave_curl(void);
 
-/* How many forks lie between the first process and this one, as far as there
-   was an engine to see them. */
+/* The number of forks between the first process and this one, from when there
+   was an engine. */
 long process_forks(void);
 
-/* Engines and requests that exist. */
+/* The number of engines and requests that exist. */
 void process_count_live(int by);
 long process_live(void);
 
-/* How often any engine had an event. */
+/* The number of events of all engines so far. */
 void process_count_event(void);
 long process_event_count(void);
 

@@ -1,6 +1,6 @@
-/* By which proxy a URL is reached. The environment is read once, when an
-   engine is opened: libcurl would read it on the engine's thread while the
-   program may be changing it. No Lua. */
+/* Finds the proxy by which a URL is reached. The environment is read once,
+   when an engine is opened: libcurl would read it on the engine's thread,
+   while the program may be changing it. No Lua. */
 #ifndef LUMA_PROXY_H
 #define LUMA_PROXY_H
 
@@ -26,7 +26,7 @@ bool proxies_apply(const Proxies *p, CURL *easy, const char *url,
 /* "the proxy URL", without a name and a password, and what it answered unless
    that is 0. To be freed; NULL when there is no memory. */
 char *proxy_name(const char *proxy, long status);
-/* Whether a URL is http:// to this machine. No proxy hears of such a one. */
+/* Whether a URL is http:// to this machine. Such a one goes to no proxy. */
 bool is_nearby(const char *url);
 
 #endif

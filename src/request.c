@@ -21,20 +21,21 @@
    have it. */
 #define LARGE_BODY (512 * 1024)
 #define FILE_CHUNK (256 * 1024L)
-/* The same of an answer, which is small; each transfer holds so much. */
+/* Answers are small, and each transfer holds a buffer of this size. */
 #define ANSWER_CHUNK 4096L
 /* A close that crosses a submit on the wire leaves it in doubt. Servers close
    idle connections after 5 s (Node's default) or more. libcurl counts whole
    seconds: one that has been idle for 3.9 s has been so for 3. */
 #define PAID_IDLE_S 3L
 #define IDLE_S 60L
-/* What came packed may become so large, and more by this factor of what came:
+/* Packed bytes may become so large, and larger by this factor of their number:
    no clip can be packed to a hundredth. */
 #define UNPACKED_SMALL (16 * 1024 * 1024)
 #define UNPACKED_GROWTH 100
-/* The engine ends a lookup that takes too long; libcurl would wait for it. */
+/* The engine ends a slow lookup before libcurl does, which would wait for it.
+ */
 #define CONNECT_SLACK_MS 100L
-/* A time to connect in that does not end. */
+/* Time to connect for a parked handle: no end. */
 #define ENDLESS_MS 1000000000L
 
 /* Ends a callback: libcurl stops the transfer, and this is why. */
@@ -95,12 +96,12 @@ double fingerprint(const char *text, size_t n) {
   return (double)(sum >> 11) + 1;
 }
 
-/* The value of header `name` if this line is one, without the blanks around
-   it, `*size` bytes long; else NULL. */
+/* The value of the header `name` without the blanks around it, `*size` bytes
+   long; NULL if this line is another one. */
 static const char *header_value(const char *line, size_t n, const char *name,
                                 size_t *size) {
   size_t len = strlen(name);
-  /* Not by tolower, which asks the host's locale. */
+  /* tolower would ask the host's locale. */
   if (n <= len || line[len] != ':' || !curl_strnequal(line, name, len))
     return NULL;
   const char *value = line + len + 1, *end = line + n;
@@ -119,7 +120,7 @@ static bool is_value(const char *value, size_t n, const char *const *words) {
 
 /* ---- libcurl's callbacks ---- */
 
-/* Before a name is looked up. */
+/* libcurl calls this before it looks up a name. */
 static int on_resolve(void *resolver, void *reserved, void *arg) {
   Request *r = arg;
   (void)resolver, (void)reserved;
@@ -129,7 +130,7 @@ static int on_resolve(void *resolver, void *reserved, void *arg) {
   return 0;
 }
 
-/* There is an address to connect to. */
+/* libcurl calls this when it has an address to connect to. */
 static int on_socket(void *arg, curl_socket_t fd, curlsocktype purpose) {
   Request *r = arg;
   (void)fd, (void)purpose;
@@ -137,8 +138,8 @@ static int on_socket(void *arg, curl_socket_t fd, curlsocktype purpose) {
   return CURL_SOCKOPT_OK;
 }
 
-/* Whether the server has closed a kept connection: one that was used within a
-   second is handed out unseen by newer libcurls. */
+/* Whether the server has closed a kept connection. Newer libcurls do not look
+   if it was used within a second. */
 static bool is_stale(CURL *easy) {
   long fresh = 1;
   curl_socket_t fd = CURL_SOCKET_BAD;
@@ -147,8 +148,8 @@ static bool is_stale(CURL *easy) {
   return fresh == 0 && fd != CURL_SOCKET_BAD && socket_is_closed(fd);
 }
 
-/* Before the request line is written, each time. What has a body is on the
-   wire once. */
+/* libcurl calls this each time before it writes a request line. A request with
+   a body is written once. */
 static int on_start(void *arg, char *to, char *from, int to_port,
                     int from_port) {
   Request *r = arg;
@@ -167,7 +168,7 @@ static int on_start(void *arg, char *to, char *from, int to_port,
   return CURL_PREREQFUNC_OK;
 }
 
-/* An answer begins: an interim one, a redirect or the last. */
+/* Begins to read an answer: an interim one, a redirect or the last. */
 static void begin_answer(Request *r, const char *line) {
   const char *space = strchr(line, ' ');
   r->status = space ? strtol(space, NULL, 10) : 0;
@@ -178,8 +179,8 @@ static void begin_answer(Request *r, const char *line) {
   r->to_file = r->is_download && (r->status == 200 || r->status == 206);
 }
 
-/* Whether a part is the one that was asked for: all the rest of what an
-   earlier answer began. */
+/* Whether a part is the one that was asked for: the whole rest of the file
+   that an earlier answer began. */
 static bool is_rest(Request *r, const char *value) {
   char *end;
   if (r->offset <= 0 || strncmp(value, "bytes ", 6) != 0) return false;
@@ -193,21 +194,21 @@ static bool is_rest(Request *r, const char *value) {
          (r->file->total < 0 || r->file->total == r->total);
 }
 
-/* Whether it is packed: what comes is then unpacked, so that neither its
-   length nor a range of it say anything. */
+/* Whether the body is packed. Then it is unpacked, and neither its length nor
+   a range of it mean anything. */
 static bool is_packed(const char *value, size_t n) {
   static const char *const plain[] = {"identity", "none", "chunked", "", NULL};
   return !is_value(value, n, plain);
 }
 
-/* Whether the validator of this part is another than the file's: then it is
-   of another one. A part has the ETag that the whole file would have. */
+/* Whether this part has another validator than the file, so that it belongs to
+   another file. A part has the ETag that the whole file would have. */
 static bool is_other(const Request *r, const char *value, size_t n) {
   return r->validator == NULL || strlen(r->validator) != n ||
          memcmp(r->validator, value, n) != 0;
 }
 
-/* Reads what a line says of the file. */
+/* Reads a header line that describes the file. */
 static void read_file_header(Request *r, const char *line, size_t n) {
   char text[128];
   size_t size;
@@ -234,7 +235,7 @@ static void read_file_header(Request *r, const char *line, size_t n) {
   }
 }
 
-/* All that there is to know of the file before it comes. */
+/* The head is whole: decides whether the body joins the file. */
 static void end_file_head(Request *r) {
   bool strong = r->validator && *r->validator == '"';
   if (r->packed) r->total = -1;
@@ -272,7 +273,7 @@ static size_t on_header(char *data, size_t size, size_t n, void *arg) {
   return len;
 }
 
-/* Whether what comes packed is there to fill the disk. */
+/* Whether a packed body is made to fill the disk. */
 static bool is_bomb(const Request *r, size_t n) {
   curl_off_t came = 0;
   if (!r->packed) return false;
@@ -281,7 +282,7 @@ static bool is_bomb(const Request *r, size_t n) {
          UNPACKED_SMALL + UNPACKED_GROWTH * (long long)came;
 }
 
-/* Whether the bytes may still become what was promised. */
+/* Whether the bytes may still become a medium that was asked for. */
 static bool is_acceptable(const Request *r) {
   const File *f = r->file;
   if (r->families == 0) return true;
@@ -289,7 +290,7 @@ static bool is_acceptable(const Request *r) {
   return (f->media->families & r->families) != 0;
 }
 
-/* The first bytes of an answer come to where they belong. */
+/* Readies the file for the first bytes of an answer. */
 static int begin_file(Request *r) {
   File *f = r->file;
   long long keep = r->status == 206 ? r->offset : 0;
@@ -300,7 +301,7 @@ static int begin_file(Request *r) {
   return err;
 }
 
-/* The disk may be slow: meanwhile nobody is inside libcurl. */
+/* The disk may be slow, so meanwhile the thread counts as outside libcurl. */
 static size_t write_file(Request *r, const char *data, size_t n) {
   if (is_bomb(r, n)) return refuse(r, &failure_grows_too_much, 0);
   int err = 0;
@@ -321,7 +322,7 @@ static size_t on_body(char *data, size_t size, size_t n, void *arg) {
   if (!r->alone) curl_easy_setopt(r->easy, CURLOPT_FORBID_REUSE, 0L);
   if (r->to_file) return write_file(r, data, size * n);
   size_t len = size * n, room = r->answer.max - r->answer.len;
-  /* What fits may have the id in it. */
+  /* Keep the bytes that fit, as the id may be among them. */
   if (!buffer_add(&r->answer, data, len < room ? len : room))
     return refuse(r, &failure_memory, 0);
   if (len > room) return refuse(r, &failure_too_large, 0);
@@ -330,7 +331,7 @@ static size_t on_body(char *data, size_t size, size_t n, void *arg) {
 
 /* ---- life of a request ---- */
 
-/* To libcurl 0 is no limit, so what is above 0 stays above it. */
+/* Rounds up, as 0 is no limit to libcurl. */
 static long round_up(double x) {
   long n = (long)x;
   return n < x ? n + 1 : n;
@@ -382,7 +383,7 @@ static void buffer_drop(Buffer *b) {
   b->len = b->cap = 0;
 }
 
-/* What the list leads to is the endpoint's. */
+/* Frees the list up to the headers in it that are the endpoint's. */
 static void drop_headers(Request *r) {
   struct curl_slist *h = r->headers;
   while (h && h->next != r->shared) h = h->next;
@@ -418,9 +419,9 @@ bool easy_prepare(CURL *easy, const Endpoint *endpoint, bool authenticated) {
   SET(CURLOPT_SOCKOPTFUNCTION, on_socket);
   SET(CURLOPT_CONNECTTIMEOUT_MS, endpoint->connect_ms + CONNECT_SLACK_MS);
   SET(CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L);
-  /* To parse libcurl's CA file costs some 20 ms, once if it has no folder
-     besides, which would keep it from caching what it has parsed. To look into
-     a folder costs one, each time. */
+  /* libcurl takes 20 ms to parse its CA file, and does so once unless it has a
+     folder as well, which switches its cache off. A folder alone costs 1 ms
+     each time. */
   if (endpoint->ca_folder) {
     curl_easy_setopt(easy, CURLOPT_CAINFO, NULL);
   } else if (endpoint->ca_file) {
@@ -468,7 +469,7 @@ void easy_park(CURL *easy) {
   curl_easy_setopt(easy, CURLOPT_SOCKOPTDATA, NULL);
 }
 
-/* Asks for the rest of a file, if it is still the same one. */
+/* Asks for the rest of a file, provided that it has not changed. */
 static bool ask_for_rest(Request *r, CURL *easy) {
   char text[512];
   if (r->offset <= 0 || r->validator == NULL) return true;
@@ -480,8 +481,8 @@ static bool ask_for_rest(Request *r, CURL *easy) {
   return curl_easy_setopt(easy, CURLOPT_HTTPHEADER, r->headers) == CURLE_OK;
 }
 
-/* The media type of a body in place of the headers' own, which is the first of
-   them. Without the key there are no others. */
+/* Sets the media type of a body in place of the one that leads the endpoint's
+   headers. A request without the key has no other headers. */
 static bool set_type(Request *r, CURL *easy, const Endpoint *endpoint) {
   char text[256];
   snprintf(text, sizeof text, "Content-Type: %.200s", r->type);
@@ -504,10 +505,10 @@ static CURLcode set_url(CURL *easy, Endpoint *endpoint, const Request *r) {
   const char *last = NULL;
   curl_easy_getinfo(easy, CURLINFO_EFFECTIVE_URL, &last);
   if (r->authenticated && last && strcmp(last, r->url) == 0) return CURLE_OK;
-  /* Kept for those that are posted to again and again. */
+  /* Keep the parsed URLs of requests with a body, which are few. */
   CURLU *parsed =
       r->authenticated && r->body ? endpoint_target(endpoint, r->url) : NULL;
-  /* In this order: newer libcurls forget the URL as they are given a CURLU. */
+  /* The URL comes last, as newer libcurls forget it when they get a CURLU. */
   CURLcode rc = curl_easy_setopt(easy, CURLOPT_CURLU, parsed);
   if (rc != CURLE_OK) return rc;
   return curl_easy_setopt(easy, CURLOPT_URL, parsed ? NULL : r->url);
@@ -525,10 +526,10 @@ bool request_begin(Request *r, CURL *easy, Endpoint *endpoint) {
   r->easy = easy;
   r->guarded = endpoint->guarded;
   r->alone = r->body && !endpoint->guarded;
-  /* Until something has come. An HTTP/2 connection outlives the streams that
-     time out on it; if it is dead, all that follow would. And behind an answer
-     that is said to be empty the rest may still come, where the next one is
-     looked for. */
+  /* This holds until a body comes. An HTTP/2 connection outlives the streams
+     that time out on it, and if it is dead, so would all later ones. And an
+     answer that claims to be empty may be followed by its body, which would be
+     taken for the next answer. */
   curl_easy_setopt(easy, CURLOPT_FORBID_REUSE, 1L);
   if (r->body) {
     curl_easy_setopt(easy, CURLOPT_POST, 1L);
@@ -567,9 +568,8 @@ bool request_begin(Request *r, CURL *easy, Endpoint *endpoint) {
   return true;
 }
 
-/* Whether there may have been a connection to write the request to. Of one
-   that was there before an older libcurl knows no more than that it went on.
- */
+/* Whether there may have been a connection to write the request to. An older
+   libcurl says of a kept one no more than that it was used. */
 static bool was_begun(const Request *r) {
   curl_off_t connected = 0;
   if (r->guarded) return r->begun;
@@ -581,18 +581,18 @@ static bool was_begun(const Request *r) {
   return connected > 0;
 }
 
-/* The one place that says whether the service could have taken a request. What
-   was begun may be on the wire, whatever libcurl counts of it: over TLS it may
-   count nothing of a body that is there to its last byte. What was not begun
-   has no answer either: what came was a proxy's. */
+/* The one place that says whether the service could have taken a request. One
+   that was begun may be on the wire, whatever libcurl counts: over TLS it may
+   count nothing of a body that is there to its last byte. One that was not
+   begun has no answer of the service's, only a proxy's. */
 static Sent what_was_sent(const Request *r) {
   if (r->easy == NULL || !was_begun(r)) return SENT_NO;
   return r->status >= 200 ? SENT_YES : SENT_MAYBE;
 }
 
-/* libcurl's number, where it says too little. */
+/* Replaces libcurl's number by one that says more. */
 static CURLcode sharpen(const Request *r, CURLcode rc) {
-  /* An end within the headers, or after an interim answer, is fine with it. */
+  /* libcurl accepts an end within the headers, or after an interim answer. */
   if (rc == CURLE_OK && (!r->head_whole || r->status < 200))
     return CURLE_PARTIAL_FILE;
   /* A header line beyond libcurl's own limit has no number before 8.6. */
@@ -609,7 +609,9 @@ static size_t read_part(const void *file, long long place, char *to,
   return file_read(file, place, to, n);
 }
 
-/* Why what came whole is not what was promised, or NULL. */
+/* The failure of a body that ended well and is not what was asked for, or
+ * NULL.
+ */
 static const Failure *judge(const Request *r) {
   const File *f = r->file;
   if (!r->writing) return &failure_empty_file;
@@ -619,7 +621,7 @@ static const Failure *judge(const Request *r) {
   return media_is_whole(read_part, f, f->size) ? NULL : &failure_cut_short;
 }
 
-/* The last step of a download: nothing is missing, so it gets its name. */
+/* Gives the file of a download its name if nothing is missing. */
 static void end_file(Request *r) {
   File *f = r->file;
   if (*r->on_thread) process_leave_curl();
@@ -628,11 +630,11 @@ static void end_file(Request *r) {
     r->os_error = file_commit(f);
     if (r->os_error) r->failure = &failure_not_written;
   }
-  if (r->failure == &failure_not_a_clip) { /* so that it can be named */
+  if (r->failure == &failure_not_a_clip) { /* the error shows its beginning */
     r->answer.len = 0;
     buffer_add(&r->answer, f->lead, f->lead_size);
   }
-  /* What belongs together no more is not gone on with. */
+  /* A later attempt must not go on with bytes of something else. */
   bool useless = r->failure == &failure_wrong_range ||
                  r->failure == &failure_not_a_clip ||
                  (r->failure && r->packed);
@@ -649,13 +651,13 @@ void request_mask(Request *r, const Endpoint *endpoint) {
   secrets_strike(&endpoint->secrets, r->answer.data, r->answer.len);
 }
 
-/* The handle goes back to rest, where it must not know the body any more. */
+/* Gives up the handle, which must not keep a pointer to the body at rest. */
 static void let_go(Request *r) {
   if (r->body) curl_easy_setopt(r->easy, CURLOPT_POSTFIELDS, NULL);
   r->easy = NULL;
 }
 
-/* The failure that a proxy is to blame for, which is noted, or NULL. */
+/* The failure if a proxy is to blame, whose name is noted; else NULL. */
 static const Failure *proxy_failure(Request *r, CURLcode rc) {
   long status = 0;
   if (r->proxy == NULL) return NULL;
@@ -664,7 +666,8 @@ static const Failure *proxy_failure(Request *r, CURLcode rc) {
   bool refused = status >= 300;
   bool before = rc == CURLE_COULDNT_CONNECT || rc == CURLE_PROXY ||
                 rc == CURLE_COULDNT_RESOLVE_PROXY;
-  /* With no word of a tunnel and nothing begun it has come no further. */
+  /* Without a tunnel and without a request it got no further than the proxy.
+   */
   if (rc != CURLE_OK && status == 0 && !was_begun(r))
     before |= strncmp(r->proxy, "socks", 5) != 0;
   if (!refused && !before) return NULL;
@@ -675,8 +678,7 @@ static const Failure *proxy_failure(Request *r, CURLcode rc) {
                                         : &failure_proxy_forbids;
 }
 
-/* An answer in which something may be packed is read all the same, up to where
-   it broke off. */
+/* Unpacks an answer that is packed, as far as it came. */
 static void unpack_answer(Request *r) {
   Packing packing;
   for (int times = 0; times < 3; times++) { /* packed more than once */

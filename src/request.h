@@ -10,7 +10,7 @@
 #include "file.h"
 #include "thread.h"
 
-/* Grows to `max` and no further. */
+/* Bytes that grow to `max` and no further. */
 typedef struct Buffer {
   char *data; /* NULL or `cap` bytes, `len` of them in use */
   size_t len, cap, max;
@@ -25,7 +25,7 @@ typedef enum Sent {
 
 #define NEVER 1e300 /* a clock time */
 
-/* Where a request is; engine.c has the steps. */
+/* The states of a request; engine.c has the steps between them. */
 typedef enum State {
   STATE_NEW,
   STATE_INBOX,
@@ -35,7 +35,7 @@ typedef enum State {
   STATE_OUTBOX
 } State;
 
-/* What a caller asks for. Strings are borrowed until request_new returns. */
+/* A caller's wishes. Strings are borrowed until request_new returns. */
 typedef struct Spec {
   long long id;      /* 0: it is an order to cancel another request, */
   long long cancels; /* and this is the id of that one; else 0 */
@@ -48,22 +48,22 @@ typedef struct Spec {
   const char *type;   /* the body's media type; NULL for the headers' own */
   double delay;       /* seconds to hold it back */
   double timeout;     /* seconds the exchange may take, 0 for no limit */
-  bool paid;          /* only on a connection that is surely open */
+  bool paid;          /* needs a connection that is surely open */
   bool compare;       /* with an earlier answer, which had this fingerprint */
   double if_changed;  /* 0: there was none */
   /* The rest is for keyless ones. */
-  File *file;            /* where the answer's body goes: the caller's claim */
+  File *file;            /* takes the answer's body: the caller's claim */
   int families;          /* of media that may go there; 0: anything */
-  bool as_it_is;         /* it is not unpacked, whatever its headers say */
+  bool as_it_is;         /* is not unpacked, whatever its headers say */
   long long offset;      /* bytes of it that an earlier attempt left */
-  const char *validator; /* If-Range: they are still good if this holds */
+  const char *validator; /* If-Range: those bytes are good if this holds */
   double stall;          /* seconds without a byte until it is given up */
-  bool watch;            /* tell about progress */
+  bool watch;            /* has progress events */
 } Spec;
 
 /* Neither path nor url: a timer, which ends when its delay is over. */
 typedef struct Request {
-  /* What to do; never changes. */
+  /* The wishes, which never change. */
   long long id, cancels;
   char *url;
   bool authenticated, paid, watch, compare;
@@ -79,19 +79,19 @@ typedef struct Request {
   int families;
   bool as_it_is;
 
-  /* Where it is. */
+  /* The place in the engine. */
   State state;
   struct Request *next, *prev; /* in the list of that state */
   double due;   /* clock time at which it is looked at next, or NEVER */
   size_t place; /* 1 + index in the engine's heap; 0: not there */
-  struct Engine *engine; /* whose it is, once it was handed over */
+  struct Engine *engine; /* NULL before it was handed over */
   const bool *on_thread; /* whether the engine's thread drives it */
 
   void (*on_lookup)(struct Request *r); /* a name lookup begins */
 
-  /* Progress, when it is to be told of. */
+  /* Progress, if it is watched. */
   void (*on_progress)(struct Request *r);
-  bool has_progress; /* it is on the engine's list of those */
+  bool has_progress; /* it is on the engine's list of unread progress */
   struct Request *progress_next;
   long long progress_received, progress_total; /* under the engine's lock */
   double progress_time;
@@ -111,10 +111,10 @@ typedef struct Request {
   double deadline;   /* clock time at which it has to end; NEVER */
   const char *proxy; /* the Endpoint's own, or NULL: reached directly */
 
-  /* How it ended. */
+  /* The end. */
   const Failure *failure; /* NULL: the service answered */
   int os_error;           /* errno behind the failure, or 0 */
-  char *proxy_name;       /* as in proxy.h, of one that is to blame for it */
+  char *proxy_name;       /* as in proxy.h, if a proxy is to blame for it */
   long status;            /* 0 until a status line came */
   Sent sent;
   Buffer head;     /* the header lines of the last answer */
@@ -122,38 +122,40 @@ typedef struct Request {
   Buffer answer;   /* its body, unless that went to the file */
   double
       fingerprint; /* fingerprint of a good answer, if it was to be compared */
-  long long total; /* size the file will have, or -1 */
+  long long total; /* final size of the file, or -1 */
   bool to_file;    /* the body of this answer belongs in the file */
   bool in_place;   /* and joins what the file already holds */
-  bool packed;     /* it comes packed, and libcurl unpacks it */
+  bool packed;     /* the body comes packed, and libcurl unpacks it */
   bool other_file; /* a validator says that the file has changed */
-  bool named;      /* it has an ETag */
-  bool writing;    /* bytes of it were written */
-  /* Of a download. */
+  bool named;      /* the answer has an ETag */
+  bool writing;    /* bytes of the body were written */
+  /* Of a download alone. */
   long long received; /* good bytes in the part, or in the file */
-  const char *medium; /* the ending for what came, if it is a medium */
+  const char *medium; /* the ending for its bytes, if they are a medium */
 } Request;
 
-/* A number from 1 to 2^53 that another text hardly has. Not for keeping
-   secrets, and another one in another process. */
+/* A number from 1 to 2^53 that hardly two texts share. It keeps no secrets,
+   and may differ on another machine. */
 double fingerprint(const char *text, size_t n);
-/* NULL when there is no memory. */
+/* Makes a request; NULL if there is no memory. */
 Request *request_new(const Endpoint *endpoint, const Spec *spec);
-/* Sets what never changes on a new easy handle. False when libcurl refuses
-   an option that safety rests on. */
+/* Sets the options that never change on a new easy handle. False if libcurl
+   refuses one that safety rests on. */
 bool easy_prepare(CURL *easy, const Endpoint *endpoint, bool authenticated);
-/* Leaves a handle to libcurl that looks up a name: no request comes of it. */
+/* Leaves a handle to libcurl during a name lookup, after which no request
+   follows. */
 void easy_park(CURL *easy);
 /* Readies `easy` for this request; false, with the failure set, if it cannot
    be. The handle stays the caller's. */
 bool request_begin(Request *r, CURL *easy, Endpoint *endpoint);
 /* Notes how the exchange ended and lets go of the easy handle. */
 void request_end(Request *r, CURLcode rc);
-/* Strikes out the secrets where the answer repeats them. */
+/* Strikes out the secrets that the answer repeats. */
 void request_mask(Request *r, const Endpoint *endpoint);
-/* The same as request_end for one that ended without libcurl. */
+/* Does the same for one that ended without libcurl. */
 void request_fail(Request *r, const Failure *failure);
-/* Accepts what request_new half built. Must not be on any list. */
+/* Frees a request, which request_new may have left half built, and which is on
+   no list. */
 void request_free(Request *r);
 
 #endif

@@ -99,8 +99,8 @@ static size_t spells_entity(const char *p, const char *end, char c) {
                                                           : 0;
 }
 
-/* How many bytes of the text at p, which ends at `end`, spell c; 0 if they
-   spell something else. */
+/* The number of bytes at p, in a text that ends at `end`, that spell c; 0 if
+   they spell something else. */
 static size_t spells(const char *p, const char *end, char c, bool base64) {
   size_t n = *p == '%'    ? spells_percent(p, end, c)
              : *p == '\\' ? spells_json(p, end, c)
@@ -123,8 +123,8 @@ static size_t gap(const char *p, const char *end) {
   return close ? (size_t)(close + 1 - p) : 0;
 }
 
-/* How many bytes at p spell the needle; 0 if they do not. One that is cut off
-   by the end of the text counts once enough of it is there. */
+/* The number of bytes at p that spell the needle; 0 if they do not. A needle
+   that the end of the text cuts off counts if enough of it is there. */
 static size_t match(const char *p, const char *end, const Needle *needle) {
   const char *start = p;
   for (size_t i = 0; i < needle->len;) {
@@ -185,7 +185,7 @@ void secrets_strike(const Secrets *s, char *data, size_t n) {
 
 /* ---- keeping ---- */
 
-/* What is looked for of a text: what "sk-" or "id:" stand in front of. */
+/* The part of a text that is looked for: the rest behind "sk-" or "id:". */
 static const char *secret_part(const char *text) {
   const char *colon = strrchr(text, ':');
   if (colon && strlen(colon + 1) >= MIN_SECRET) return colon + 1;

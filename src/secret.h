@@ -1,5 +1,5 @@
-/* What must not come back: the texts that nobody may read in an answer, in the
-   spellings in which one may repeat them. No Lua, no libcurl. */
+/* Strikes texts that nobody may read from answers, in all the spellings in
+   which an answer may repeat them. No Lua, no libcurl. */
 #ifndef LUMA_SECRET_H
 #define LUMA_SECRET_H
 

@@ -1,5 +1,6 @@
-/* What the command asks of the system, and a library has no business with:
-   signals, the terminal, who may read a file, and a plain look at a server. */
+/* Questions of the command to the system, which are none of a library's
+   business: signals, the terminal, who may read a file, and a plain look at a
+   server. */
 #include <errno.h>
 #include <signal.h>
 #include <string.h>
@@ -50,7 +51,7 @@ static void catch_signal(int number, void (*handler)(int)) {
   sigaction(number, &action, NULL);
 }
 
-/* What is ignored was not caught, and stays ignored. */
+/* A signal that is ignored was not caught, and stays ignored. */
 static void leave_signal(int number) {
   struct sigaction now;
   if (sigaction(number, NULL, &now) == 0 && now.sa_handler == on_signal)

@@ -193,8 +193,8 @@ typedef struct ThreadStart {
   ThreadFn *fn;
   void *arg;
 } ThreadStart;
-/* Has this thread wait for the processor where the one that wakes it has it,
-   instead of taking it away, unless the host has its own idea of that. */
+/* Keeps this thread from taking the processor away from the thread that wakes
+   it, unless the host has its own idea of that. */
 static inline void thread_be_polite(void) {
 #ifdef SCHED_BATCH
   struct sched_param p;
@@ -276,8 +276,8 @@ static inline bool wakeup_clear(Wakeup *w) {
   uint64_t signals;
   return read(w->out, &signals, sizeof signals) == sizeof signals;
 }
-/* In a child of fork: one of its own under the numbers that the host knows,
-   as the parent goes on with what is there. */
+/* Gives a child of fork a wakeup of its own under the numbers that the host
+   knows, as the parent goes on with the old one. */
 static inline void wakeup_renew(Wakeup *w) {
   Wakeup own;
   if (!wakeup_is_open(w)) return;
