@@ -53,4 +53,13 @@ describe("luma.backoff", function()
       end)
     end
   end)
+
+  describe("has_grown()", function()
+    it("is so once the pause has come to the limit", function()
+      local policy = { poll_interval = 2, poll_max = 10 }
+
+      assert.is_false(backoff.has_grown(policy, 3))
+      assert.is_true(backoff.has_grown(policy, 4))
+    end)
+  end)
 end)

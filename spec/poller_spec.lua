@@ -344,6 +344,64 @@ describe("luma.poller", function()
       play_until(function() return heard >= 5 end)
     end)
 
+    it("does not go through many of which nothing has changed", function()
+      local jobs, told = start_many(30), 0
+      await_generations(jobs)
+      await_queries(3)
+      for _, job in ipairs(jobs) do
+        local on_answer = job.watch.on_answer
+        job.watch.on_answer = function(...)
+          told = told + 1
+          return on_answer(...)
+        end
+      end
+
+      await_queries(5)
+
+      assert.is_true(told <= 60)
+    end)
+
+    it("ends in time a wait in which nothing has changed", function()
+      local jobs = start_many(3, { timeout = 2 * support.PACE })
+
+      play_until(function() return jobs[1]:done() and jobs[2]:done() and jobs[3]:done() end)
+
+      for _, job in ipairs(jobs) do assert.equal("timeout", job.error.kind) end
+    end)
+
+    it("asks each time for one that is always left out of the same answer", function()
+      local never, late = submit_many(1, "sandbox:state=never")[1], submit_many(1, "sandbox:polls=4")[1]
+      local dialect = client.dialect
+      client.dialect = setmetatable({ look_many = function() return dialect.look_many { never } end },
+        { __index = dialect })
+      client:spawn(client.wait, client, never)
+      local job = client:spawn(client.wait, client, late)
+
+      play_until(function() return job:done() end)
+
+      assert.equal("completed", job.generation.state)
+    end)
+
+    it("tells the others of what a mistake with one kept from them", function()
+      local job = client:spawn(client.wait, client, submit_many(1, "sandbox:state=never")[1])
+      local other = client:spawn(client.wait, client, submit_many(1, "sandbox:polls=4")[1])
+      play_until(function() return other.generation and other.generation.state == "processing" end)
+      await_queries(1)
+      local watch = next(client.poller.batches).watches[1]
+      local on_answer, raised = watch.on_answer, 0
+      watch.on_answer = function()
+        watch.on_answer, raised = on_answer, raised + 1
+        error("a mistake", 0)
+      end
+
+      play_until(function()
+        pcall(client.update)
+        return other:done()
+      end, true)
+
+      assert.same({ 1, "completed", false }, { raised, other.generation.state, job:done() })
+    end)
+
     it("goes on with one that is completed and has no link yet", function()
       local job = client:start { user_prompt = "boat sandbox:link_after=1000" }
       play_until(function() return job.generation and job.generation.state == "completed" end)

@@ -26,4 +26,12 @@ function backoff.delay(policy, looks, generation, elapsed, random)
   return pause * (0.75 + 0.25 * random())
 end
 
+--- Whether the pauses have grown as far as they will.
+---@param policy { poll_interval: number, poll_max: number }
+---@param looks integer that were made
+---@return boolean
+function backoff.has_grown(policy, looks)
+  return policy.poll_interval * GROWTH ^ looks >= policy.poll_max
+end
+
 return backoff

@@ -14,6 +14,7 @@ local generation = {}
 
 local CANCEL_TIME = 10 -- seconds that a service has to answer when it is told to stop a generation
 local LAST_LOOK = 0.8 -- of what is left of a wait, when the next look would be too late
+local QUIET = 60 -- seconds at most in which nothing is judged anew, as looks bring nothing new
 
 --- The job that the task which runs now is an act of.
 local function current_job()
@@ -260,6 +261,15 @@ local function pause_before(watch, now)
   return looks == 0 and math.max(0, pause - (now - (client.books.seen[watch.id] or 0))) or pause
 end
 
+--- Until when a look that brings nothing new says nothing: not before the pauses
+--- have grown, and not where the time that passes decides.
+local function quiet_until(watch, err, now)
+  local opts, known = watch.opts, watch.known
+  if err or not known or known.state == "completed" or opts.on_update then return 0 end
+  if not backoff.has_grown(opts, watch.looks) then return 0 end
+  return math.min(now + QUIET, watch.deadline - 2 * opts.poll_max)
+end
+
 --- What is known by now: whether the wait is over, and its result; else it has set
 --- when the next look is due. A look that failed is not the end: the next one may
 --- succeed.
@@ -269,7 +279,7 @@ end
 local function judge(watch, err)
   local client, known, now = watch.client, watch.known, core.now()
   if known and known.state == "completed" then watch.completed_at = watch.completed_at or now end
-  local own = watch.own and client.books.seen[watch.id]
+  local own = err and watch.own and client.books.seen[watch.id]
   local over, result, final = verdict(known, err, own, now - (watch.completed_at or now),
     client.dialect.link_grace or 0)
   if final then
@@ -283,7 +293,7 @@ local function judge(watch, err)
   if asked >= left then return true, nil, put_off(watch.id, known, err) end
   local pause = math.max(asked, pause_before(watch, now))
   if pause >= left then pause, watch.last = left * LAST_LOOK, true end
-  watch.due = now + pause
+  watch.due, watch.quiet_until = now + pause, quiet_until(watch, err, now)
   return false
 end
 
@@ -314,8 +324,8 @@ function generation.follow(client, ref, known, opts, job, finish)
   local now = core.now()
   local watch = {
     client = client, id = ref.id, handle = ref.handle, known = known, opts = opts, began = now,
-    deadline = now + opts.timeout, looks = 0, own = known and client.books.seen[ref.id], job = job,
-    finish = finish, on_answer = on_answer,
+    deadline = now + opts.timeout, due = now, quiet_until = 0, looks = 0,
+    own = known and client.books.seen[ref.id], job = job, finish = finish, on_answer = on_answer,
   }
   local over, result, err = judge(watch)
   local refusal = loop.refusal(client)

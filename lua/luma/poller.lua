@@ -127,19 +127,23 @@ end
 ---@field opts table of its wait
 ---@field deadline number clock time
 ---@field due number clock time of the next look
+---@field quiet_until number clock time until which it need not hear of a look that brings nothing new
 ---@field looks integer that were made
 ---@field batch? luma.Batch that it is in: this is the truth, the batch's list a hint
 ---@field on_answer fun(watch: luma.Watch, generation?: luma.Generation, err?: luma.Error): boolean takes what was
---- seen, and says whether it is over; else it has set when it is due. It must not wait, or call the program
+--- seen, and says whether it is over; else it has set when it is due, and how long it is quiet. It must not wait, or
+--- call the program
 
 ---@class luma.Batch watches that are looked at together; a task sees to it
 ---@field client luma.Client
----@field watches luma.Watch[]
+---@field watches luma.Watch[] and some that have left since it last asked
 ---@field due number clock time
 ---@field task? luma.Task
 ---@field timer? luma.Exchange while it sleeps: others may join
----@field print? number fingerprint of the last answer to the same question
----@field count? integer of watches that it was about
+---@field question? luma.Call that is asked again, as long as nobody enters or leaves; it has the fingerprint of the
+--- last answer that was told
+---@field pause? number seconds to the next look, when the last one brought nothing new
+---@field quiet_until? number clock time until which none of its watches need hear of such a one
 ---@field failed? boolean its task was cut off, and was begun again
 
 --- What a client keeps of it. In a child of fork it begins anew: those who look
@@ -156,6 +160,7 @@ end
 --- The watches that are in a batch. One with the nearest deadline is the first:
 --- a request may take as long as that one can wait.
 local function members(batch)
+  if batch.question then return batch.watches end
   local list = {}
   for _, watch in ipairs(batch.watches) do
     if watch.batch == batch then
@@ -166,16 +171,17 @@ local function members(batch)
   return list
 end
 
---- Puts a watch into a batch. Its last store makes it so.
-local function enter(batch, watch)
-  batch.watches[#batch.watches + 1] = watch
-  batch.print = nil
-  watch.batch = batch
+local function leave(watch)
+  if watch.batch then watch.batch.question = nil end
+  watch.batch = nil
 end
 
-local function leave(watch)
-  if watch.batch then watch.batch.print = nil end
-  watch.batch = nil
+--- Puts a watch into a batch. Its last store makes it so.
+local function enter(batch, watch)
+  if watch.batch then watch.batch.question = nil end
+  batch.question = nil
+  batch.watches[#batch.watches + 1] = watch
+  watch.batch = batch
 end
 
 --- Seconds by which a look may come early to go along with another one.
@@ -188,7 +194,7 @@ local function find_batch(client, due)
   if is_for_each(client) then return nil end
   for batch in pairs(state_of(client).batches) do
     local sleeps = not batch.task.cancelled and (batch.timer or batch.task.state == "ready" and not batch.begun)
-    if sleeps and math.abs(batch.due - due) <= slack(client) and #members(batch) < CHUNK then return batch end
+    if sleeps and math.abs(batch.due - due) <= slack(client) and #batch.watches < CHUNK then return batch end
   end
 end
 
@@ -206,42 +212,48 @@ end
 --- Takes in what other sleeping batches have that is due as well. Those are left
 --- with nothing, and end.
 local function absorb(client, batch)
-  local size, by = #members(batch), core.now() + slack(client)
-  if size == 0 or is_for_each(client) then return end
+  local by = core.now() + slack(client)
+  batch.watches = members(batch)
+  if not batch.watches[1] or is_for_each(client) then return end
   for other in pairs(state_of(client).batches) do
-    local theirs = other ~= batch and other.timer and other.due <= by and members(other) or {}
-    if theirs[1] and size + #theirs <= CHUNK then
-      for _, watch in ipairs(theirs) do enter(batch, watch) end
-      size = size + #theirs
+    if other ~= batch and other.timer and other.due <= by and #batch.watches + #other.watches <= CHUNK then
+      for _, watch in ipairs(members(other)) do enter(batch, watch) end
       loop.cut_off(other.timer)
     end
   end
 end
 
---- Inside a task: asks for all of these. By id what was found; UNCHANGED where
---- the service says what it said last.
-local function ask(client, batch, watches)
+--- What a batch asks for.
+local function question_of(client, batch)
+  if batch.question then return batch.question end
+  local watches = members(batch)
+  local question = watches[2] and call.look_many(client, watches) or call.look(client, watches[1])
+  question.if_changed = 0
+  batch.watches = watches
+  batch.question = question
+  return question
+end
+
+--- Inside a task: asks it. By id what was found; UNCHANGED where the service says
+--- what it said last.
+---@return table?, luma.Error?, number? print of the answer
+local function ask(client, watches, question)
   local first = watches[1]
   local opts = setmetatable({ deadline = first.deadline }, { __index = first.opts })
-  local same_question = batch.count == #watches and batch.print
   local print
   local function read(response)
     print = response.fingerprint
     if not response.body then return UNCHANGED end
     return watches[2] and read_items(client, response.body) or nil
   end
-  local request = watches[2] and call.look_many(client, watches) or call.look(client, first)
-  request.if_changed = same_question or 0
-  batch.print, batch.count = 0, #watches -- until something leaves or enters
   local found, err
   if watches[2] then
-    found, err = ask_together(client, watches, opts, request, read)
+    found, err = ask_together(client, watches, opts, question, read)
   else
-    found, err = call.run(client, request, opts, read)
+    found, err = call.run(client, question, opts, read)
     if found and found ~= UNCHANGED then found = { [first.id] = found } end
   end
-  batch.print = found and batch.print and print or nil
-  return found, err
+  return found, err, print
 end
 
 --- Hands a watch what was seen of it.
@@ -253,7 +265,7 @@ local function tell(watch, batch, generation, err)
 end
 
 --- Inside a task: delivers the answers. A watch that a list left out is asked
---- for by itself: only that answer says why.
+--- for by itself, each time: only that answer says why.
 local function dispatch(client, batch, watches, found, err)
   local alone = {}
   for _, watch in ipairs(watches) do
@@ -265,10 +277,23 @@ local function dispatch(client, batch, watches, found, err)
     else
       local opts = setmetatable({ deadline = watch.deadline }, { __index = watch.opts })
       alone[#alone + 1] = function() tell(watch, batch, call.run(client, call.look(client, watch), opts)) end
+      batch.question = nil
     end
     loop.yield_if_over_budget()
   end
   loop.all(alone)
+end
+
+--- When the watches of a batch that were told of a look at this time are due, and
+--- how long they are quiet.
+local function schedule(batch, looked)
+  batch.watches = members(batch)
+  batch.due, batch.quiet_until = math.huge, math.huge
+  for _, watch in ipairs(batch.watches) do
+    batch.due = math.min(batch.due, watch.due)
+    batch.quiet_until = math.min(batch.quiet_until, watch.quiet_until)
+  end
+  batch.pause = batch.due - looked
 end
 
 --- The task of a batch: the only schedule there is.
@@ -278,16 +303,22 @@ local function poll_batch(client, batch)
     sleep(client, batch)
     absorb(client, batch)
     local watches = members(batch)
-    local refusal = loop.refusal(client)
-    if not watches[1] or refusal then break end
+    if not watches[1] or loop.refusal(client) then break end
     if watches[2] and is_for_each(client) then -- it has turned out that each has to be asked for by itself
       for i = 2, #watches do poller.watch(client, watches[i], watches[i].due) end
-      watches = { watches[1] }
+      watches = members(batch)
     end
-    dispatch(client, batch, watches, ask(client, batch, watches))
-    batch.failed, batch.due = nil, math.huge
-    batch.watches = members(batch)
-    for _, watch in ipairs(batch.watches) do batch.due = math.min(batch.due, watch.due) end
+    local question = question_of(client, batch)
+    local found, err, print = ask(client, watches, question)
+    local now = core.now()
+    if found == UNCHANGED and batch.question and now < batch.quiet_until then
+      batch.due = now + batch.pause
+    else
+      dispatch(client, batch, watches, found, err)
+      schedule(batch, now)
+    end
+    question.if_changed = found and print or 0 -- now that all were told
+    batch.failed = nil
   until not batch.watches[1]
 end
 
