@@ -53,7 +53,7 @@ describe("doc/services.md", function()
   end)
 
   it("has what the defaults cost, by the rows of prices", function()
-    local expected = line("[price](prices.md) of what the defaults make, as `luma.price` has it", function(dialect)
+    local expected = line("[price](prices.md) with all defaults, by `luma.price`", function(dialect)
       local params = assert(schema.params(dialect.params, { user_prompt = "a boat" }, false, dialect.title))
       local amount, currency = price.find(dialect, nil, "submit", params)
       return amount and ("%g %s"):format(amount, currency) or "not known"
