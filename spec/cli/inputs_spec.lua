@@ -75,6 +75,6 @@ describe("luma.cli.inputs", function()
     local params, problem = collect { params = file }
 
     assert.is_nil(params)
-    assert.matches("is no JSON object$", problem)
+    assert.matches("is not a JSON object$", problem)
   end)
 end)

@@ -25,9 +25,9 @@ describe("luma.cli.names", function()
     ["{name}.mp4"] = "{name} is unknown",
     ["{n:3}.mp4"] = "{n:3} is unknown",
     ["{slug:02}.mp4"] = "{slug:02} is unknown",
-    ["../{slug}.mp4"] = "out of its folder",
-    ["{slug}/../../x.mp4"] = "out of its folder",
-    ["{slug}\\..\\x.mp4"] = "out of its folder",
+    ["../{slug}.mp4"] = "leave its folder",
+    ["{slug}/../../x.mp4"] = "leave its folder",
+    ["{slug}\\..\\x.mp4"] = "leave its folder",
   } do
     it("refuses " .. template, function()
       assert.is_truthy(names.problem(template):find(problem, 1, true))

@@ -84,7 +84,7 @@ function actions.wait(self)
 end
 
 function actions.download(self)
-  if not self.args.output then return self:fail(session.misuse "-o FILE is missing: where the clip is to go") end
+  if not self.args.output then return self:fail(session.misuse "-o FILE is missing: where to save the clip") end
   return for_each(self, function(ref, path, label)
     local _, on_progress = steps.watchers(self, ref.id, label)
     return self.client:spawn(function()

@@ -14,17 +14,17 @@ local commands = {}
 ---@field examples string[]
 
 local PROMPT = { "prompt", optional = true,
-  doc = "What the clip shows: one word for the shell, so quote it. @FILE reads it from a file, - from stdin." }
-local IDS = { "id", many = true, doc = "What submit printed, or generate before it waited." }
+  doc = "What the clip shows, in quotes. @FILE reads it from a file, - from stdin." }
+local IDS = { "id", many = true, doc = "The id that submit or generate printed." }
 
 ---@type luma.cli.Command[]
 commands.list = {
   {
     name = "generate",
     summary = "Make a clip, wait for it and save it.",
-    about = "Prints the name of the file, or without -o the id. The id is on stderr as soon as there is one;"
-      .. " Ctrl-C stops waiting and prints the command that goes on, which the same command again does as well."
-      .. " A file that is there already is not made again.",
+    about = "Prints the name of the file, or without -o the id. The id is on stderr as soon as there is one."
+      .. " Ctrl-C stops waiting and prints the command that continues; running the same command again continues too."
+      .. " A file that exists is not made again.",
     arguments = { PROMPT },
     own = { "output", "force", "params", "dry_run", "progress", "json", "profile" },
     calls = { "generate" }, params = true, client = true,
@@ -38,7 +38,7 @@ commands.list = {
   },
   {
     name = "submit",
-    summary = "Have a clip made, without waiting for it.",
+    summary = "Order a clip without waiting for it.",
     about = "Prints the id, for luma wait.",
     arguments = { PROMPT },
     own = { "params", "dry_run", "json", "profile" },
@@ -47,7 +47,7 @@ commands.list = {
   },
   {
     name = "extend",
-    summary = "Have a completed clip continued, as a clip of its own.",
+    summary = "Order a continuation of a completed clip, as a new clip.",
     about = "Prints the id of the new clip, for luma wait.",
     arguments = { { "id", doc = "The completed clip." }, PROMPT },
     own = { "params", "json", "profile" },
@@ -56,8 +56,8 @@ commands.list = {
   },
   {
     name = "get",
-    summary = "Look at clips once.",
-    about = "Prints a line for each: its id, its state and, where there is one, its link.",
+    summary = "Query clips once.",
+    about = "Prints a line for each clip: its id, its state and, if there is one, its link.",
     arguments = { IDS },
     own = { "json", "profile" }, client = true,
     examples = {
@@ -68,7 +68,7 @@ commands.list = {
   {
     name = "wait",
     summary = "Wait for clips and save them.",
-    about = "Costs nothing, and may be done any number of times. Prints the names of the files, or without -o the ids.",
+    about = "Costs nothing, and may be repeated. Prints the names of the files, or without -o the ids.",
     arguments = { IDS },
     own = { "output", "force", "progress", "json", "profile" },
     calls = { "wait" }, client = true,
@@ -98,7 +98,7 @@ commands.list = {
   {
     name = "price",
     summary = "Say what a clip costs.",
-    about = "By the service's list; a price that is not in it is an error and never 0. Sends nothing.",
+    about = "The price is from the service's list; an unknown price is an error, never 0. Sends nothing.",
     arguments = { PROMPT },
     own = { "params", "json", "profile" },
     params = true, client = true,
@@ -107,21 +107,21 @@ commands.list = {
   {
     name = "doctor",
     summary = "Check this machine, and print what a bug report needs.",
-    about = "Works without a key, a network and lua-cjson. Nothing secret is in it. Exits with 0, or with 3 when"
-      .. " something needs a person.",
+    about = "Works without a key, a network and lua-cjson. Prints no secrets. Exits with 0, or with 3 if a person must"
+      .. " act.",
     own = { "json", "profile" }, client = true,
     examples = { "luma doctor" },
   },
   {
     name = "sandbox",
-    summary = "Serve the service's API on this machine, for free.",
-    about = "It makes nothing but a tiny clip. Prints each request that it gets. Ctrl-C ends it.",
+    summary = "Run a local server with a service's API, for free.",
+    about = "Every clip is the same tiny one. Prints each request. Ctrl-C ends it.",
     own = { "quiet" }, sandbox = true,
     examples = { "luma sandbox --port 8808", "luma sandbox --seconds 1 --submit-fault 429x2" },
   },
   {
     name = "completion",
-    summary = "Print what makes a shell complete luma's words.",
+    summary = "Print a script with which a shell completes luma's words.",
     arguments = { { "shell", values = { "bash", "zsh", "fish" }, doc = "bash, zsh or fish." } },
     examples = {
       "luma completion bash > ~/.local/share/bash-completion/completions/luma",
@@ -136,7 +136,7 @@ commands.list = {
   },
   {
     name = "help",
-    summary = "Print help, on one command if it is named.",
+    summary = "Print help, on one command if it is given.",
     arguments = { { "command", target = "topic", optional = true, doc = "The command." } },
     examples = { "luma help generate" },
   },

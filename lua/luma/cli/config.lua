@@ -64,7 +64,7 @@ function config.load(getenv, system)
   if not read then return nil, ("%s: %s"):format(path, problem) end
   local _, private = system.file(path)
   if holds_key(read) and not private then
-    return nil, ("%s holds a key and others may read it: chmod 600 %s, or use key_command"):format(
+    return nil, ("%s contains a key, and other users may read it: run chmod 600 %s, or use key_command"):format(
       path, text.quote(path)), true
   end
   read.path = path
@@ -83,7 +83,7 @@ function config.select(read, profile)
     local known = {}
     for name in pairs(read.profiles) do known[#known + 1] = name end
     table.sort(known)
-    return nil, ("there is no profile %s in %s%s"):format(profile, read.path or "the config file (there is none)",
+    return nil, ("there is no profile %s in %s%s"):format(profile, read.path or "the config file (missing)",
       known[1] and ": it has " .. table.concat(known, ", ") or "")
   end
   return { chosen = chosen, common = read.common }

@@ -89,8 +89,8 @@ function checks.luma()
   local files = found_files("luma", package.path)
   local message = ("%s, found at %s"):format(require "luma.version", files[1] or "no file")
   if files[2] then
-    return warning("luma", ("%s; another one is at %s"):format(message, files[2]),
-      "remove one of them, or put the one that is wanted first in LUA_PATH")
+    return warning("luma", ("%s; a second one is at %s"):format(message, files[2]),
+      "remove one of them, or put the folder of the right one first in LUA_PATH")
   end
   return ok("luma", message)
 end
@@ -113,7 +113,7 @@ function checks.command(facts)
   end
   if files[2] then
     return warning("command", ("more than one luma in PATH: %s"):format(table.concat(files, ", ")),
-      "the first one is what a shell runs; the rock luma is another project's")
+      "a shell runs the first one; the rock luma belongs to a different project")
   end
   return ok("command", files[1] and files[1] .. " is the luma in PATH" or "no luma in PATH")
 end
@@ -131,7 +131,7 @@ function checks.cjson()
   local remedy = "Debian: apt install lua-cjson; luarocks install lua-cjson"
   if not found then return failure("lua-cjson", brief(cjson), remedy) end
   if type(cjson) ~= "table" or not cjson.new then
-    return failure("lua-cjson", "the module cjson that is found is not lua-cjson", remedy)
+    return failure("lua-cjson", "the module cjson that was found is not lua-cjson", remedy)
   end
   return ok("lua-cjson", ("%s, found at %s"):format(tostring(cjson._VERSION), files[1] or "no file"))
 end
@@ -152,7 +152,7 @@ function checks.authorities(facts)
     local place = places[i]
     if place and facts.core.system.file(place) then return ok("authorities", place) end
   end
-  return warning("authorities", "no certificates of authorities were found",
+  return warning("authorities", "no certificate authorities were found",
     "Debian: apt install ca-certificates; or --ca-file FILE")
 end
 
@@ -171,9 +171,9 @@ end
 
 function checks.config(facts)
   if facts.settings_problem then
-    return failure("config", facts.settings_problem, "put the file right: doc/command.md shows one")
+    return failure("config", facts.settings_problem, "correct the file: doc/command.md shows an example")
   end
-  if facts.client_problem then return failure("config", facts.client_problem, "put the option or variable right") end
+  if facts.client_problem then return failure("config", facts.client_problem, "correct the option or variable") end
   if facts.settings then return ok("config", facts.settings.path or "no config file") end
 end
 
@@ -212,30 +212,30 @@ end
 ---@param key string
 ---@return string?
 function doctor.key_problem(key)
-  if key:find("[%c]") then return "has a line end or a control character in it" end
-  if key:find("^%s") or key:find("%s$") then return "has a space at an end" end
+  if key:find("[%c]") then return "contains a line break or a control character" end
+  if key:find("^%s") or key:find("%s$") then return "begins or ends with a space" end
   if key:find("^[\"']") then return "has quotes around it" end
-  if key:lower():find("^bearer ") then return "begins with Bearer: that word is luma's to add" end
-  if key:find("%s") then return "has a space in it" end
+  if key:lower():find("^bearer ") then return "begins with Bearer, a word that luma adds itself" end
+  if key:find("%s") then return "contains a space" end
   if #key < 6 then return "is very short" end
 end
 
 function checks.key(facts)
   if not facts.settings then return nil end
-  if facts.key_problem then return failure("key", facts.key_problem, "put key_command in the config file right") end
+  if facts.key_problem then return failure("key", facts.key_problem, "correct key_command in the config file") end
   local name = facts.key_name
   if not name then return failure("key", "no key", "set LUMA_API_KEY, or key_command in the config file") end
   local problem = facts.key and doctor.key_problem(facts.key)
-  if problem then return warning("key", ("the key of %s %s"):format(name, problem), "copy it anew") end
-  return ok("key", "there is one, from " .. name)
+  if problem then return warning("key", ("the key of %s %s"):format(name, problem), "copy it again") end
+  return ok("key", "found in " .. name)
 end
 
 function checks.account(facts)
   if not facts.check_key or not facts.probe or facts.probe.problem then return nil end
   local generation, err = facts.check_key()
-  if generation or err.kind == "invalid" then return ok("account", "the service takes the key") end
+  if generation or err.kind == "invalid" then return ok("account", "the service accepts the key") end
   if err.kind == "auth" or err.kind == "quota" then
-    return failure("account", err.message, "make a new key at the service, or pay in")
+    return failure("account", err.message, "create a new key at the service, or add credit")
   end
   return warning("account", err.message, "try again later")
 end
@@ -246,9 +246,9 @@ function checks.sandbox()
     local found = pcall(require, name)
     if not found then words[#words + 1] = name end
   end
-  if not words[1] then return ok("sandbox", "has what it needs") end
-  return warning("sandbox", "it lacks " .. table.concat(words, " and "),
-    ("only `luma sandbox` needs it: luarocks --lua-version %s install --local http"):format(_VERSION:match "%d%.%d"))
+  if not words[1] then return ok("sandbox", "ready") end
+  return warning("sandbox", "missing: " .. table.concat(words, " and "),
+    ("only needed for `luma sandbox`: luarocks --lua-version %s install --local http"):format(_VERSION:match "%d%.%d"))
 end
 
 local ORDER = { "lua", "luma", "core", "command", "argparse", "cjson", "libcurl", "authorities", "proxy", "config",

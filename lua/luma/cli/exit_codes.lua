@@ -14,9 +14,9 @@ exit_codes.meanings = {
   { 0, "done" },
   { 1, "the service failed or refused the clip" },
   { 2, "wrong use, nothing was sent" },
-  { 3, "the key or the money: a person must act" },
+  { 3, "a problem with the key or the money: a person must act" },
   { 4, "try again later, nothing is lost" },
-  { 5, "in doubt: perhaps paid for, and no id is known" },
+  { 5, "in doubt: it may be paid for, and its id is not known" },
   { 130, "interrupted, the id is printed" },
 }
 

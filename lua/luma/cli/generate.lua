@@ -84,7 +84,7 @@ end
 local function go_on(self, clip, word)
   local opts, err = self:call_options "generate"
   if not opts then return self:fail(err) end
-  self.output:say(("going on with %s, which was sent before"):format(word))
+  self.output:say(("continuing with %s, which was sent before"):format(word))
   local ref = reference.read(word)
   local on_update, on_progress = steps.watchers(self, ref.id)
   local job = self.client:spawn(function()
@@ -104,9 +104,9 @@ local function still_in_doubt(self, clip, found)
   self.params = found.request and self.env.decode(found.request) or self.params
   local code = self:fail({
     kind = "protocol", sent = "maybe", retryable = false,
-    message = ("a clip for %s was sent before, and its answer never came"):format(clip.path),
+    message = ("a clip for %s was sent before, and no answer came"):format(clip.path),
   }, nil, clip.path)
-  self.output:hint("to have it made anew all the same: rm " .. text.quote(note.path(clip.path)))
+  self.output:hint("to make it again: rm " .. text.quote(note.path(clip.path)))
   return code
 end
 
@@ -121,7 +121,7 @@ local function earlier(self, clip)
     return go_on(self, clip, found.clip)
   end
   local code = self:fail(session.misuse(
-    ("%s says that another clip is being made for this file: --force makes this one"):format(note.path(clip.path))))
+    ("%s says that a different clip is being made for this file: --force makes this one"):format(note.path(clip.path))))
   self.output:hint(self:resume_line(found.clip, clip.path))
   return code
 end

@@ -27,7 +27,7 @@ function inputs.prompt(word, stdin)
   local name = word == "-" and "-" or word:match("^@(.+)$")
   if not name then return word end
   local contents, problem = read_file(name, stdin)
-  if not contents then return nil, "the prompt: " .. problem end
+  if not contents then return nil, "cannot read the prompt: " .. problem end
   return (contents:gsub("^\239\187\191", ""):gsub("\r?\n$", ""))
 end
 
@@ -41,7 +41,7 @@ function inputs.params(name, stdin, decode)
   if not contents then return nil, "--params: " .. problem end
   local params = decode((contents:gsub("^\239\187\191", "")))
   if type(params) ~= "table" or params[1] ~= nil then
-    return nil, ("--params: %s is no JSON object"):format(name)
+    return nil, ("--params: %s is not a JSON object"):format(name)
   end
   return params
 end

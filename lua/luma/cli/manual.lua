@@ -58,7 +58,7 @@ local function takes(command)
   local words = {}
   for i, name in ipairs(command.own or {}) do words[i] = ".Fl -" .. rows.flag(rows.own[name]) end
   local groups = groups_of(command)
-  if groups[1] then words[#words + 1] = "and those of " .. table.concat(groups, ", ") end
+  if groups[1] then words[#words + 1] = "and the flags of " .. table.concat(groups, ", ") end
   if not words[1] then return nil end
   for i = 1, #words - 1 do
     if words[i]:sub(1, 1) == "." then words[i] = words[i] .. " ," end
@@ -138,7 +138,7 @@ local function environment_parts()
   end
   parts[#parts + 1] = { ".It Ev CI", "If set, no bar is drawn." }
   parts[#parts + 1] = { ".It Ev TERM", "If\n.Cm dumb ,\nno bar is drawn." }
-  parts[#parts + 1] = { ".It Ev XDG_CONFIG_HOME", "Where the config file is sought." }
+  parts[#parts + 1] = { ".It Ev XDG_CONFIG_HOME", "The folder that contains luma/config." }
   return parts
 end
 
@@ -146,12 +146,12 @@ end
 ---@return string
 function manual.page()
   local lines = {
-    ".\\\" Made by ./dev manual of the rows in lua/luma; not to be changed by hand.",
+    ".\\\" Made by ./dev manual from the rows in lua/luma; do not edit.",
     ".Dd " .. DATE, ".Dt LUMA 1", ".Os",
     ".Sh NAME", ".Nm luma", ".Nd video with Luma's models",
     ".Sh SYNOPSIS", ".Nm", ".Ar COMMAND", ".Op Ar ARGUMENT ...", ".Op Ar OPTION ...",
     ".Sh DESCRIPTION", ".Nm",
-    "has clips made by Luma's models, waits for them and saves them.",
+    "makes clips with Luma's models, waits for them and saves them.",
     "Results are on stdout, everything else is on stderr.",
     "The id of a clip is on stderr as soon as there is one.",
   }
@@ -162,8 +162,8 @@ function manual.page()
   option_parts(lines)
   list(lines, ".Sh ENVIRONMENT", environment_parts())
   list(lines, ".Sh FILES", { { ".It Pa $XDG_CONFIG_HOME/luma/config , Pa ~/.config/luma/config",
-    prose("Lines of name = value, for all or below the name of a profile in brackets. Names are those of the options,"
-      .. " and key_command, whose first line of output is the key.") } })
+    prose("Lines of name = value, for all profiles or below the name of a profile in brackets. The names are those"
+      .. " of the options, and key_command, a command that prints the key on its first line.") } })
   parts = {}
   for i, meaning in ipairs(exit_codes.meanings) do parts[i] = { ".It " .. meaning[1], prose(meaning[2]) .. "." } end
   list(lines, ".Sh EXIT STATUS", parts)

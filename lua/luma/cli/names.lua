@@ -29,11 +29,11 @@ function names.problem(template)
   for field in template:gmatch("{(%a[%w:]*)}") do
     local name = field:match("^(%a%w*)$") or field:match("^(n):0%d$")
     if not names.FIELDS[name] then
-      return ("{%s} is unknown: {n}, {n:03}, {slug}, {id}, {id8} and {ext} are filled in"):format(field)
+      return ("{%s} is unknown: use {n}, {n:03}, {slug}, {id}, {id8} or {ext}"):format(field)
     end
   end
   if names.is_template(template) and ("/" .. template:gsub("\\", "/") .. "/"):find("/../", 1, true) then
-    return "a template cannot lead out of its folder with .."
+    return "a template must not leave its folder with .."
   end
 end
 

@@ -36,7 +36,7 @@ local NAMES = { "state", "clip", "since", "service", "request" }
 ---@param fields luma.cli.Note
 ---@return boolean? ok, string? problem
 function note.write(path, fields)
-  local lines = { "# What luma has sent for the file beside this. It removes this once that is there." }
+  local lines = { "# What luma has sent for the file beside this note. It removes the note when that file is saved." }
   for _, name in ipairs(NAMES) do
     if fields[name] then lines[#lines + 1] = name .. " = " .. fields[name] end
   end

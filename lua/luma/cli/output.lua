@@ -102,7 +102,7 @@ end
 ---@return integer
 function Output:finish(code)
   if not self.problem or self.problem:find("Broken pipe", 1, true) then return code end
-  self:say(("stdout cannot be written: %s: it should have got %s"):format(self.problem, self.lost:match "^[^\n]*"))
+  self:say(("cannot write to stdout: %s: the lost output was %s"):format(self.problem, self.lost:match "^[^\n]*"))
   return code == exit_codes.DONE and exit_codes.LATER or code
 end
 

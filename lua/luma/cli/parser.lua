@@ -12,7 +12,7 @@ parser.MISSING = "the command needs argparse (Debian: apt install lua-argparse; 
 --- Words by which a key would be given; refused with a reason.
 local KEY_FLAGS = { "--api-key", "--key", "--token", "--api-token" }
 
-local NO_KEY = "a key on the command line can be read by everybody on this machine: "
+local NO_KEY = "every user of this machine could read a key on the command line: "
   .. "set LUMA_API_KEY, or key_command in the config file"
 
 --- Ends the reading at once. argparse would make text of what is raised, so it
@@ -95,8 +95,8 @@ end
 --- What stands below the commands.
 local function epilog()
   local lines = {
-    "luma help COMMAND says more, with examples. The key of the account is in LUMA_API_KEY;"
-      .. " to try all for nothing, run luma sandbox in another terminal.",
+    "luma help COMMAND says more, with examples. Set LUMA_API_KEY to the key of the account;"
+      .. " to try everything for free, run luma sandbox in a second terminal.",
     "",
     "Exit codes:",
   }

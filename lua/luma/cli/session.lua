@@ -143,8 +143,8 @@ end
 local function no_key(client)
   local variables = { "LUMA_API_KEY" }
   for _, name in ipairs(client.dialect.key_variables) do variables[#variables + 1] = name end
-  return ("no key: set the variable %s, or key_command in the config file"
-    .. " (to try all without one: luma sandbox)"):format(table.concat(variables, " or "))
+  return ("no key: set the environment variable %s, or key_command in the config file"
+    .. " (to try luma without a key: luma sandbox)"):format(table.concat(variables, " or "))
 end
 
 --- What a person needs who has to find out whether a clip was made.
@@ -158,8 +158,8 @@ local function explain_doubt(self, err, path)
     local raw = type(err.raw) == "string" and err.raw or self.env.encode(err.raw)
     out:hint("answer: " .. text.line(raw):sub(1, 2000))
   end
-  out:hint("look at: the list of tasks and the balance on the service's site, before it is sent again")
-  out:hint("if it is there: " .. self:resume_line("ID", path))
+  out:hint("check the list of tasks and the balance on the service's site before you send it again")
+  out:hint("if the clip is there: " .. self:resume_line("ID", path))
 end
 
 --- Ends a failure: says it, says what to do next, and returns the code.
@@ -177,8 +177,8 @@ function Session:fail(err, clip, path)
   if interrupted and doubtful and self.env.system.caught() ~= "INT" then code = exit_codes.DOUBT end
   local message = err.message
   if interrupted then
-    message = doubtful and "interrupted, and in doubt: the submit went out and its answer is not there"
-      or clip and "interrupted; the clip goes on at the service" or "interrupted: nothing was sent"
+    message = doubtful and "interrupted, and in doubt: the submit was sent, and no answer came"
+      or clip and "interrupted; the service continues to make the clip" or "interrupted: nothing was sent"
   elseif doubtful then
     message = "in doubt: " .. message
   elseif err.kind == "auth" and not self.client.has_key then

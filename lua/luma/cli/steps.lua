@@ -22,7 +22,7 @@ function steps.collect(self)
   })
   if not params then return nil, session.misuse(problem) end
   if params.user_prompt == nil and self.args.command ~= "price" then
-    return nil, session.misuse "there is no prompt: give it as the argument, or as user_prompt in --params"
+    return nil, session.misuse "the prompt is missing: give it as the argument, or as user_prompt in --params"
   end
   self.params = params
   return params
@@ -44,7 +44,7 @@ function steps.paths_of(self, clips)
   end
   local twice = names.twice(paths)
   if twice then
-    return nil, session.misuse(("-o: two of the clips would be %s: put {n} or {id8} into the name"):format(twice))
+    return nil, session.misuse(("-o: two clips would be saved as %s: put {n} or {id8} into the name"):format(twice))
   end
   return paths
 end
@@ -57,7 +57,7 @@ function steps.found(self, path)
   if self.args.force or not path then return nil end
   for _, name in ipairs(names.candidates(path)) do
     if self.env.system.file(name) == "file" then
-      self.output:say(("%s is there already: nothing was sent (--force makes it anew)"):format(name))
+      self.output:say(("%s exists already: nothing was sent (--force makes it again)"):format(name))
       return name
     end
   end

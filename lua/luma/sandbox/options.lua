@@ -15,7 +15,7 @@ local steps = {
   { "query", "a query of one generation" },
   { "batch", "a query of several generations", relay },
   { "clip", "a download of the clip" },
-  { "result", "fal's second look, at the result", { "fal" } },
+  { "result", "fal's second query, for the result", { "fal" } },
   { "cancel", "a cancel", { "fal", "replicate" } },
   { "list", "a list of what the account has made", { "fal", "replicate" } },
   { "upload", "a step of an upload", { "agents", "fal", "replicate" } },
@@ -39,17 +39,17 @@ options.rows = {
   { "host", type = "loopback", default = "127.0.0.1", server = true,
     doc = "Address to listen on; only a loopback address is accepted." },
   { "key", type = "string", server = true,
-    doc = "The one key that is accepted; without it any key is." },
+    doc = "The only key that is accepted; by default any key is." },
   { "clip", type = "string", server = true,
-    doc = "Path of an MP4 to serve in place of the built-in one." },
+    doc = "Path of an MP4 to serve instead of the built-in one." },
   { "dialect", type = "choice", default = "relay", server = true,
     choices = { "relay", "agents", "fal", "replicate" },
-    doc = "The service to speak." },
+    doc = "The service to imitate." },
 
   { "seconds", type = "number", default = 4, min = 0,
-    doc = "How long a generation takes; pending for the first third." },
+    doc = "Seconds that a generation takes; it is pending for the first third." },
   { "polls", type = "integer", min = 1,
-    doc = "In place of time: completed at the N-th query." },
+    doc = "Instead of a time: completed at the N-th query." },
 
   { "submit_shape", type = "choice", default = "flat",
     choices = { "flat", "minimal", "small", "task_id", "envelope", "no_id" },
@@ -79,8 +79,8 @@ options.rows = {
 
   { "state", type = "choice", default = "completed",
     choices = { "completed", "failed", "moderated", "never", "unknown" },
-    doc = "How it ends. `never` stays processing, `unknown` is a word that no"
-      .. " relay documents." },
+    doc = "How the generation ends. `never` stays processing, `unknown` is a word"
+      .. " that no relay documents." },
   { "reason", type = "text",
     doc = "Why it failed; in a prompt `_` stands for a space." },
   { "reason_at", type = "choice", default = "failure_reason",
@@ -92,28 +92,28 @@ options.rows = {
       .. " `generation_failed`, `downstream_service_error`, `E6716`." },
   { "fail_at", type = "choice", default = "result",
     choices = { "result", "status" }, dialects = { "fal" },
-    doc = "Where fal says that a job failed which it calls completed." },
+    doc = "Where fal says that a completed job has failed." },
   { "limit", type = "choice", default = "rate",
     choices = { "rate", "concurrent", "abuse" }, dialects = { "agents" },
-    doc = "Which of its limits Agents means by a 429." },
+    doc = "Which limit of Agents a 429 is about." },
   { "upload_state", type = "choice", default = "ready",
     choices = { "ready", "failed", "pending" }, dialects = { "agents" },
-    doc = "What becomes of an uploaded file." },
+    doc = "State of an uploaded file." },
 
   { "link_after", type = "integer", default = 0, min = 0,
-    doc = "So many completed answers come without a link." },
+    doc = "How many answers of a completed generation come without a link." },
   { "link_fault", type = "plan", links = true,
-    doc = "Links that have expired: with `410x1` the first link given out"
-      .. " answers 410, and a fresh query gives a good one." },
+    doc = "Expired links: with `410x1` the first link answers 410, and a new"
+      .. " query returns a good one." },
   { "link_seconds", type = "number", min = 0,
-    doc = "How long a link lives, and at Replicate what it leads to: if not"
-      .. " given, 3600 at Agents and Replicate and for ever elsewhere." },
+    doc = "Seconds until a link expires, with Replicate also its file; by"
+      .. " default 3600 with Agents and Replicate, and never with others." },
 }
 
 for _, step in ipairs(steps) do
   table.insert(options.rows, { step[1] .. "_fault", type = "plan",
     dialects = step[3],
-    doc = "What goes wrong with " .. step[2] .. ", a plan such as"
+    doc = "Plan of faults for " .. step[2] .. ", such as"
       .. " `429x2,drop`." })
 end
 for _, step in ipairs(steps) do
@@ -124,36 +124,36 @@ end
 
 for _, row in ipairs {
   { "error_body", type = "choice", default = "auto", choices = faults.shapes,
-    doc = "Body of an answer made by a fault. `auto` is what the service would"
-      .. " send with that status." },
+    doc = "Body of an answer with a fault. `auto` is what the service would send"
+      .. " with that status." },
   { "error_creates", type = "boolean", default = false,
-    doc = "A submit refused by a fault creates (and bills) all the same." },
+    doc = "A submit that a fault refuses still creates (and bills) a generation." },
   { "retry_after", type = "text",
-    doc = "`Retry-After` of an answer made by a fault: seconds, `date+N` for a"
+    doc = "`Retry-After` of an answer with a fault: seconds, `date+N` for a"
       .. " date N seconds ahead, or any text." },
 
   { "clip_size", type = "integer", default = 0, min = 0, max = 1e12,
-    doc = "Pads the clip to so many bytes; it stays a valid MP4." },
+    doc = "Pads the clip to this number of bytes; it stays a valid MP4." },
   { "clip_body", type = "choice", default = "mp4",
     choices = { "mp4", "empty", "html", "json" },
-    doc = "What is sent in place of the clip, with status 200." },
+    doc = "What is sent instead of the clip, with status 200." },
   { "clip_range", type = "boolean", default = true,
-    doc = "Whether `Range` is honoured." },
+    doc = "Whether `Range` is supported." },
   { "clip_length", type = "boolean", default = true,
     doc = "Whether `Content-Length` is sent; without it the body is chunked." },
   { "clip_etag", type = "choice", default = "stable",
     choices = { "stable", "changing", "none" },
-    doc = "`changing` gives every fetch another `ETag`." },
+    doc = "With `changing` every download gets a different `ETag`." },
   { "clip_cut", type = "bytes",
     doc = "`1000x2`: the first two downloads close after 1000 bytes." },
   { "clip_stall", type = "bytes",
-    doc = "`1000x2`: the first two downloads fall silent after 1000 bytes." },
+    doc = "`1000x2`: the first two downloads stall after 1000 bytes." },
   { "clip_rate", type = "integer", default = 0, min = 0,
-    doc = "Bytes a second; 0 is as fast as it goes." },
+    doc = "Bytes a second; 0 is no limit." },
   { "clip_redirects", type = "integer", default = 0, min = 0,
-    doc = "So many redirects lead to the clip." },
+    doc = "How many redirects lead to the clip." },
   { "clip_redirect", type = "url",
-    doc = "Redirects to this http(s) URL; one without a path keeps the"
+    doc = "Redirects to this http(s) URL; a URL without a path gets the"
       .. " clip's path." },
 } do
   table.insert(options.rows, row)
