@@ -6,6 +6,7 @@
 local common = require "luma.dialects.common"
 local texts = require "luma.text"
 local lower, number_of = texts.lower, texts.number
+local text, object, field = common.text, common.object, common.field
 local type = type -- asked for every field
 
 ---@type luma.Dialect
@@ -88,15 +89,7 @@ function relay.look_many(refs)
   return { path = "/luma/tasks", body = { ids = ids } }
 end
 
--- ---- answers: small readers, to which JSON's null is nothing ----
-
-local function text(value)
-  if value and type(value) == "string" and value ~= "" then return value end
-end
-
-local function object(value)
-  if value and type(value) == "table" then return value end
-end
+-- ---- answers: small readers, to which JSON's null is nothing; more are in common.lua ----
 
 --- What programs write that have no id.
 local NO_ID = { null = true, None = true, undefined = true, ["nil"] = true }
@@ -129,11 +122,6 @@ end
 local function number(value)
   local kind = value and type(value)
   return kind == "number" and value or kind == "string" and number_of(value) or nil
-end
-
---- A field of what should be an object.
-local function field(value, name)
-  return value and type(value) == "table" and value[name] or nil
 end
 
 --- What stands at a place: a name, or a list of names, one within the other.
