@@ -411,12 +411,21 @@ describe("luma.loop", function()
   end)
 
   describe("in a child of fork", function()
-    local forks = core.forks
+    local forks, tick = core.forks, core.tick
 
     after_each(function()
-      core.forks = forks
+      core.forks, core.tick = forks, tick
       loop.update()
     end)
+
+    --- From here on as many forks lie before.
+    local function fork(n)
+      function core.forks() return forks() + n end
+      function core.tick()
+        local events, now = tick()
+        return events + n, now
+      end
+    end
 
     it("what was queued is left to the parent", function()
       local called = false
@@ -424,7 +433,7 @@ describe("luma.loop", function()
       loop.enqueue(task)
       callbacks.defer(error, function() called = true end)
 
-      function core.forks() return forks() + 1 end
+      fork(1)
       for _ = 1, 2 do loop.update() end
 
       assert.same({ false, true }, { called, task.over })
@@ -433,7 +442,7 @@ describe("luma.loop", function()
     it("who wants to know is told, and what the child queues goes on", function()
       local told, ran = 0, false
       loop.on_fork(function() told = told + 1 end)
-      function core.forks() return forks() + 2 end
+      fork(2)
       loop.update()
       loop.enqueue(loop.prepare(nil, function() ran = true end))
       loop.update()
@@ -547,12 +556,12 @@ describe("luma.loop", function()
   end)
 
   describe("update()", function()
-    local now, news = core.now, core.event_count
+    local now, tick = core.now, core.tick
     local time
 
     before_each(function() time = 100 end)
 
-    after_each(function() core.now, core.event_count = now, news end)
+    after_each(function() core.now, core.tick = now, tick end)
 
     --- Each look at the clock takes that long.
     local function slow_down(seconds)
@@ -560,6 +569,7 @@ describe("luma.loop", function()
         time = time + seconds
         return time
       end
+      function core.tick() return (tick()), core.now() end
     end
 
     --- How many of 1,000 tasks run in one update.
@@ -644,7 +654,7 @@ describe("luma.loop", function()
 
       before_each(function()
         wire.responses, tidings = nil, 1
-        function core.event_count() return tidings end
+        function core.tick() return tidings, core.now() end
         function wire.background() return true end
         source = loop.source(wire, true)
         loop.use_thread(source)

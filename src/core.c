@@ -318,10 +318,13 @@ static int l_depth(lua_State *L) {
   return 1;
 }
 
-/* core.event_count() -> a number that grows with every event of any client */
-static int l_event_count(lua_State *L) {
+/* core.tick() -> a number that grows with every event of any client, seconds.
+   A frame in which nothing happens asks for that alone: one call finds fewer
+   caches cold than two. */
+static int l_tick(lua_State *L) {
   lua_pushinteger(L, (lua_Integer)process_event_count());
-  return 1;
+  lua_pushnumber(L, (lua_Number)clock_now());
+  return 2;
 }
 
 /* The number of bytes at s that are surely plain ASCII; it looks at eight at a
@@ -364,7 +367,7 @@ int luaopen_luma_core(lua_State *L) {
                                        {"now", l_now},
                                        {"live_objects", l_live_objects},
                                        {"forks", l_forks},
-                                       {"event_count", l_event_count},
+                                       {"tick", l_tick},
                                        {"invalid_utf8", l_invalid_utf8},
                                        {"claim", l_claim},
                                        {"base64_decode", l_base64_decode},

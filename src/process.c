@@ -78,6 +78,7 @@ static void in_child(void) {
   orphans = NULL;
   live = 0;
   forks++;
+  count_up(&event_count);
 }
 
 /* ---- starting ---- */

@@ -28,7 +28,7 @@ long process_forks(void);
 void process_count_live(int by);
 long process_live(void);
 
-/* The number of events of all engines so far. */
+/* The number of events of all engines so far. A fork is one, in the child. */
 void process_count_event(void);
 long process_event_count(void);
 

@@ -74,7 +74,8 @@ local queue = { first = 1, last = 0 } -- the run queue; an entry leaves when it 
 local sources = {} -- those for which something waits; the first is asked next
 local forks = core.forks() -- between the first process and this one
 local on_fork = {} -- called in a child
-local news -- core.event_count() when update() found nothing left to do; nil: look
+local seen -- the events of core.tick() when update() found nothing left to do; nil: look
+local innermost -- the task that was resumed last, and in which all others are
 local last_update = core.now()
 local turn, moved = 0, 0 -- of update(), and jobs that went on in it
 local stop -- clock time at which this update() is to end; nil in a call that blocks
@@ -98,7 +99,7 @@ function loop.check_fork()
   for _, task in pairs(tasks) do
     if task.co and status(task.co) == "suspended" then task.over = true end
   end
-  queue, sources, news, stop = { first = 1, last = 0 }, {}, nil, nil
+  queue, sources, seen, stop = { first = 1, last = 0 }, {}, nil, nil
   callbacks.forget()
   for _, fn in ipairs(on_fork) do fn() end
 end
@@ -114,7 +115,7 @@ end
 
 --- Its place is taken first: a finaliser that comes in between has another one.
 local function push(task)
-  news = nil
+  seen = nil
   local place = queue.last + 1
   queue.last = place
   queue[place] = task
@@ -162,7 +163,10 @@ local function run_task(task)
   local co = task.co
   if status(co) == "suspended" and task.state == "ready" then
     if task.owner then loop.note_move(task.owner) end
+    local outer = innermost
+    innermost = task
     local ok, raised = resume(co, task)
+    innermost = outer
     if not ok then fail(task, raised) end
   end
   if status(co) == "suspended" and task.state == "running" then
@@ -380,7 +384,7 @@ function loop.cut_off(exchange)
     source.waiting[exchange.id] = nil
     exchange.over = true
   elseif not source.closed then
-    news = nil
+    seen = nil
     source.core:cancel(exchange.id)
   end
 end
@@ -388,7 +392,7 @@ end
 local function hand_over(source, what, exchange)
   source.waiting[exchange.id] = exchange
   enlist(source)
-  news = nil
+  seen = nil
   if what == "timer" then
     source.core:timer(exchange.id, exchange.delay)
     exchange.begun = true
@@ -596,45 +600,49 @@ local function nudge()
   end
 end
 
---- Whether each source has a thread that tells when there is something.
-local function are_threaded()
+--- Whether nothing needs to be asked before there is another event: each source
+--- has a thread that tells, and no task goes on when this update returns.
+local function is_idle()
   for _, source in ipairs(sources) do
     if source.threaded ~= forks then return false end
   end
-  return true
+  return not (innermost and is_inside(innermost))
 end
 
 local function check_place()
   if loop.current() then
-    errors.misuse("luma.update: called inside a job: wait with luma's other calls, or with job:await")
+    errors.misuse("luma.update: called inside a job: a job waits by luma's other calls, or by job:await")
   end
   if core.depth() > 0 then
-    errors.misuse("luma.update: called inside a callback: return from it first, or use a call that blocks")
+    errors.misuse("luma.update: called inside a callback: return from it first, or make a call that blocks")
   end
 end
 
+local function check_budget(budget)
+  if type(budget) == "number" and budget >= 0 then return end
+  errors.misuse(("luma.update: expected a number of seconds, got %s"):format(
+    type(budget) == "number" and tostring(budget) or "a " .. type(budget)
+    .. (type(budget) == "table" and " (call it with a dot: luma.update())" or "")))
+end
+
 --- Once a frame: lets the jobs of all clients go on and calls callbacks. Never
---- waits.
+--- waits. Where nothing has happened it does no more than to see that.
 ---@param budget? number seconds it may take; by default a share of the time since the last call
 ---@return integer moved jobs that went on
 function loop.update(budget)
-  if core.depth() > 0 or loop.current() then check_place() end
-  if budget ~= nil and not (type(budget) == "number" and budget >= 0) then
-    errors.misuse(("luma.update: expected a number of seconds, got %s"):format(
-      type(budget) == "number" and tostring(budget) or "a " .. type(budget)
-      .. (type(budget) == "table" and " (call it with a dot: luma.update())" or "")))
-  end
-  loop.check_fork()
-  local now, heard = core.now(), core.event_count()
-  local share = (now - last_update) * SHARE
+  if budget ~= nil then check_budget(budget) end
+  local events, now = core.tick()
+  local before = last_update
   last_update = now
-  if heard == news then return 0 end
+  if events == seen then return 0 end
+  check_place()
+  loop.check_fork()
   turn, moved = turn + 1, 0
-  stop, news = now + (budget or math.max(LEAST, math.min(MOST, share))), nil
+  stop, seen = now + (budget or math.max(LEAST, math.min(MOST, (now - before) * SHARE))), nil
   local done = advance(stop)
   stop = nil
   if not done then nudge()
-  elseif are_threaded() then news = heard end
+  elseif is_idle() then seen = events end
   return moved
 end
 

@@ -119,11 +119,13 @@ function core.call(handler, fn, ...) end
 ---@nodiscard
 function core.depth() end
 
---- A number that is another one once a client's thread has had something to
---- tell, of any client of this process.
----@return integer news
+--- What a frame asks for: a number that is another one once a client's thread has
+--- had something to tell, of any client of this process, and in a child of fork;
+--- and the time, as `core.now` has it.
+---@return integer events
+---@return number seconds
 ---@nodiscard
-function core.event_count() end
+function core.tick() end
 
 --- A number that is another one in a child of fork, once there was a client.
 ---@return integer forks
