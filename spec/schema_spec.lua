@@ -646,7 +646,7 @@ describe("luma.schema", function()
         assert.matches("not a valid header name", problem_of("headers", { "X: y" }))
       end)
 
-      for _, value in ipairs { "a\r\nAuthorization: b", "a\n", "\r", "", "a\0b", 5, {} } do
+      for _, value in ipairs { "a\r\nAuthorization: b", "a\n", "\r", "", "  ", "a\0b", 5, {} } do
         it(("refuses the value %s"):format(tostring(value):gsub("[%c]", "?"):gsub("0x%x+", "…")), function()
           assert.matches("^it X%-A ", problem_of("headers", { ["X-A"] = value }))
         end)
@@ -882,6 +882,18 @@ describe("luma.schema", function()
       setmetatable(other, { __index = one })
 
       assert.is_false((pcall(schema.read, rows, one)))
+    end)
+
+    it("refuses one that lists fields without an end", function()
+      local given = setmetatable({}, { __pairs = function()
+        local n = 0
+        return function()
+          n = n + 1
+          return "field" .. n % 10, n
+        end
+      end })
+
+      assert.error_matches(function() schema.read(rows, given) end, "without an end")
     end)
 
     it("lets an error of the table's through", function()

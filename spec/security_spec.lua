@@ -150,22 +150,46 @@ describe("the key", function()
       ["obeys NO_PROXY of all hosts"] = { { NO_PROXY = "*" }, "", false },
       ["obeys no_proxy with the option too"] = { { no_proxy = "relay.invalid", https_proxy = "" }, "proxy = P", false },
       ["goes to others than those in no_proxy"] = { { no_proxy = "y.invalid,127.0.0.1" }, "", true },
+      ["obeys no_proxy of a domain with a star"] = { { no_proxy = "*.invalid" }, "", false },
+      ["obeys no_proxy with a dot behind"] = { { no_proxy = "Relay.Invalid." }, "", false },
+      ["obeys no_proxy of this port"] = { { no_proxy = "relay.invalid:443" }, "", false },
+      ["goes to another port than that in no_proxy"] = { { no_proxy = "relay.invalid:8443" }, "", true },
+      ["goes to an address beside the networks in no_proxy"] = { { no_proxy = "192.0.2.0/33,198.51.100.0/24" }, "",
+        true, "192.0.2.7" },
+      ["obeys no_proxy of a network"] = { { no_proxy = "192.0.2.0/24" }, "", false, "192.0.2.7" },
+      ["obeys no_proxy of a part of a byte"] = { { no_proxy = "192.0.0.0/14" }, "", false, "192.0.2.7" },
+      ["obeys no_proxy of an address"] = { { no_proxy = "2001:db8::1" }, "", false, "[2001:db8::1]" },
+      ["obeys no_proxy of brackets"] = { { no_proxy = "[2001:db8::1]:443" }, "", false, "[2001:db8::1]" },
+      ["obeys no_proxy of a network of version 6"] = { { no_proxy = "2001:db8::/31" }, "", false, "[2001:db8::1]" },
+      ["takes a blank for none"] = { { https_proxy = " " }, "", false },
+      ["reads over what stands behind"] = { { https_proxy = "P \n" }, "", true },
     } do
       it("(of the environment's proxy: " .. name .. ")", function()
         local proxy = support.serve { { status = 403, body = "" } }
         local environment = { https_proxy = proxy.url, no_proxy = "", NO_PROXY = "" }
-        for variable, value in pairs(case[1]) do environment[variable] = value == true and proxy.url or value end
+        for variable, value in pairs(case[1]) do environment[variable] = value == true and proxy.url or value:gsub("^P", proxy.url) end
 
         local result = support.run({ "-e", ([[
           local P = %q
-          local client = require "luma".client { api_key = "k", base_url = "https://relay.invalid", %s }
+          local client = require "luma".client { api_key = "k", base_url = "https://%s", connect_timeout = 0.3, %s }
           print(select(2, client:submit({ user_prompt = "x" }, { retries = 0 })))
-        ]]):format(proxy.url, case[2]) }, environment)
+        ]]):format(proxy.url, case[4] or "relay.invalid", case[2]) }, environment)
 
         assert.equal(case[3] and 1 or 0, proxy:count(), result.out .. result.err)
         assert.equal(case[3], result.out:find("the proxy", 1, true) ~= nil)
       end)
     end
+
+    it("and what a proxy leads to in its place is said to be the proxy's", function()
+      local page = "HTTP/1.1 200 OK\r\nContent-Length: 25\r\n\r\n<html>Please log in</html>"
+      local proxy = support.serve { { raw = page, keepalive = false } }
+      local client = support.connect("https://relay.invalid", { proxy = proxy.url, retries = 0 })
+
+      local _, err = client:submit(PROMPT)
+
+      assert.same({ "network", "no" }, { err.kind, err.sent })
+      assert.matches("the proxy " .. proxy.url, err.message, 1, true)
+    end)
 
     it("not to a proxy of the environment, where the service is on this machine", function()
       local server = support.serve { {}, { headers = CLIP } }

@@ -45,13 +45,14 @@ static void add_own(lua_State *L, int from, int to, bool inherited) {
 static void add_pairs(lua_State *L, int from, int to, int given) {
   lua_pushvalue(L, from);
   lua_call(L, 1, 3); /* iterator, state, key */
-  int iterator = lua_gettop(L) - 2;
+  int iterator = lua_gettop(L) - 2, n = 0;
   for (;;) {
     lua_pushvalue(L, iterator);
     lua_pushvalue(L, iterator + 1);
     lua_pushvalue(L, iterator + 2);
     lua_call(L, 2, 2);
     if (lua_isnil(L, -2)) break;
+    if (++n > MAX_LIST) luaL_error(L, "the table lists fields without an end");
     lua_pushvalue(L, -2);
     lua_replace(L, iterator + 2);
     lua_pushvalue(L, -2);

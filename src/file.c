@@ -395,6 +395,19 @@ static char *short_part(const char *path) {
   return join(path, folder, hash, ".part");
 }
 
+/* Whether a name that gets its ending later would be refused: with that of
+   most clips, or the longest. */
+static int ending_refused(const char *path) {
+  static const char *const endings[] = {".mp4", ".webm", NULL};
+  int err = 0;
+  for (const char *const *e = endings; *e && err == 0; e++) {
+    char *name = join(path, strlen(path), *e, "");
+    err = name ? os_refuses(name) : ENOMEM;
+    free(name);
+  }
+  return err;
+}
+
 /* ---- life of a claim ---- */
 
 static void file_free(File *f) {
@@ -461,7 +474,7 @@ File *file_claim(const char *path, int *err) {
   f->path = f->name ? os_absolute(f->name, err) : NULL;
   f->part = f->path ? join(f->path, strlen(f->path), ".part", "") : NULL;
   if (f->part) {
-    *err = f->any_ending ? 0 : os_refuses(f->path);
+    *err = f->any_ending ? ending_refused(f->path) : os_refuses(f->path);
     if (*err == 0) *err = open_first(f);
     if (*err == 0 && !enlist(f)) {
       *err = EBUSY;

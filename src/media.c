@@ -123,7 +123,11 @@ static const Format formats[] = {
     {"\0\0??ftypavis", 12, {"avif", MEDIA_IMAGE}, NULL},
     {"\0\0??ftyphei?", 12, {"heic", MEDIA_IMAGE}, NULL},
     {"\0\0??ftypmif1", 12, {"heic", MEDIA_IMAGE}, NULL},
+    {"\0\0??ftypmsf1", 12, {"heic", MEDIA_IMAGE}, NULL},
+    {"\0\0??ftyphevc", 12, {"heic", MEDIA_IMAGE}, NULL},
+    {"\0\0??ftypcrx ", 12, {"cr3", MEDIA_OTHER}, NULL},
     {"\0\0??ftypM4A ", 12, {"m4a", MEDIA_OTHER}, boxes_end},
+    {"\0\0??ftypM4B ", 12, {"m4b", MEDIA_OTHER}, boxes_end},
     {"\0\0??ftyp????", 12, {"mp4", MEDIA_VIDEO}, boxes_end},
     {"\0???moov????", 12, {"mov", MEDIA_VIDEO}, boxes_end},
     {"????mdat????", 12, {"mov", MEDIA_VIDEO}, boxes_end},
@@ -136,7 +140,8 @@ static const Format formats[] = {
     {"RIFF????WEBP", 12, {"webp", MEDIA_IMAGE}, riff_ends},
     {"RIFF????WAVE", 12, {"wav", MEDIA_OTHER}, NULL},
     {"OggS", 4, {"ogv", MEDIA_VIDEO}, NULL},
-    {"FLV\x01", 4, {"flv", MEDIA_VIDEO}, NULL},
+    {"OggS", 4, {"ogg", MEDIA_OTHER}, NULL},
+    {"FLV\x01?\0\0\0\x09", 9, {"flv", MEDIA_VIDEO}, NULL},
     {"\0\0\x01\xba", 4, {"mpg", MEDIA_VIDEO}, NULL},
     {"G", 1, {"ts", MEDIA_VIDEO}, NULL},
     {"GIF87a", 6, {"gif", MOVING_IMAGE}, NULL},
@@ -151,16 +156,20 @@ static const Format formats[] = {
     {"fLaC", 4, {"flac", MEDIA_OTHER}, NULL},
 };
 
-/* Matroska names its document type within its first element. */
+#define NAME_LEAD 256 /* bytes in which a type is named */
+
+/* Matroska names its document type within its first element, Ogg its codecs
+   in its first pages. */
 static bool names_type(const char *s, size_t n, const char *four) {
-  for (size_t i = 4; i + 4 <= n && i < 64; i++)
+  for (size_t i = 4; i + 4 <= n && i < NAME_LEAD; i++)
     if (memcmp(s + i, four, 4) == 0) return true;
   return false;
 }
 
-/* A transport stream is packets of 188 bytes. */
+/* A transport stream is packets of 188 bytes, the first of which are tables:
+   no text, of which each line may begin with this letter. */
 static bool is_stream(const char *s, size_t n) {
-  return n > 376 && s[188] == 'G' && s[376] == 'G';
+  return n > 376 && s[188] == 'G' && s[376] == 'G' && memchr(s, 0, n);
 }
 
 static bool is_format(const Format *f, const char *s, size_t n) {
@@ -169,6 +178,10 @@ static bool is_format(const Format *f, const char *s, size_t n) {
     if (f->start[i] != '?' && f->start[i] != s[i]) return false;
   if (strcmp(f->media.ending, "webm") == 0) return names_type(s, n, "webm");
   if (strcmp(f->media.ending, "mkv") == 0) return names_type(s, n, "matr");
+  if (strcmp(f->media.ending, "ogv") == 0)
+    return names_type(s, n, "theo") || names_type(s, n, "fish") ||
+           names_type(s, n, "OVP8");
+  if (strcmp(f->media.ending, "ogg") == 0) return n >= NAME_LEAD;
   return strcmp(f->media.ending, "ts") != 0 || is_stream(s, n);
 }
 

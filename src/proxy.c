@@ -5,6 +5,12 @@
 #include <stdlib.h>
 #include <string.h>
 
+#ifdef _WIN32
+#include <ws2tcpip.h>
+#else
+#include <arpa/inet.h>
+#endif
+
 #define NEARBY "localhost,127.0.0.1,::1,[::1]"
 
 /* The first of these variables that is set to something, or NULL. */
@@ -24,9 +30,14 @@ static char *join(const char *first, const char *second) {
   return second ? strcat(to, second) : to;
 }
 
+/* A copy without what may stand around it: blanks, a line end. */
 static bool set(char **to, const char *text) {
+  static const char blanks[] = " \t\r\n";
+  if (text) text += strspn(text, blanks);
   if (text == NULL || *text == '\0') return true;
-  return (*to = join(text, NULL)) != NULL;
+  if ((*to = join(text, NULL)) == NULL) return false;
+  for (char *end = *to + strlen(*to); strchr(blanks, end[-1]);) *--end = '\0';
+  return true;
 }
 
 bool proxies_open(Proxies *p, const char *option) {
@@ -62,40 +73,133 @@ bool is_nearby(const char *url) {
   return false;
 }
 
-/* Whether the host of a URL is on a list like NO_PROXY's: "*", or names of
-   hosts and of domains. libcurl decides by itself; this is for saying whose
-   failure one is. */
-static bool is_excepted(const char *list, const char *url) {
+/* ---- hosts that need no proxy ---- */
+
+#define MAX_HOST 256
+
+typedef struct Host {
+  char name[MAX_HOST]; /* without brackets and a dot at its end */
+  size_t len;
+  unsigned char address[16];
+  int size; /* of its address: 4 or 16; 0: it is a name */
+  long port;
+} Host;
+
+/* How many bytes an address has that the text is; 0 if it is none. */
+static int read_address(const char *text, size_t n, unsigned char *to) {
+  char copy[64];
+  if (n >= sizeof copy) return 0;
+  memcpy(copy, text, n);
+  copy[n] = '\0';
+  if (inet_pton(AF_INET, copy, to) == 1) return 4;
+  return inet_pton(AF_INET6, copy, to) == 1 ? 16 : 0;
+}
+
+static void read_host(Host *h, const char *url) {
   const char *host = strstr(url, "://");
   host = host ? host + 3 : url;
-  size_t len = strcspn(host, "/?#"), n;
-  if (*host == '[') len = strcspn(host, "]") + 1;
-  else if (memchr(host, ':', len)) len = strcspn(host, ":");
-  if (list == NULL) return false;
-  for (; *list; list += n) {
-    list += strspn(list, ", ");
-    if (*list == '.') list++;
-    n = strcspn(list, ", ");
-    if (n == 1 && *list == '*') return true;
-    if (n == 0 || n > len || !curl_strnequal(host + len - n, list, n))
-      continue;
-    if (n == len || host[len - n - 1] == '.') return true;
+  const char *end = host + strcspn(host, "/?#");
+  for (const char *at = host; at < end; at++)
+    if (*at == '@') host = at + 1;
+  bool bracket = *host == '[';
+  host += bracket;
+  size_t n = strcspn(host, bracket ? "]/?#" : ":/?#");
+  const char *rest = host + n + bracket;
+  h->port = rest < end && *rest == ':'        ? strtol(rest + 1, NULL, 10)
+            : strncmp(url, "http://", 7) == 0 ? 80
+                                              : 443;
+  if (n > 0 && host[n - 1] == '.') n--;
+  h->len = n < MAX_HOST ? n : 0;
+  memcpy(h->name, host, h->len);
+  h->name[h->len] = '\0';
+  h->size = read_address(h->name, h->len, h->address);
+}
+
+static bool has_prefix(const unsigned char *a, const unsigned char *b,
+                       long bits) {
+  size_t whole = (size_t)bits / 8;
+  int rest = (int)(bits % 8);
+  return memcmp(a, b, whole) == 0 &&
+         (rest == 0 || (a[whole] ^ b[whole]) >> (8 - rest) == 0);
+}
+
+/* Whether an entry of the list is the host, its network or a domain that it
+   is in. What has a port is so for that one only. */
+static bool is_entry(const char *entry, size_t n, const Host *h) {
+  const char *end = entry + n, *rest = end;
+  if (n == 1 && *entry == '*') return true;
+  if (*entry == '[') {
+    rest = memchr(entry++, ']', n);
+    if (rest == NULL) return false;
+    end = rest++;
+  } else {
+    const char *mark = memchr(entry, '/', n);
+    const char *colon = memchr(entry, ':', n);
+    /* Two colons are in an address, one is in front of a port. */
+    if (mark) end = rest = mark;
+    else if (colon && !memchr(colon + 1, ':', (size_t)(end - colon - 1)))
+      end = rest = colon;
+  }
+  n = (size_t)(end - entry);
+  if (*rest == ':' && strtol(rest + 1, NULL, 10) != h->port) return false;
+  unsigned char address[16];
+  int size = read_address(entry, n, address);
+  if (size || h->size) {
+    long bits = *rest == '/' ? strtol(rest + 1, NULL, 10) : size * 8;
+    return size == h->size && bits >= 0 && bits <= size * 8 &&
+           has_prefix(address, h->address, bits);
+  }
+  if (n > 0 && *entry == '*') entry++, n--;
+  if (n > 0 && *entry == '.') entry++, n--;
+  if (n > 0 && entry[n - 1] == '.') n--;
+  const char *tail = h->name + h->len - n;
+  return n > 0 && n <= h->len && curl_strnequal(tail, entry, n) &&
+         (n == h->len || tail[-1] == '.');
+}
+
+/* Whether the host of a URL is on a list like NO_PROXY's. */
+static bool is_excepted(const char *list, const Host *h) {
+  for (size_t n; list && *list; list += n) {
+    list += strspn(list, ", \t");
+    n = strcspn(list, ", \t");
+    if (n > 0 && is_entry(list, n, h)) return true;
   }
   return false;
 }
 
+/* libcurls differ in what they take an entry for, so that one that excepts the
+   host is told its name besides. The rest is for hosts that it is redirected
+   to. */
+static bool set_excepted(CURL *easy, const char *except, const Host *h) {
+  char own[2 * MAX_HOST + 8];
+  snprintf(own, sizeof own, h->size == 16 ? ",%s,[%s]" : ",%s", h->name,
+           h->name);
+  char *all = join(except, own);
+  bool ok = all && curl_easy_setopt(easy, CURLOPT_NOPROXY, all) == CURLE_OK;
+  free(all);
+  return ok;
+}
+
 bool proxies_apply(const Proxies *p, CURL *easy, const char *url,
                    const char **proxy) {
+  Host host;
   bool nearby = is_nearby(url);
   /* From this machine it may be redirected to another. */
   const char *through =
       nearby || strncmp(url, "http://", 7) != 0 ? p->https : p->http;
   const char *except = nearby ? p->except_nearby : p->except;
-  *proxy = nearby || is_excepted(except, url) ? NULL : through;
-  return curl_easy_setopt(easy, CURLOPT_PROXY, through ? through : "") ==
-             CURLE_OK &&
-         curl_easy_setopt(easy, CURLOPT_NOPROXY, except ? except : "") ==
-             CURLE_OK;
+  bool excepted = false;
+  if (through && except && !nearby) {
+    read_host(&host, url);
+    excepted = is_excepted(except, &host);
+  }
+  *proxy = nearby || excepted ? NULL : through;
+  if (curl_easy_setopt(easy, CURLOPT_PROXY, through ? through : "") !=
+      CURLE_OK)
+    return false;
+  if (excepted) return set_excepted(easy, except, &host);
+  return curl_easy_setopt(easy, CURLOPT_NOPROXY, except ? except : "") ==
+         CURLE_OK;
 }
 
 char *proxy_name(const char *proxy, long status) {

@@ -173,7 +173,7 @@ static void begin_answer(Request *r, const char *line) {
   const char *space = strchr(line, ' ');
   r->status = space ? strtol(space, NULL, 10) : 0;
   r->head.len = r->answer.len = 0;
-  r->head_whole = r->packed = r->other_file = r->named = false;
+  r->head_whole = r->packed = r->chunked = r->other_file = r->named = false;
   r->total = -1;
   r->in_place = r->status == 200;
   r->to_file = r->is_download && (r->status == 200 || r->status == 206);
@@ -183,7 +183,7 @@ static void begin_answer(Request *r, const char *line) {
    that an earlier answer began. */
 static bool is_rest(Request *r, const char *value) {
   char *end;
-  if (r->offset <= 0 || strncmp(value, "bytes ", 6) != 0) return false;
+  if (r->offset <= 0 || !curl_strnequal(value, "bytes ", 6)) return false;
   long long first = strtoll(value + 6, &end, 10);
   if (*end != '-') return false;
   long long last = strtoll(end + 1, &end, 10);
@@ -226,6 +226,7 @@ static void read_file_header(Request *r, const char *line, size_t n) {
     r->packed = r->packed || (!r->as_it_is && is_packed(value, size));
   } else if ((value = header_value(line, n, "transfer-encoding", &size))) {
     r->packed = r->packed || is_packed(value, size);
+    r->chunked = true;
   } else if ((value = header_value(line, n, "etag", &size)) && strong) {
     r->other_file = is_other(r, value, size);
     r->named = true;
@@ -238,7 +239,8 @@ static void read_file_header(Request *r, const char *line, size_t n) {
 /* The head is whole: decides whether the body joins the file. */
 static void end_file_head(Request *r) {
   bool strong = r->validator && *r->validator == '"';
-  if (r->packed) r->total = -1;
+  /* A length beside chunks says nothing, and a part says its own. */
+  if (r->packed || (r->chunked && r->status == 200)) r->total = -1;
   if (r->status == 206 &&
       (r->packed || r->other_file || (strong && !r->named)))
     r->in_place = false;
@@ -670,6 +672,8 @@ static const Failure *proxy_failure(Request *r, CURLcode rc) {
    */
   if (rc != CURLE_OK && status == 0 && !was_begun(r))
     before |= strncmp(r->proxy, "socks", 5) != 0;
+  /* What it gave for a tunnel may lead to a page of its own. */
+  before |= rc == CURLE_SSL_CONNECT_ERROR;
   if (!refused && !before) return NULL;
   r->proxy_name = proxy_name(r->proxy, refused ? status : 0);
   if (!refused) return find_failure(rc);

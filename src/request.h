@@ -126,6 +126,7 @@ typedef struct Request {
   bool to_file;    /* the body of this answer belongs in the file */
   bool in_place;   /* and joins what the file already holds */
   bool packed;     /* the body comes packed, and libcurl unpacks it */
+  bool chunked;    /* it comes in chunks: Content-Length says nothing */
   bool other_file; /* a validator says that the file has changed */
   bool named;      /* the answer has an ETag */
   bool writing;    /* bytes of the body were written */

@@ -135,7 +135,7 @@ end
 --- Text that goes into a header.
 function types.line(value)
   if type(value) ~= "string" then return expected("a string", value) end
-  if value == "" then return "is empty" end
+  if not value:find("[^ ]") then return "is empty" end
   if value:find("[%z\1-\31\127]") then
     return "contains a line break or another control character: check its end"
   end

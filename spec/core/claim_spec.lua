@@ -97,9 +97,11 @@ describe("luma.core, a claim,", function()
     ["a pipe"] = { "pipe", "this is no plain file" },
     ["a link in place of its part"] = { "linked", "this is no plain file" },
     ["a name that is too long"] = { ("n"):rep(256), "too long" },
+    ["a name that is too long with its ending"] = { ("n"):rep(251) .. ".*", "too long" },
+    ["a name that is a folder with its ending"] = { "clip.*", "Is a directory" },
   } do
     it("is refused for " .. name, function()
-      shell("cd '%s' && mkfifo pipe && ln -s file linked.part && touch file", folder)
+      shell("cd '%s' && mkfifo pipe && ln -s file linked.part && touch file && mkdir clip.mp4", folder)
 
       local claim, problem = core.claim(folder .. "/" .. case[1])
 

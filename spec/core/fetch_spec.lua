@@ -196,6 +196,24 @@ describe("luma.core, a download,", function()
     assert.same({ "protocol", 0 }, { response.kind, response.received })
   end)
 
+  it("believes chunks, and not a length that is beside them", function()
+    local path = support.path()
+    local server = support.serve { { raw = "HTTP/1.1 200 OK\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n"
+      .. "6\r\nabcdef\r\n0\r\n\r\n" } }
+
+    local response = fetch(support.connect(server), server.url, path)
+
+    assert.is_nil(response.message)
+    assert.equal("abcdef", support.read(path))
+  end)
+
+  it("joins a part whose unit is written in capitals", function()
+    local response, path = go_on(rest { ["Content-Range"] = "Bytes 3-5/6" })
+
+    assert.is_nil(response.message)
+    assert.equal("abcdef", support.read(path))
+  end)
+
   it("does not believe a part that nobody asked for, even if it is all of it", function()
     for _, range in ipairs { "bytes 0-2/6", "bytes 0-2/3", "bytes 0-2/*" } do
       local path = support.path()
@@ -404,7 +422,10 @@ describe("luma.core, a download,", function()
       mp4 = box("ftyp", "isom") .. BOXES, mov = box("ftyp", "qt  ") .. BOXES, m4a = box("ftyp", "M4A ") .. BOXES,
       avif = box("ftyp", "avif"), heic = box("ftyp", "heic"), webm = MATROSKA:format "webm\0\0\0\0",
       mkv = MATROSKA:format "matroska", avi = "RIFF\4\0\0\0AVI ",
-      webp = "RIFF\4\0\0\0WEBP", wav = "RIFF\4\0\0\0WAVE", ogv = "OggS\0", flv = "FLV\1", mpg = "\0\0\1\186",
+      webp = "RIFF\4\0\0\0WEBP", wav = "RIFF\4\0\0\0WAVE", mpg = "\0\0\1\186",
+      ogv = "OggS\0\2" .. ("\0"):rep(22) .. "\128theora",
+      ogg = "OggS\0\2" .. ("\0"):rep(22) .. "\1vorbis" .. ("\0"):rep(300),
+      flv = "FLV\1\5\0\0\0\9", m4b = box("ftyp", "M4B ") .. BOXES, cr3 = box("ftyp", "crx "),
       ts = ("G" .. ("\0"):rep(187)):rep(3), gif = "GIF89a", png = PNG,
       jpg = "\255\216\255", tif = "II*\0", exr = "\118\47\49\1", zip = "PK\3\4", mp3 = "ID3", flac = "fLaC",
     } do
@@ -452,6 +473,8 @@ describe("luma.core, a download,", function()
       page = "<html>log in</html>", JSON = [[{"title":"expired"}]], words = "link expired", ["one byte"] = "x",
       ["packed bytes"] = "\31\139\8\0" .. ("\0"):rep(100), ["a picture"] = PNG,
       ["words that begin like a box"] = "The free trial is over",
+      ["lines that begin like packets"] = ("G" .. ("a"):rep(187)):rep(9), ["a word"] = "FLV\1 is gone",
+      ["sound"] = "OggS\0\2" .. ("\0"):rep(22) .. "\1vorbis" .. ("\0"):rep(300),
       ["more than the beginning shows"] = ("x"):rep(5000), noise = ("\0\1\2\3"):rep(1000),
     } do
       it("is not " .. name, function()
