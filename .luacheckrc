@@ -4,7 +4,7 @@ read_globals = {
   "unpack",
   math = { fields = { "tointeger", "type" } },
   table = { fields = { "pack", "unpack" } },
-  coroutine = { fields = { "isyieldable", "_create", "_resume", "_yield", "_status" } },
+  coroutine = { fields = { "close", "isyieldable", "_create", "_resume", "_yield", "_status" } },
 }
 
 -- "not (x >= y)" is how NaN is told.

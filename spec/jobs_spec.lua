@@ -331,6 +331,29 @@ describe("jobs", function()
       end)
     end
 
+    if coroutine.close then -- from Lua 5.4 on
+      it("closes what its function was to close when that raises, in which a call may be made", function()
+        local closed = {}
+        local body = assert(load [[
+          local client, closed = ...
+          local value <close> = setmetatable({}, { __close = function()
+            closed[#closed + 1] = client:submit { user_prompt = "a boat" }
+          end })
+          if closed.yields then coroutine.yield() end
+          error "no"
+        ]])
+        for _, yields in ipairs { false, true } do
+          closed.yields = yields
+
+          local job = client:spawn(body, client, closed)
+
+          assert.equal("error", select(2, job:await(10)).kind)
+        end
+        assert.equal(2, #closed)
+        assert.equal(2, support.submits(server))
+      end)
+    end
+
     it("ends a job that yields on its own, which would hang", function()
       local job = client:spawn(function()
         client:get(UNKNOWN)

@@ -167,7 +167,9 @@ describe("the key", function()
       it("(of the environment's proxy: " .. name .. ")", function()
         local proxy = support.serve { { status = 403, body = "" } }
         local environment = { https_proxy = proxy.url, no_proxy = "", NO_PROXY = "" }
-        for variable, value in pairs(case[1]) do environment[variable] = value == true and proxy.url or value:gsub("^P", proxy.url) end
+        for variable, value in pairs(case[1]) do
+          environment[variable] = value == true and proxy.url or value:gsub("^P", proxy.url)
+        end
 
         local result = support.run({ "-e", ([[
           local P = %q

@@ -24,6 +24,7 @@ local resume = coroutine._resume or coroutine.resume
 local yield = coroutine._yield or coroutine.yield
 local status = coroutine._status or coroutine.status
 local running, is_yieldable = coroutine.running, coroutine.isyieldable
+local close = coroutine.close -- from 5.4 on
 
 ---@class luma.Source where responses come from: one client's core
 ---@field core luma.core.Client
@@ -146,6 +147,8 @@ end
 --- Can be done again until its last store.
 local function finish(task)
   if not (task.results or task.failure) then fail(task, "the task was interrupted") end
+  -- What its function has declared as to be closed: nobody else does it for a coroutine.
+  if task.failure and close then close(task.co) end
   local what = task.what
   if what and not what.over and what.on_cancel then what.on_cancel(what) end
   if task.on_leave then task.on_leave(task) end
