@@ -332,6 +332,18 @@ describe("luma.answer", function()
         assert.equal("invalid", read_error("submit", 404, "404 page not found").kind)
       end)
 
+      for _, name in ipairs(dialects.NAMES) do
+        it(("ends no wait at %s, whatever its status is there"):format(name), function()
+          for status, body in pairs { [403] = "The request is blocked.", [404] = "404 page not found", [400] = PAGE,
+            [405] = PAGE } do
+            local err = read_error("query", status, body, nil, dialects.find(name))
+
+            assert.same({ "protocol", true }, { err.kind, err.retryable })
+          end
+          assert.equal("protocol", read_error("query", 404, PAGE, nil, dialects.find(name)).kind)
+        end)
+      end
+
       it("says what to do about a body that is too large", function()
         local err = read_error("submit", 413, "<html><title>413 Request Entity Too Large</title></html>")
 

@@ -57,6 +57,12 @@ describe("luma.download", function()
         "https:\\/\\/c.example\\/clip.mp4?a=1\\u0026b=2", "https://c.example/clip.mp4?a=1&b=2" },
       ["what was escaped for a page"] = {
         "https://c.example/clip.mp4?a=1&amp;b=2", "https://c.example/clip.mp4?a=1&b=2" },
+      ["Markdown"] = { "[clip](https://c.example/clip.mp4)", "https://c.example/clip.mp4" },
+      ["a tag"] = { '<a href="https://c.example/clip.mp4">clip</a>', "https://c.example/clip.mp4" },
+      ["quotes of a book"] = { "\226\128\156https://c.example/clip.mp4\226\128\157", "https://c.example/clip.mp4" },
+      ["words before it"] = { "Your clip: https://c.example/clip.mp4", "https://c.example/clip.mp4" },
+      ["what was escaped as a whole"] = {
+        "https%3A%2F%2Fc.example%2Fclip.mp4%3Fa%3D1", "https://c.example/clip.mp4?a=1" },
       ["quotes"] = { ' "https://c.example/clip.mp4" ', "https://c.example/clip.mp4" },
       ["angles"] = { "<https://c.example/clip.mp4>", "https://c.example/clip.mp4" },
       ["a fragment"] = { "https://c.example/clip.mp4#t=1", "https://c.example/clip.mp4" },
@@ -69,7 +75,9 @@ describe("luma.download", function()
 
     it("reads what has no scheme as the service's own", function()
       assert.equal("http://127.0.0.1:9/a", download.link("//127.0.0.1:9/a", here))
+      assert.equal("http://[::1]:9/a", download.link("//[::1]:9/a", here))
       assert.equal("http://127.0.0.1:8080/a", download.link("/a", here))
+      assert.equal("https://c.example/a", download.link("//c.example/a", here))
     end)
 
     for link, problem in pairs {

@@ -297,13 +297,15 @@ end
 --- The error of an answer, or of what the dialect's complaint says of it.
 local function answer_error(call, found, complaint, now)
   local status, paid = found.status, call.paid
-  local kind = complaint.kind or complaint.absent and "invalid" or kind_of(call, found)
+  -- What stands in front of the service knows nothing of its words for a status.
+  local absent = complaint.absent and not (found.is_page or is_foreign(call, found))
+  local kind = not found.firewall and (complaint.kind or absent and "invalid") or kind_of(call, found)
   local retry_after = retry.after(found:header("retry-after"), now, found:header("date"))
     or retry.after_ms(found:header("retry-after-ms")) or complaint.retry_after
   local sent = paid and (complaint.sent or core.sent_of(status, retry_after ~= nil)) or "no"
   local target = target_of(found)
   local message
-  if complaint.absent and call.id then
+  if absent and call.id then
     message = ("the service knows no generation %s: it finds only those made with the same key"):format(call.id)
   elseif target then
     message = ("the service answered %d, a redirect to %s, which luma does not follow%s"):format(

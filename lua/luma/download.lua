@@ -14,17 +14,28 @@ local GAIN = 64 * 1024 -- bytes; an attempt that brought so many was none in vai
 -- ---- links; pure ----
 
 --- What stands around and within links by mistake: line ends, blanks of every
---- kind, quotes, and what escapes them in a JSON that was written twice.
+--- kind, quotes, words, and what escapes them in a JSON that was written twice or
+--- in the query of another link.
 local function tidy(link)
   link = link:gsub("\\u0026", "&"):gsub("&amp;", "&"):gsub("\\/", "/"):gsub("\\", "/")
     :gsub("[\t\r\n]", ""):gsub("\194\160", " "):gsub("\226\128\139", ""):gsub("\239\187\191", "")
   link = link:match("^ *(.-) *$")
-  return link:match('^"(.*)"$') or link:match("^'(.*)'$") or link:match("^<(.*)>$") or link
+  link = link:match('^"(.*)"$') or link:match("^'(.*)'$") or link:match("^<(.*)>$") or link
+  if link:find("^[hH][tT][tT][pP][sS]?%%3[aA]") then
+    link = link:gsub("%%(%x%x)", function(hex) return string.char(tonumber(hex, 16)) end)
+  end
+  local is_wrapped = not link:find("^/") and not link:find("^%a[%w+.-]*:")
+  return is_wrapped and link:match("https?://[^%s\"'<>`()%[%]\226]+") or link
 end
+
+local NEARBY = { ["127.0.0.1"] = true, localhost = true, ["[::1]"] = true }
 
 --- The same with a scheme and a host, as a browser would read it at the base.
 local function absolute(link, base_url)
-  if link:find("^//") then return base_url:match("^%a+:") .. link end
+  if link:find("^//") then
+    local is_near = NEARBY[link:match("^//(%b[])") or link:match("^//([^/?#:]*)")]
+    return (is_near and base_url:match("^%a+:") or "https:") .. link
+  end
   if link:find("^/") then return base_url:match("^%a+://[^/]+") .. link end
   local scheme, rest = link:match("^(%a[%w+.-]*):/*(.*)$")
   return scheme and scheme:lower() .. "://" .. rest or link
