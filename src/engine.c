@@ -41,10 +41,9 @@ struct Engine {
   bool locked; /* for assertions alone */
   Cond event;  /* wakes an owner that waits for the thread */
   List inbox, outbox;
-  Event next;     /* left the outbox, and is not acknowledged yet */
-  Request *ended; /* the request of that event, if it ended */
-  List free_list; /* the thread frees these, as that may outlast a frame */
-  size_t free_bytes;
+  Event next;        /* left the outbox, and is not acknowledged yet */
+  Request *ended;    /* the request of that event, if it ended */
+  size_t free_bytes; /* of discarded requests in the inbox */
   Request *progress, **progress_last; /* requests with unread progress */
   Wakeup owner_wakeup;  /* readable while there is an event; once asked for */
   bool owner_signalled; /* it is, or is about to be */
@@ -332,36 +331,25 @@ static void drop(Request *r) {
   process_count_live(-1);
 }
 
-static void drop_all(List *l) {
-  Request *r;
-  while ((r = l->first) != NULL) {
-    list_remove(l, r);
-    drop(r);
-  }
-}
-
-/* Carries out an order to cancel a request. */
-static void cancel(Engine *e, Request *order) {
-  Request *r = find(e, order->cancels);
-  drop(order);
-  if (r) abort_request(e, r, &failure_cancelled);
-}
-
-/* Takes the next request, or the order to cancel one, out of the inbox. False
-   when that is empty. */
+/* Does what the next entry of the inbox is there for: a request is accepted,
+   an order to cancel one is carried out, a discarded request is freed. False
+   when there is none. */
 static bool accept_next(Engine *e) {
   bool room = heap_reserve(&e->due);
   lock(e);
   Request *r = e->inbox.first;
-  bool cancels = r && r->cancels, delayed = r && r->due < NEVER;
-  bool fails = delayed && !cancels && !room;
-  if (cancels) list_remove(&e->inbox, r);
+  bool accepts = r && r->state == STATE_INBOX && !r->cancels;
+  bool delayed = r && r->due < NEVER, fails = accepts && delayed && !room;
+  if (r && !accepts) list_remove(&e->inbox, r);
   else if (r && !fails) step(e, r, delayed ? STATE_DELAYED : STATE_QUEUED);
   e->asleep = false;
   unlock(e);
-  if (cancels) cancel(e, r);
   if (fails) fail(e, r, &failure_memory);
-  return r != NULL;
+  if (r == NULL || accepts) return r != NULL;
+  Request *cancelled = r->cancels ? find(e, r->cancels) : NULL;
+  if (cancelled) abort_request(e, cancelled, &failure_cancelled);
+  drop(r);
+  return true;
 }
 
 /* The time of an active request is up: either all of it, or what a name lookup
@@ -443,15 +431,6 @@ static void poll_network(Engine *e, double most) {
     thread_pause(POLL_FAILED);
 }
 
-static void run_free_list(Engine *e) {
-  lock(e);
-  List list = e->free_list;
-  e->free_list = (List){NULL, NULL};
-  e->free_bytes = 0;
-  unlock(e);
-  drop_all(&list);
-}
-
 /* Ends everything and leaves libcurl. */
 static void halt(Engine *e) {
   while (accept_next(e)) continue;
@@ -476,8 +455,9 @@ static void halt(Engine *e) {
    it. */
 static bool prepare_to_sleep(Engine *e) {
   lock(e);
-  bool asleep = !e->inbox.first && !e->quit && e->free_bytes < FREE_MAX;
+  bool asleep = !e->inbox.first && !e->quit;
   e->asleep = asleep;
+  e->free_bytes = 0;
   unlock(e);
   return asleep;
 }
@@ -489,6 +469,14 @@ static bool is_quitting(Engine *e) {
   return quit;
 }
 
+static void drop_all(List *l) {
+  Request *r;
+  while ((r = l->first) != NULL) {
+    list_remove(l, r);
+    drop(r);
+  }
+}
+
 /* Gives up one hold on the engine; the last one frees it. */
 static void release(Engine *e) {
   lock(e);
@@ -497,7 +485,6 @@ static void release(Engine *e) {
   if (users > 0) return;
   drop_all(&e->inbox);
   drop_all(&e->outbox);
-  drop_all(&e->free_list);
   if (e->ended) drop(e->ended);
   endpoint_close(&e->endpoint);
   wakeup_close(&e->owner_wakeup);
@@ -515,7 +502,6 @@ static void run_thread(void *arg) {
     process_enter_curl();
     bool again = drive(e);
     process_leave_curl();
-    run_free_list(e);
     if (!again) poll_network(e, prepare_to_sleep(e) ? POLL_MAX : 0);
   }
   process_enter_curl();
@@ -675,7 +661,7 @@ void engine_discard(Engine *e, Request *r) {
     lock(e);
     threaded = e->threaded;
     if (threaded) {
-      list_add(&e->free_list, r);
+      list_add(&e->inbox, r);
       e->free_bytes += r->head.cap + r->answer.cap + r->body_len;
       if (e->free_bytes >= FREE_MAX) wake_thread(e);
     }
