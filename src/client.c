@@ -263,7 +263,7 @@ static int option_families(lua_State *L, int i) {
   return luaL_error(L, "media must be \"video\", \"image\" or \"any\"");
 }
 
-/* client:fetch{ id=, url=, file=, media=, as_it_is=, stall=, delay=,
+/* client:fetch{ id=, url=, file=, media=, as_it_is=, stall_timeout=, delay=,
    progress=, offset=, validator= } */
 static int l_client_fetch(lua_State *L) {
   Spec s = {0};
@@ -274,7 +274,7 @@ static int l_client_fetch(lua_State *L) {
   push_option(L, 2, "file");
   s.families = option_families(L, 2);
   s.as_it_is = option_boolean(L, 2, "as_it_is");
-  s.stall = option_seconds(L, 2, "stall");
+  s.stall_timeout = option_seconds(L, 2, "stall_timeout");
   s.watch = option_boolean(L, 2, "progress");
   s.offset = (long long)option_number(L, 2, "offset", 0, 0, MOST_WHOLE);
   s.validator = option_string(L, 2, "validator", NULL);

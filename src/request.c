@@ -353,7 +353,7 @@ Request *request_new(const Endpoint *endpoint, const Spec *spec) {
   r->timeout = spec->timeout;
   bool waits = spec->delay > 0 || (spec->path == NULL && spec->url == NULL);
   r->due = waits ? clock_now() + spec->delay : NEVER;
-  r->stall_s = round_up(spec->stall);
+  r->stall_s = round_up(spec->stall_timeout);
   r->offset = spec->offset;
   r->total = -1;
   r->is_download = spec->file != NULL;

@@ -57,7 +57,7 @@ typedef struct Spec {
   bool as_it_is;         /* is not unpacked, whatever its headers say */
   long long offset;      /* bytes of it that an earlier attempt left */
   const char *validator; /* If-Range: those bytes are good if this holds */
-  double stall;          /* seconds without a byte until it is given up */
+  double stall_timeout;  /* seconds without a byte until it is given up */
   bool watch;            /* has progress events */
 } Spec;
 

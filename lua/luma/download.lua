@@ -171,7 +171,7 @@ local function run(client, url, media, claim, opts, on_note)
     local err = loop.refusal(client)
     if err then return nil, err end
     local response = loop.send(client.source, "fetch", {
-      url = url, file = claim, media = media, as_it_is = as_it_is, stall = opts.stall_timeout, delay = pause,
+      url = url, file = claim, media = media, as_it_is = as_it_is, stall_timeout = opts.stall_timeout, delay = pause,
       progress = on_note ~= nil, offset = offset, validator = validator,
     }, on_note)
     err = attempt_error(response, url, claim, media)

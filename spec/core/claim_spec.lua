@@ -121,7 +121,9 @@ describe("luma.core, a claim,", function()
   local function fetch(name, plan)
     local server = support.serve(plan or { { body = "a clip" } })
     local client = support.connect(server)
-    return support.finish(client, support.fetch(client, { url = server.url, file = folder .. "/" .. name, stall = 5 }))
+    return support.finish(client, support.fetch(client, {
+      url = server.url, file = folder .. "/" .. name, stall_timeout = 5,
+    }))
   end
 
   it("is for a name as long as the system takes", function()
@@ -170,7 +172,9 @@ describe("luma.core, a claim,", function()
     local claim = core.claim "a.mp4"
     lfs.chdir(folder)
 
-    local response = support.finish(client, support.fetch(client, { url = server.url, file = claim, stall = 5 }))
+    local response = support.finish(client, support.fetch(client, {
+      url = server.url, file = claim, stall_timeout = 5,
+    }))
 
     assert.is_nil(response.kind)
     assert.equal("a.mp4", claim:path())

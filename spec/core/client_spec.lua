@@ -223,7 +223,7 @@ describe("luma.core.Client", function()
         { { validator = {} }, "validator must be a string" },
       ["a negative offset"] = { { offset = -1 }, "offset must be at least 0" },
       ["an offset of NaN"] = { { offset = 0 / 0 }, "offset must be at least 0" },
-      ["a negative stall time"] = { { stall = -1 }, "stall must be at least 0" },
+      ["a negative stall time"] = { { stall_timeout = -1 }, "stall_timeout must be at least 0" },
     } do
       it("raises for " .. name, function()
         local client = core.client { base = BASE }

@@ -444,7 +444,7 @@ describe("luma.core, many exchanges,", function()
         })
         support.request(client, { path = "/" .. i })
         support.fetch(client, {
-          url = server.url, file = support.path(), stall = 5, progress = true,
+          url = server.url, file = support.path(), stall_timeout = 5, progress = true,
         })
         support.timer(client, i / 1000)
         client:cancel(support.request(client, {

@@ -11,7 +11,8 @@ local BYTES = ("0123456789"):rep(100000)
 local function fetch(client, url, claim, options)
   options = options or {}
   return finish(client, support.fetch(client, {
-    url = url, file = claim, stall = options.stall or 30, offset = options.offset, validator = options.validator,
+    url = url, file = claim, stall_timeout = options.stall or 30,
+    offset = options.offset, validator = options.validator,
     media = options.media, as_it_is = options.as_it_is,
   }))
 end

@@ -227,7 +227,7 @@ function Client:request(spec) end
 ---@field file luma.core.Claim that no other request is at
 ---@field media? "video"|"image"|"any" what may go there, by its first bytes; default: anything
 ---@field as_it_is? boolean nothing is unpacked; else what comes packed is, to a limit
----@field stall? number seconds without a byte until it is given up, give or take a few; default 0, never
+---@field stall_timeout? number seconds without a byte until it is given up, give or take a few; default 0, never
 ---@field delay? number seconds before it may start; default 0
 ---@field progress? boolean tell of progress
 ---@field offset? integer bytes of the part that are good if the validator holds; default 0
