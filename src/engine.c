@@ -271,15 +271,19 @@ static bool start(Engine *e, Request *r) {
   return false;
 }
 
-/* Starts what waits, as far as there are places. */
+/* The next request for which there is a place, or NULL. */
+static Request *next_to_start(const Engine *e) {
+  for (int i = 0; i < QUEUES; i++)
+    if (e->queues[i].active_count < e->max_transfers &&
+        e->queues[i].waiting.first)
+      return e->queues[i].waiting.first;
+  return NULL;
+}
+
 static void advance(Engine *e) {
-  for (int i = 0; i < QUEUES; i++) {
-    HostQueue *queue = &e->queues[i];
-    Request *r;
-    while ((r = queue->waiting.first) &&
-           queue->active_count < e->max_transfers)
-      if (!start(e, r)) complete(e, r);
-  }
+  Request *r;
+  while ((r = next_to_start(e)) != NULL)
+    if (!start(e, r)) complete(e, r);
 }
 
 /* Ends an active request with libcurl's result, or for a reason of ours.
@@ -391,11 +395,13 @@ static bool finish_done(Engine *e) {
   return any;
 }
 
-/* libcurl fails as a whole when memory runs out, and names no transfer. */
-static void perform(Engine *e) {
+/* Has libcurl move its transfers. When memory runs out it fails as a whole,
+   and names none of them. */
+static bool perform(Engine *e) {
   int left;
-  if (curl_multi_perform(e->multi, &left) != CURLM_OK)
-    abort_all(e, &e->active, &failure_memory);
+  if (curl_multi_perform(e->multi, &left) == CURLM_OK) return true;
+  abort_all(e, &e->active, &failure_memory);
+  return false;
 }
 
 /* Moves everything one step on without waiting. True when a transfer ended:
@@ -407,10 +413,11 @@ static bool drive(Engine *e) {
   while (accept_next(e)) continue;
   run_due(e);
   advance(e);
-  perform(e);
-  bool again = finish_done(e);
+  bool ended = !perform(e);
+  ended = finish_done(e) || ended;
+  assert(ended || next_to_start(e) == NULL);
   e->driving = false;
-  return again;
+  return ended;
 }
 
 /* Seconds until a request is due, at most `most`. */
