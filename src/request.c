@@ -130,11 +130,13 @@ static int on_resolve(void *resolver, void *reserved, void *arg) {
   return 0;
 }
 
-/* libcurl calls this when it has an address to connect to. */
+/* libcurl calls this when it has an address to connect to. A parked handle
+   gets no connection, so nothing is sent by it and nothing comes to it. */
 static int on_socket(void *arg, curl_socket_t fd, curlsocktype purpose) {
   Request *r = arg;
   (void)fd, (void)purpose;
-  if (r) r->resolving = false;
+  if (r == NULL) return CURL_SOCKOPT_ERROR;
+  r->resolving = false;
   return CURL_SOCKOPT_OK;
 }
 
@@ -154,7 +156,6 @@ static int on_start(void *arg, char *to, char *from, int to_port,
                     int from_port) {
   Request *r = arg;
   (void)to, (void)from, (void)to_port, (void)from_port;
-  if (r == NULL) return CURL_PREREQFUNC_ABORT; /* parked */
   r->resolving = false;
   if (r->begun && r->body) {
     refuse(r, find_failure(CURLE_SEND_FAIL_REWIND), 0);
@@ -445,30 +446,15 @@ bool easy_prepare(CURL *easy, const Endpoint *endpoint, bool authenticated) {
   return true;
 }
 
-/* Nothing of an exchange comes to a parked handle, and if it did, the request
-   would be gone. */
-static size_t on_nothing(char *data, size_t size, size_t n, void *arg) {
-  (void)data, (void)size, (void)n, (void)arg;
-  return 0;
-}
-
-/* Older libcurls do not call on_start, but none sends a request from a handle
-   that is to connect and no more. The handle forgets the request and whatever
-   is freed with it. */
 void easy_park(CURL *easy) {
   curl_easy_setopt(easy, CURLOPT_PRIVATE, NULL);
-  curl_easy_setopt(easy, CURLOPT_CONNECT_ONLY, 1L);
   curl_easy_setopt(easy, CURLOPT_CONNECTTIMEOUT_MS, ENDLESS_MS);
+  curl_easy_setopt(easy, CURLOPT_RESOLVER_START_DATA, NULL);
+  curl_easy_setopt(easy, CURLOPT_SOCKOPTDATA, NULL);
+  /* The request goes, and these with it. */
   curl_easy_setopt(easy, CURLOPT_POSTFIELDS, NULL);
   curl_easy_setopt(easy, CURLOPT_HTTPHEADER, NULL);
   curl_easy_setopt(easy, CURLOPT_CURLU, NULL);
-  curl_easy_setopt(easy, CURLOPT_HEADERFUNCTION, on_nothing);
-  curl_easy_setopt(easy, CURLOPT_HEADERDATA, NULL);
-  curl_easy_setopt(easy, CURLOPT_WRITEFUNCTION, on_nothing);
-  curl_easy_setopt(easy, CURLOPT_WRITEDATA, NULL);
-  curl_easy_setopt(easy, CURLOPT_PREREQDATA, NULL);
-  curl_easy_setopt(easy, CURLOPT_RESOLVER_START_DATA, NULL);
-  curl_easy_setopt(easy, CURLOPT_SOCKOPTDATA, NULL);
 }
 
 /* Asks for the rest of a file, provided that it has not changed. */

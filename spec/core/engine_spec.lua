@@ -511,7 +511,7 @@ describe("luma.core, many exchanges,", function()
     -- Libcurl goes on with the lookup, and would go on with the request.
     for name, preload in pairs(PRELOADS) do
       for _, way in ipairs { "cancel", "timeout" } do
-        it(("that nobody waits for any more leads to no request: %s, %s"):format(way, name), function()
+        it(("that nobody waits for leads to no request and no connection: %s, %s"):format(way, name), function()
           local server = support.serve()
 
           local ran = run({ "-e", [[
@@ -535,6 +535,7 @@ describe("luma.core, many exchanges,", function()
           local kind = way == "cancel" and "cancelled" or "timeout"
           assert.same({ kind .. " no soon 200", "" }, { ran.out, ran.err })
           assert.same({ "/second" }, paths(server))
+          assert.equal(1, server:connections())
         end)
       end
     end
