@@ -69,10 +69,7 @@ static void push_option(lua_State *L, int i, const char *name) {
   lua_rawget(L, i);
 }
 
-/* The string `name` of the table at `i`, or NULL. If `n` is given, the length
-   goes there and the string may hold any byte. The table keeps it alive. */
-static const char *option_string(lua_State *L, int i, const char *name,
-                                 size_t *n) {
+const char *option_string(lua_State *L, int i, const char *name, size_t *n) {
   const char *s = NULL;
   push_option(L, i, name);
   if (lua_type(L, -1) == LUA_TSTRING)

@@ -24,6 +24,10 @@ Engine *client_engine(lua_State *L, Client *c);
 int peek_event(lua_State *L, int i);
 void ack_event(Client *c, long long id);
 
+/* The string `name` of the table at `i`, or NULL. If `n` is given, the length
+   goes there and the string may hold any byte. The table keeps it alive. */
+const char *option_string(lua_State *L, int i, const char *name, size_t *n);
+
 /* Registers the claim's metatable. Leaves the stack as it was. */
 void claim_register(lua_State *L);
 /* core.claim(path) -> claim | nil, problem */

@@ -2,6 +2,7 @@
    but for `adopt_lock`, which keeps two threads from cleaning up at once. */
 #include "process.h"
 
+#include <assert.h>
 #include <stdlib.h>
 
 #define EXIT_WAIT 2.0  /* seconds a thread gets to leave libcurl at the end */
@@ -38,6 +39,7 @@ void process_enter_curl(void) {
 
 void process_leave_curl(void) {
   lock_take(&lock);
+  assert(inside > 0);
   inside--;
   if (inside == 0 && kept_out > 0) cond_signal(&moved);
   lock_give(&lock);
@@ -63,6 +65,7 @@ static void before_fork(void) { quiesce(FORK_WAIT); }
 
 static void after_fork(void) {
   lock_take(&lock);
+  assert(kept_out > 0);
   kept_out--;
   cond_signal(&moved);
   lock_give(&lock);

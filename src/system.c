@@ -20,8 +20,7 @@
 #define LUMA_WITH_CURL
 #include "luma.h"
 
-/* -- Signals ---------------------------------------------------------------
- */
+/* ---- signals ---- */
 
 /* The last signal that asked the process to end; 0 for none. */
 static volatile sig_atomic_t caught;
@@ -104,8 +103,7 @@ static int l_die_of_interrupt(lua_State *L) {
   return 0;
 }
 
-/* -- Streams and files -----------------------------------------------------
- */
+/* ---- streams and files ---- */
 
 /* system.keep_streams(): a standard stream that is closed gets a descriptor
    with which it cannot be used. Else the next file or socket that is opened
@@ -172,8 +170,7 @@ static int l_file(lua_State *L) {
   return 2;
 }
 
-/* -- libcurl ---------------------------------------------------------------
- */
+/* ---- libcurl ---- */
 
 static void set_text(lua_State *L, const char *name, const char *text) {
   if (text == NULL) return;
@@ -241,22 +238,10 @@ static int probe_gc(lua_State *L) {
   return 0;
 }
 
-/* The option at `index` as text, or NULL. The table holds it itself, and so
-   keeps it alive. */
-static const char *text_option(lua_State *L, int index, const char *name) {
-  lua_pushstring(L, name);
-  lua_rawget(L, index);
-  if (!lua_isnil(L, -1) && lua_type(L, -1) != LUA_TSTRING)
-    luaL_error(L, "%s must be a string", name);
-  const char *text = lua_tostring(L, -1);
-  lua_pop(L, 1);
-  return text;
-}
-
 static CURLcode set_up(CURL *easy, lua_State *L, Date *date) {
-  const char *url = text_option(L, 1, "url");
-  const char *proxy = text_option(L, 1, "proxy");
-  const char *ca_file = text_option(L, 1, "ca_file");
+  const char *url = option_string(L, 1, "url", NULL);
+  const char *proxy = option_string(L, 1, "proxy", NULL);
+  const char *ca_file = option_string(L, 1, "ca_file", NULL);
   CURLcode rc = CURLE_OK;
   if (url == NULL) luaL_error(L, "a probe needs a url");
   curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L);
