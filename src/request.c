@@ -502,23 +502,16 @@ static CURLcode set_url(CURL *easy, Endpoint *endpoint, const Request *r) {
   return curl_easy_setopt(easy, CURLOPT_URL, parsed ? NULL : r->url);
 }
 
-bool request_begin(Request *r, CURL *easy, Endpoint *endpoint) {
-  CURLcode rc = set_url(easy, endpoint, r);
-  if (rc != CURLE_OK || !ask_for_rest(r, easy) ||
-      !proxies_apply(&endpoint->proxies, easy, r->url, &r->proxy)) {
-    request_fail(r, &failure_memory);
-    return false;
-  }
-  r->deadline = r->timeout > 0 ? clock_now() + r->timeout : NEVER;
-  r->due = r->deadline;
-  r->easy = easy;
-  r->guarded = endpoint->guarded;
-  r->alone = r->body && !endpoint->guarded;
-  /* This holds until a body comes. An HTTP/2 connection outlives the streams
-     that time out on it, and if it is dead, so would all later ones. And an
-     answer that claims to be empty may be followed by its body, which would be
-     taken for the next answer. */
-  curl_easy_setopt(easy, CURLOPT_FORBID_REUSE, 1L);
+/* Sets the headers that are not libcurl's own. */
+static bool set_headers(Request *r, CURL *easy, const Endpoint *endpoint) {
+  if (r->type) return set_type(r, easy, endpoint);
+  if (!r->authenticated) return ask_for_rest(r, easy);
+  struct curl_slist *headers =
+      r->body_len > LARGE_BODY ? endpoint->more : endpoint->headers;
+  return curl_easy_setopt(easy, CURLOPT_HTTPHEADER, headers) == CURLE_OK;
+}
+
+static void set_body(const Request *r, CURL *easy) {
   if (r->body) {
     curl_easy_setopt(easy, CURLOPT_POST, 1L);
     curl_easy_setopt(easy, CURLOPT_POSTFIELDSIZE_LARGE,
@@ -528,22 +521,17 @@ bool request_begin(Request *r, CURL *easy, Endpoint *endpoint) {
     curl_easy_setopt(easy, CURLOPT_HTTPGET, 1L);
   }
   curl_easy_setopt(easy, CURLOPT_CUSTOMREQUEST, r->method);
+  if (!r->authenticated && r->body)
+    curl_easy_setopt(easy, CURLOPT_FOLLOWLOCATION, 0L);
   if (r->as_it_is) curl_easy_setopt(easy, CURLOPT_HTTP_CONTENT_DECODING, 0L);
-  if (r->authenticated)
-    curl_easy_setopt(easy, CURLOPT_HTTPHEADER,
-                     r->body_len > LARGE_BODY ? endpoint->more
-                                              : endpoint->headers);
-  else if (r->body) curl_easy_setopt(easy, CURLOPT_FOLLOWLOCATION, 0L);
-  if (r->type && !set_type(r, easy, endpoint)) {
-    request_fail(r, &failure_memory);
-    return false;
-  }
-  curl_easy_setopt(easy, CURLOPT_PREREQDATA, r);
-  curl_easy_setopt(easy, CURLOPT_HEADERDATA, r);
-  curl_easy_setopt(easy, CURLOPT_WRITEDATA, r);
-  curl_easy_setopt(easy, CURLOPT_PRIVATE, r);
-  curl_easy_setopt(easy, CURLOPT_RESOLVER_START_DATA, r);
-  curl_easy_setopt(easy, CURLOPT_SOCKOPTDATA, r);
+}
+
+static void set_connection(const Request *r, CURL *easy) {
+  /* This holds until a body comes. An HTTP/2 connection outlives the streams
+     that time out on it, and if it is dead, so would all later ones. And an
+     answer that claims to be empty may be followed by its body, which would be
+     taken for the next answer. */
+  curl_easy_setopt(easy, CURLOPT_FORBID_REUSE, 1L);
   curl_easy_setopt(easy, CURLOPT_MAXAGE_CONN, r->paid ? PAID_IDLE_S : IDLE_S);
   curl_easy_setopt(easy, CURLOPT_FRESH_CONNECT, (long)r->alone);
   curl_easy_setopt(
@@ -553,6 +541,33 @@ bool request_begin(Request *r, CURL *easy, Endpoint *endpoint) {
     curl_easy_setopt(easy, CURLOPT_LOW_SPEED_LIMIT, 1L);
     curl_easy_setopt(easy, CURLOPT_LOW_SPEED_TIME, r->stall_s);
   }
+}
+
+/* Has the callbacks find their request. */
+static void set_data(Request *r, CURL *easy) {
+  curl_easy_setopt(easy, CURLOPT_PREREQDATA, r);
+  curl_easy_setopt(easy, CURLOPT_HEADERDATA, r);
+  curl_easy_setopt(easy, CURLOPT_WRITEDATA, r);
+  curl_easy_setopt(easy, CURLOPT_PRIVATE, r);
+  curl_easy_setopt(easy, CURLOPT_RESOLVER_START_DATA, r);
+  curl_easy_setopt(easy, CURLOPT_SOCKOPTDATA, r);
+}
+
+bool request_begin(Request *r, CURL *easy, Endpoint *endpoint) {
+  if (set_url(easy, endpoint, r) != CURLE_OK ||
+      !set_headers(r, easy, endpoint) ||
+      !proxies_apply(&endpoint->proxies, easy, r->url, &r->proxy)) {
+    request_fail(r, &failure_memory);
+    return false;
+  }
+  r->deadline = r->timeout > 0 ? clock_now() + r->timeout : NEVER;
+  r->due = r->deadline;
+  r->guarded = endpoint->guarded;
+  r->alone = r->body && !endpoint->guarded;
+  set_body(r, easy);
+  set_connection(r, easy);
+  set_data(r, easy);
+  r->easy = easy;
   return true;
 }
 
