@@ -19,6 +19,23 @@ describe("luma.text", function()
     end)
   end)
 
+  describe("is_plain()", function()
+    it("is so of printable ASCII, and of nothing", function()
+      assert.is_true(text.is_plain " A boat~")
+      assert.is_true(text.is_plain "")
+    end)
+
+    for _, byte in ipairs { 0, 10, 31, 127, 128, 255 } do
+      it(("is not so with the byte %d, wherever it is"):format(byte), function()
+        local odd = string.char(byte)
+
+        for _, value in ipairs { odd, odd .. "boat", "bo" .. odd .. "at", "boat" .. odd } do
+          assert.is_false(text.is_plain(value))
+        end
+      end)
+    end
+  end)
+
   describe("words()", function()
     it("are those of a page, without scripts and styles, and its title", function()
       local words, title = text.words('<html><TITLE>A &amp; B</TITLE><Script>x()</script ><style>b{}</style>'

@@ -94,7 +94,7 @@ local VERBATIM = { id = true, handle = true }
 --- Texts fit to be shown. A link is left as it is but for what no link has.
 local function tidy(made)
   for name, value in pairs(made) do
-    if type(value) == "string" and not VERBATIM[name] and value:find("[^\32-\126]") then
+    if type(value) == "string" and not VERBATIM[name] and not text.is_plain(value) then
       made[name] = name:find("url$") and value:gsub("[%z\1-\31\127]", "") or text.line(value)
     end
   end

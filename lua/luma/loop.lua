@@ -211,21 +211,22 @@ local function run_next()
   return true
 end
 
+local function pack(...)
+  return { n = select("#", ...), ... }
+end
+
 --- The first that a task's coroutine does. Its last act is to store the results.
 local function main(task)
   task.state = "running"
   local fn, args = task.fn, task.args
   task.fn, task.args = nil, nil
-  local function keep(...)
-    task.results = { n = select("#", ...), ... }
-  end
-  keep(fn(unpack(args, 1, args.n)))
+  task.results = pack(fn(unpack(args, 1, args.n)))
 end
 
 --- Makes a task of `fields`; nobody runs it yet.
 local function new_task(fields, fn, ...)
   local task, above = fields or {}, loop.current()
-  task.fn, task.args = fn, { n = select("#", ...), ... }
+  task.fn, task.args = fn, pack(...)
   if task.background == nil then task.background = above ~= nil and above.background end
   task.state, task.co = "ready", create(main)
   tasks[task.co] = task
