@@ -27,15 +27,16 @@ end
 
 --- Runs a call against a core that answers so: what it asked for, and results.
 local function run(request, responses, opts)
-  local wire = fake.core(responses)
+  local fake_core = fake.core(responses)
   local client = {
-    core = wire, hosts = {}, source = loop.source(wire, false), dialect = relay, base_url = "https://relay.example",
+    core = fake_core, hosts = {}, source = loop.source(fake_core, false),
+    dialect = relay, base_url = "https://relay.example",
     options = {}, random = function() return 1 end,
   }
   local filled = { request_timeout = 60, retries = 2 }
   for name, value in pairs(opts or {}) do filled[name] = value end
   local result, err = loop.run(call.run, client, request, filled)
-  return wire.sent, result, err
+  return fake_core.sent, result, err
 end
 
 local function delays(sent)

@@ -10,13 +10,13 @@ local token = require "luma.token"
 local MIB = 1024 * 1024
 
 describe("luma.job", function()
-  local wire, client, reports
+  local fake_core, client, reports
 
   before_each(function()
-    wire, reports = fake.core(), {}
+    fake_core, reports = fake.core(), {}
     client = {
-      core = wire,
-      source = loop.source(wire, false),
+      core = fake_core,
+      source = loop.source(fake_core, false),
       options = { background = false },
       dialect = { name = "relay" },
       base_url = "https://a.example",
@@ -35,7 +35,7 @@ describe("luma.job", function()
   end
 
   local function answer(body)
-    wire:finish(asked[#asked], { body = body })
+    fake_core:finish(asked[#asked], { body = body })
     loop.update(1)
   end
 
@@ -60,7 +60,7 @@ describe("luma.job", function()
 
     local function bodies()
       local list = {}
-      for _, entry in pairs(wire.sent) do list[#list + 1] = entry.body and #entry.body / MIB end
+      for _, entry in pairs(fake_core.sent) do list[#list + 1] = entry.body and #entry.body / MIB end
       table.sort(list)
       return list
     end
@@ -74,8 +74,8 @@ describe("luma.job", function()
       assert.same({ 24, 40 }, bodies())
       assert.equal("running", waiting.state)
 
-      wire:finish(2, { kind = "network", message = "it broke", permanent = true, sent = "no" })
-      wire:finish(3, {}) -- the timer by which it looks again
+      fake_core:finish(2, { kind = "network", message = "it broke", permanent = true, sent = "no" })
+      fake_core:finish(3, {}) -- the timer by which it looks again
       loop.update(1)
       assert.same({ 1, 24, 40 }, bodies())
     end)
@@ -185,7 +185,7 @@ describe("luma.job", function()
     it("is called once, with the job, and not before the loop turns", function()
       local calls = {}
       local job = start(ask, { on_done = function(...) calls[#calls + 1] = { ... } end })
-      wire:finish(asked[1], { body = "x" })
+      fake_core:finish(asked[1], { body = "x" })
 
       assert.same({ {}, false }, { calls, job:done() })
       loop.update(1)
@@ -213,7 +213,7 @@ describe("luma.job", function()
       local job = start(function() return nil, errors.new("cancelled", ask() or "cut off") end)
 
       assert.is_true(job:cancel())
-      assert.same({ asked[1] }, wire.cancelled)
+      assert.same({ asked[1] }, fake_core.cancelled)
       assert.is_false(job:cancel())
       loop.update(1)
 
@@ -225,18 +225,20 @@ describe("luma.job", function()
   describe("await()", function()
     it("is woken by the end of the job, not by time", function()
       local job = start(ask)
-      wire.on_run = function() if wire.sent[2] and not job:done() then wire:finish(asked[1], { body = "x" }) end end
+      fake_core.on_run = function()
+        if fake_core.sent[2] and not job:done() then fake_core:finish(asked[1], { body = "x" }) end
+      end
 
       assert.equal("x", job:await(100))
 
-      local timer = #wire.sent
-      assert.equal(100, wire.sent[timer].seconds)
-      assert.same({ timer }, wire.cancelled)
+      local timer = #fake_core.sent
+      assert.equal(100, fake_core.sent[timer].seconds)
+      assert.same({ timer }, fake_core.cancelled)
     end)
 
     it("is told by the timer that it took too long", function()
       local job = start(ask)
-      wire.on_run = function() if wire.sent[2] then wire:finish(2, {}) end end
+      fake_core.on_run = function() if fake_core.sent[2] then fake_core:finish(2, {}) end end
 
       local result, err = job:await(0.5)
 
@@ -247,11 +249,11 @@ describe("luma.job", function()
 
     it("waits ten minutes when nothing is said", function()
       local job = start(ask)
-      wire.on_run = function() if wire.sent[2] then wire:finish(2, {}) end end
+      fake_core.on_run = function() if fake_core.sent[2] then fake_core:finish(2, {}) end end
 
       job:await()
 
-      assert.equal(600, wire.sent[#wire.sent].seconds)
+      assert.equal(600, fake_core.sent[#fake_core.sent].seconds)
     end)
 
     it("is for callbacks alone forbidden, not for a job that goes on while one blocks", function()
@@ -261,9 +263,9 @@ describe("luma.job", function()
         ask()
         return other:await(1)
       end)
-      wire.on_run = function() if wire.sent[3] then wire:finish(first, { body = "well" }) end end
+      fake_core.on_run = function() if fake_core.sent[3] then fake_core:finish(first, { body = "well" }) end end
       callbacks.defer(error, function()
-        wire:finish(asked[2], {})
+        fake_core:finish(asked[2], {})
         while not job:done() do loop.run(function() loop.pass() end) end -- as a call that blocks
       end)
 

@@ -8,11 +8,11 @@ local function pack(...)
 end
 
 describe("luma.loop", function()
-  local wire, source
+  local fake_core, source
 
   before_each(function()
-    wire = fake.core { { body = "first" }, { body = "second" }, { body = "third" } }
-    source = loop.source(wire, false)
+    fake_core = fake.core { { body = "first" }, { body = "second" }, { body = "third" } }
+    source = loop.source(fake_core, false)
   end)
 
   --- Inside a task: waits for a request, and returns what its answer says.
@@ -48,7 +48,7 @@ describe("luma.loop", function()
 
     it("turns until it has ended", function()
       assert.same({ "first", "second" }, { loop.run(function() return ask(), ask() end) })
-      assert.is_true(wire.turns >= 1)
+      assert.is_true(fake_core.turns >= 1)
     end)
 
     it("simply calls it inside a task", function()
@@ -91,8 +91,8 @@ describe("luma.loop", function()
 
     it("has its answer though another call is made while it waits", function()
       local inner
-      function wire.on_run()
-        wire.on_run = function() end
+      function fake_core.on_run()
+        fake_core.on_run = function() end
         inner = loop.run(ask)
       end
 
@@ -102,28 +102,28 @@ describe("luma.loop", function()
     end)
 
     it("takes its request with it when an error passes through it", function()
-      wire.responses = nil
-      function wire.on_run()
-        wire.on_run = function() end
+      fake_core.responses = nil
+      function fake_core.on_run()
+        fake_core.on_run = function() end
         error("interrupted!", 0)
       end
 
       local ok, message = pcall(loop.run, ask)
 
       assert.same({ false, "interrupted!" }, { ok, message })
-      assert.same({ 1 }, wire.cancelled)
+      assert.same({ 1 }, fake_core.cancelled)
       loop.update(1)
       assert.same({}, source.waiting)
     end)
 
     it("hands an answer that nobody waits for any more to whoever is to have it", function()
-      wire.responses = nil
+      fake_core.responses = nil
       local orphan
-      function wire.on_run()
-        wire.on_run = function() end
+      function fake_core.on_run()
+        fake_core.on_run = function() end
         error "interrupted!"
       end
-      function wire:cancel(id) self:finish(id, { body = "paid" }) end
+      function fake_core:cancel(id) self:finish(id, { body = "paid" }) end
 
       pcall(loop.run, function()
         loop.send(source, "request", { path = "/", on_orphan = function(exchange) orphan = exchange.response.body end })
@@ -181,14 +181,17 @@ describe("luma.loop", function()
 
   describe("send()", function()
     before_each(function()
-      wire = fake.core()
-      source = loop.source(wire, false)
+      fake_core = fake.core()
+      source = loop.source(fake_core, false)
     end)
 
     it("gives each task the answer to its own request", function()
       local results = {}
-      wire.on_run = function()
-        if wire.sent[2] and not results.b then wire:finish(2, { body = "to b" }) wire:finish(1, { body = "to a" }) end
+      fake_core.on_run = function()
+        if fake_core.sent[2] and not results.b then
+          fake_core:finish(2, { body = "to b" })
+          fake_core:finish(1, { body = "to a" })
+        end
       end
 
       loop.run(loop.all, {
@@ -200,17 +203,17 @@ describe("luma.loop", function()
     end)
 
     it("hears nothing of requests that are not its own", function()
-      wire:finish(99, { body = "for nobody" })
-      wire.on_run = function() if wire.sent[1] then wire:finish(1, { body = "mine" }) end end
+      fake_core:finish(99, { body = "for nobody" })
+      fake_core.on_run = function() if fake_core.sent[1] then fake_core:finish(1, { body = "mine" }) end end
 
       assert.equal("mine", loop.run(ask))
     end)
 
     it("hands progress to the one who waits", function()
       local notes = {}
-      wire:note(1, 5, 10)
-      wire:note(1, 10, 10)
-      wire.on_run = function() if notes[2] then wire:finish(1, { body = "done" }) end end
+      fake_core:note(1, 5, 10)
+      fake_core:note(1, 10, 10)
+      fake_core.on_run = function() if notes[2] then fake_core:finish(1, { body = "done" }) end end
 
       loop.run(loop.send, source, "request", { path = "/" }, function(received, total)
         notes[#notes + 1] = received .. "/" .. total
@@ -220,7 +223,7 @@ describe("luma.loop", function()
     end)
 
     it("leaves nothing behind when the core refuses the request", function()
-      function wire.request() error("not enough memory", 0) end
+      function fake_core.request() error("not enough memory", 0) end
 
       local ok, message = pcall(loop.run, ask)
 
@@ -231,9 +234,11 @@ describe("luma.loop", function()
 
     it("turns the loop in a place where the task cannot yield", function()
       if not coroutine.isyieldable then return end -- there it raises, see below
-      wire.on_run = function()
-        for id in ipairs(wire.sent) do
-          if source.waiting[id] and not source.waiting[id].over then wire:finish(id, { body = "answer " .. id }) end
+      fake_core.on_run = function()
+        for id in ipairs(fake_core.sent) do
+          if source.waiting[id] and not source.waiting[id].over then
+            fake_core:finish(id, { body = "answer " .. id })
+          end
         end
       end
       local task = spawn(function() return (("a b"):gsub("%a", ask)) end)
@@ -250,7 +255,7 @@ describe("luma.loop", function()
 
       assert.is_false(task.results[1])
       assert.matches("yield across", task.results[2])
-      assert.same({}, wire.sent)
+      assert.same({}, fake_core.sent)
     end)
   end)
 
@@ -466,7 +471,7 @@ describe("luma.loop", function()
     it("is over at once with none", function()
       loop.run(loop.all, {})
 
-      assert.equal(0, wire.turns)
+      assert.equal(0, fake_core.turns)
     end)
 
     it("is over soon with those that never wait", function()
@@ -478,14 +483,14 @@ describe("luma.loop", function()
     end)
 
     it("has each of them cancelled with who waits for them", function()
-      wire.responses = nil
+      fake_core.responses = nil
       local told = 0
       local function one()
         if ask() == "cancelled" then told = told + 1 end
       end
       local both = spawn(function() loop.all { one, function() loop.all { one } end } end)
       for _ = 1, 3 do loop.update(1) end
-      function wire:cancel(id) self:finish(id, { body = "cancelled" }) end
+      function fake_core:cancel(id) self:finish(id, { body = "cancelled" }) end
 
       loop.cancel(both)
       for _ = 1, 3 do loop.update(1) end
@@ -533,7 +538,7 @@ describe("luma.loop", function()
 
   describe("close()", function()
     it("ends what waits for the source", function()
-      wire.responses = nil
+      fake_core.responses = nil
       local task = spawn(function() return loop.send(source, "request", { path = "/" }).kind end)
 
       source.closed = true
@@ -544,9 +549,9 @@ describe("luma.loop", function()
     end)
 
     it("delivers what has come in before", function()
-      wire.responses = nil
+      fake_core.responses = nil
       local task = spawn(ask)
-      wire:finish(1, { body = "in time" })
+      fake_core:finish(1, { body = "in time" })
 
       source.closed = true
       loop.close(source)
@@ -653,10 +658,10 @@ describe("luma.loop", function()
       local tidings
 
       before_each(function()
-        wire.responses, tidings = nil, 1
+        fake_core.responses, tidings = nil, 1
         function core.tick() return tidings, core.now() end
-        function wire.background() return true end
-        source = loop.source(wire, true)
+        function fake_core.background() return true end
+        source = loop.source(fake_core, true)
         loop.use_thread(source)
         loop.update(1)
         spawn(ask)
@@ -669,9 +674,9 @@ describe("luma.loop", function()
 
       --- Whether an update asks the core at all.
       local function asks()
-        local before = wire.peeks
+        local before = fake_core.peeks
         loop.update(1)
-        return wire.peeks > before
+        return fake_core.peeks > before
       end
 
       it("asks nothing until there are news", function()
@@ -688,15 +693,15 @@ describe("luma.loop", function()
         assert.is_true(asks())
         loop.cut_off(source.waiting[1])
         assert.is_true(asks())
-        assert.same({ 1 }, wire.cancelled)
+        assert.same({ 1 }, fake_core.cancelled)
       end)
 
       it("asks again when news came while it was looked at", function()
         asks()
         tidings = 2
-        function wire.on_peek()
+        function fake_core.on_peek()
           tidings = 3
-          wire.on_peek = nil
+          fake_core.on_peek = nil
         end
 
         assert.same({ true, true, false }, { asks(), asks(), asks() })
@@ -719,7 +724,7 @@ describe("luma.loop", function()
 
         loop.update()
 
-        assert.equal(0, wire.sent[#wire.sent].seconds)
+        assert.equal(0, fake_core.sent[#fake_core.sent].seconds)
       end)
     end)
 

@@ -182,7 +182,7 @@ function client.new(given, getenv, random)
     random = random,
     has_key = key ~= nil,
     has_environment = has_environment,
-    poller = poller.new(),
+    poller = {},
     books = books.new(),
     defaults = {},
   }, Client)

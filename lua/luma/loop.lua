@@ -78,7 +78,7 @@ local on_fork = {} -- called in a child
 local seen -- the events of core.tick() when update() found nothing left to do; nil: look
 local innermost -- the task that was resumed last, and in which all others are
 local last_update = core.now()
-local turn, moved = 0, 0 -- of update(), and jobs that went on in it
+local moved = 0 -- jobs that went on in it
 local stop -- clock time at which this update() is to end; nil in a call that blocks
 
 -- ---- fork ----
@@ -126,7 +126,7 @@ end
 --- Inside a job: this one has moved.
 ---@param job luma.Job
 function loop.note_move(job)
-  if job.turn ~= turn then job.turn, moved = turn, moved + 1 end
+  if job.moved_at ~= last_update then job.moved_at, moved = last_update, moved + 1 end
 end
 
 --- Has a task go on that waits for this, and for nothing else by now.
@@ -223,8 +223,11 @@ local function main(task)
   task.results = pack(fn(unpack(args, 1, args.n)))
 end
 
---- Makes a task of `fields`; nobody runs it yet.
-local function new_task(fields, fn, ...)
+--- Makes a task of `fields`, which nobody runs before it is enqueued.
+---@param fields? table
+---@param fn function
+---@return luma.Task
+function loop.prepare(fields, fn, ...)
   local task, above = fields or {}, loop.current()
   task.fn, task.args = fn, pack(...)
   if task.background == nil then task.background = above ~= nil and above.background end
@@ -233,17 +236,9 @@ local function new_task(fields, fn, ...)
   return task
 end
 
---- Makes a task of `fields`, which nobody runs before it is enqueued.
----@param fields? table
----@param fn function
----@return luma.Task
-loop.prepare = new_task
-
 --- Has it run when the loop turns. To do so again does no harm.
----@param task luma.Task
-function loop.enqueue(task)
-  push(task)
-end
+---@type fun(task: luma.Task)
+loop.enqueue = push
 
 --- The same for a call of the program's: it has run until it first waits before
 --- this returns.
@@ -319,7 +314,7 @@ function loop.all(functions)
     loop.wake(group)
   end
   local me = loop.current()
-  for i, fn in ipairs(functions) do group.parts[i] = new_task({ parent = me, on_done = on_done }, fn) end
+  for i, fn in ipairs(functions) do group.parts[i] = loop.prepare({ parent = me, on_done = on_done }, fn) end
   for _, part in ipairs(group.parts) do push(part) end
   if group.parts[1] then loop.wait(group) end
   for _, part in ipairs(group.parts) do
@@ -459,8 +454,7 @@ end
 --- Takes one event out of a source, and waits up to `seconds` for it.
 ---@return boolean whether there was one
 local function take_from(source, seconds)
-  local wire = source.core
-  local id, response, received, total = wire:peek(seconds)
+  local id, response, received, total = source.core:peek(seconds)
   local exchange = id and source.waiting[id]
   if exchange and response then
     -- One that is over without a response was interrupted: nobody wants it.
@@ -469,7 +463,7 @@ local function take_from(source, seconds)
   elseif exchange and exchange.on_note and not exchange.over then
     exchange.on_note(received, total)
   end
-  if id then wire:ack(id) end
+  if id then source.core:ack(id) end
   if next(source.waiting) == nil then delist(source) end
   return id ~= nil
 end
@@ -570,7 +564,7 @@ function loop.run(fn, ...)
   if me and not is_yieldable then pass(me) end
   if me then return fn(...) end
   loop.check_fork()
-  local task = new_task(nil, fn, ...)
+  local task = loop.prepare(nil, fn, ...)
   local ok, problem = pcall(run_to_end, task)
   if not ok then
     loop.abandon(task)
@@ -641,7 +635,7 @@ function loop.update(budget)
   if events == seen then return 0 end
   check_place()
   loop.check_fork()
-  turn, moved = turn + 1, 0
+  moved = 0
   stop, seen = now + (budget or math.max(LEAST, math.min(MOST, (now - before) * SHARE))), nil
   local done = advance(stop)
   stop = nil

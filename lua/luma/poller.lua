@@ -381,9 +381,4 @@ function poller.close(client)
   for batch in pairs(state_of(client).batches) do loop.cancel(batch.task) end
 end
 
---- What a client keeps of it, to begin with.
-function poller.new()
-  return {}
-end
-
 return poller
