@@ -208,6 +208,15 @@ describe("a dialect of the program's own", function()
         assert.same({ "protocol", "yes", false }, { err.kind, err.sent, err.retryable })
         assert.equal("k-1", err.raw.order.number)
       end)
+
+      it(("is named when read gives %s of a call at notify_hook"):format(name), function()
+        local client, server = serve({}, { read = read })
+
+        local _, err = client:notified '{"order":{"number":"k-1"}}'
+
+        assert.matches('the dialect "kino": read', err.message)
+        assert.equal(0, server:count())
+      end)
     end
 
     it("is named when auth does", function()

@@ -198,11 +198,11 @@ end
 ---@param said string the body of the call
 ---@return string? id, string? problem
 function answer.notified_id(dialect, said)
-  local body = core.decode(said)
-  if body == nil then return nil, "it is not JSON" end
+  local body, broken = core.decode(said)
+  if body == nil then return nil, "it is not JSON: " .. text.line(broken, 200) end
   local found = answer.new({ status = 200, body = said }, body)
-  local made = ask_dialect(dialect, "read", found, { kind = "notified" })
-  if not made then return nil, "there is no id in it" end
+  local made, problem = ask_dialect(dialect, "read", found, { kind = "notified" })
+  if not made then return nil, problem or "there is no id in it" end
   return made.id
 end
 

@@ -75,12 +75,16 @@ local function on_orphan(exchange)
   generation.conclude(exchange.payment)
 end
 
---- However a task ends: what it has paid for comes into the books.
+--- However a task ends: what it has paid for comes into the books. So does what a
+--- call of `generate` had made that did not return.
 ---@param task luma.Task
 function generation.on_leave(task)
   local job = task.generating
   if task.payment then generation.conclude(task.payment) end
-  if task.lost and job and job.generation then books.keep(job.client.books, job.generation) end
+  if not job or not (task.lost or task.failure) then return end
+  if job.generation then books.keep(job.client.books, job.generation)
+  elseif job.error and job.error.sent ~= "no" then books.doubt(job.client.books, job.error.sent) end
+  task.generating = nil
 end
 
 --- Notes a payment before anything is sent; or refuses it.

@@ -80,11 +80,13 @@ local function call_back(self)
   self.on_done(self)
 end
 
---- The call that this was for was interrupted: nobody hears of how it ended.
+--- The call that this was for did not return: nobody hears of how it ended.
 local function tell_books(self, err)
   if self.generation then books.keep(self.client.books, self.generation)
-  elseif err and err.sent ~= "no" then books.doubt(self.client.books, err.sent) end
-  self.caller = nil
+  elseif err and err.sent ~= "no" then
+    books.doubt(self.client.books, err.sent)
+    self.caller = nil -- there is one doubt, however often this is done
+  end
 end
 
 --- Can be done again until its last store.
@@ -95,10 +97,11 @@ local function end_job(self, err, ...)
   self.state = not err and "completed" or err.kind == "cancelled" and "cancelled" or "failed"
   for _, waiter in ipairs(self.waiters or {}) do loop.interrupt(waiter) end
   if self.claim then self.claim:release() end
-  if self.caller and self.caller.lost then tell_books(self, err) end
+  local caller = self.caller
+  if caller and (caller.lost or caller.failure) then tell_books(self, err) end
   if self.on_done then callbacks.defer(self.client.report, call_back, self) end
   under_way[self] = nil
-  self.watch = nil
+  self.watch, self.caller = nil, nil
   self.over = true
   loop.note_move(self)
 end
@@ -114,7 +117,8 @@ local function error_of(self, task)
   if errors.is(raised) then return raised end
   local known = self.generation or self.ref
   local id = known and known.id
-  local paid = task.payment and (not task.payment.settled or task.payment.taken)
+  local payment = task.payment or self.payment
+  local paid = payment and (not payment.settled or payment.taken)
   return errors.new("error", task.message, {
     traceback = task.failure,
     sent = self.generation and "yes" or (paid or id) and "maybe" or "no",
@@ -127,6 +131,8 @@ end
 local function on_act_done(task)
   local self = task.owner
   if self.task ~= task or self.over then return end
+  -- It may have failed before it read the answer to the submit.
+  if task.failure and self.payment then generation.conclude(self.payment) end
   local err = task.failure and error_of(self, task)
   if err then end_job(self, err, nil, err) end
   self.task = nil -- a pending job has none
@@ -333,6 +339,7 @@ function job.generate(client, params, opts, claim)
   local waiter = { job = self, on_cancel = cancel_job }
   self.waiters = { waiter }
   loop.wait(waiter)
+  if task.owner then task.generating = nil end -- the job's function has it from here on
   return self:result()
 end
 
