@@ -165,7 +165,7 @@ describe("examples", function()
       local slow = support.serve { { wait = 1 } }
       local words = { "cd " .. quoted(folder) .. ";" }
       for name, value in pairs(surroundings(slow.url)) do words[#words + 1] = name .. "=" .. quoted(value) end
-      words[#words + 1] = ("timeout 20 %s %s 2>err & echo $!; wait $!; echo $?"):format(
+      words[#words + 1] = ("timeout --foreground 20 %s %s 2>err & echo $!; wait $!; echo $?"):format(
         quoted(os.getenv "LUA" or arg[-1]), quoted(root .. "/examples/saved.lua"))
       local pipe = assert(io.popen(table.concat(words, " ")))
       local pid = pipe:read "*l"

@@ -14,7 +14,7 @@ end
 
 --- What a program prints that is run where these locales are.
 local function run(program, environment)
-  local all = { LOCPATH = folder }
+  local all = { LOCPATH = folder, LSAN_OPTIONS = support.LEAKS }
   for name, value in pairs(environment or {}) do all[name] = value end
   local result = support.run({ "-e", program }, all)
   assert.equal(0, result.code, result.err)

@@ -605,7 +605,7 @@ describe("luma.cli, the real program", function()
     end)
 
     it("in doubt, it says so and what to look at", function()
-      local result = command.terminal(server, "-n -d 400 -k 15",
+      local result = command.terminal(server, ("-n -w %s -k 15"):format(command.once_submitted(server)),
         quick("generate", "a boat sandbox:submit_delay=20", "-o", path))
 
       assert.equal(5, result.code)

@@ -163,11 +163,14 @@ describe("luma.cli.doctor", function()
     end)
 
     it("ends at once when it is interrupted, whatever it waits for", function()
+      if not support.is_linux() then return end -- which says who is connected
       local silent = assert(require("socket").bind("127.0.0.1", 0))
       finally(function() silent:close() end)
       local _, port = silent:getsockname()
+      local asked = ("until grep -q ' 0100007F:%04X [^ ]* 01 ' /proc/net/tcp; do sleep 0.02; done"):format(port)
 
-      local result = command.terminal({ url = "http://127.0.0.1:" .. port }, "-n -d 300 -k 15", { "doctor" })
+      local result = command.terminal({ url = "http://127.0.0.1:" .. port },
+        ("-n -w %s -k 15"):format(support.quoted(asked)), { "doctor" })
 
       assert.equal(130, result.code)
       assert.is_true(result.after < 5000) -- of ten seconds that it would wait

@@ -62,6 +62,16 @@ function command.terminal(server, flags, words, more)
   return { out = result.out, err = err, code = tonumber(code), signal = tonumber(signal), after = tonumber(after) }
 end
 
+--- One word for `-w` of the helper, which waits until a sandbox has got a submit.
+---@param server { url: string }
+---@return string
+function command.once_submitted(server)
+  local look = ('local log = require "socket.http".request "%s/sandbox/requests" os.exit(log:find("POST") and 0 or 1)')
+    :format(server.url)
+  return support.quoted(("until %s -e %s; do sleep 0.05; done"):format(support.quoted(os.getenv "LUA" or arg[-1]),
+    support.quoted(look)))
+end
+
 --- Runs a line as a shell does into which it is pasted.
 ---@param server { url: string }
 ---@param line string

@@ -2,12 +2,13 @@
    interrupts it at a chosen moment. What comes on its stderr goes to ours, its
    stdout is ours, or the terminal as well.
 
-   terminal [-n] [-1] [-c COLUMNS] [-r COLUMNS] [-u TEXT] [-d MS] [-k SIGNAL]
-            PROGRAM ARG...
+   terminal [-n] [-1] [-c COLUMNS] [-r COLUMNS] [-u TEXT] [-w COMMAND] [-d MS]
+            [-k SIGNAL] PROGRAM ARG...
      -n  no terminal
      -1  stdout is the terminal too
      -c  how wide it is, -r  how wide from the moment on
-     -u  the moment is when TEXT has come, -d  so many ms after the start
+     -u  the moment is when TEXT has come, -w  when the shell's COMMAND is over,
+     -d  so many ms after the start
      -k  what is sent then: 0 for Ctrl-C typed, -1 for nothing
    The last line says how it ended: "ended CODE SIGNAL MS_AFTER_THE_MOMENT". */
 #define _GNU_SOURCE
@@ -40,16 +41,26 @@ static void set_width(int fd, int columns) {
   if (ioctl(fd, TIOCSWINSZ, &size) != 0) die("TIOCSWINSZ");
 }
 
+static pid_t begin(const char *command) {
+  pid_t shell = command == NULL ? -1 : fork();
+  if (shell == 0) {
+    execl("/bin/sh", "sh", "-c", command, (char *)NULL);
+    die("sh");
+  }
+  return shell;
+}
+
 int main(int argc, char **argv) {
   int no_terminal = 0, all = 0, columns = 80, resized = 0, delay = -1, kind = -1;
-  const char *until = NULL;
-  for (int c; (c = getopt(argc, argv, "+n1c:r:u:d:k:")) != -1;)
+  const char *until = NULL, *command = NULL;
+  for (int c; (c = getopt(argc, argv, "+n1c:r:u:w:d:k:")) != -1;)
     switch (c) {
     case 'n': no_terminal = 1; break;
     case '1': all = 1; break;
     case 'c': columns = atoi(optarg); break;
     case 'r': resized = atoi(optarg); break;
     case 'u': until = optarg; break;
+    case 'w': command = optarg; break;
     case 'd': delay = atoi(optarg); break;
     case 'k': kind = atoi(optarg); break;
     default: exit(99);
@@ -86,6 +97,7 @@ int main(int argc, char **argv) {
     die(argv[optind]);
   }
   close(theirs);
+  pid_t shell = begin(command);
   char seen[65536];
   size_t n = 0;
   long start = now(), moment = 0;
@@ -101,8 +113,9 @@ int main(int argc, char **argv) {
       if (n > sizeof seen / 2) n = 0; /* what is looked for comes early */
     }
     if (now() - start > 60000) kill(child, SIGKILL);
-    if (moment != 0 || (until == NULL && delay < 0)) continue;
+    if (moment != 0 || (until == NULL && shell < 0 && delay < 0)) continue;
     if (until != NULL ? n == 0 || strstr(seen, until) == NULL
+        : shell > 0   ? waitpid(shell, NULL, WNOHANG) == 0
                       : now() - start < delay)
       continue;
     moment = now();
