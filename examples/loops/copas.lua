@@ -15,6 +15,7 @@ end
 local ready, waited = {}, false
 function ready.getfd() return luma.fd() end
 function ready.dirty() return false end
+function ready.close() end -- by copas, when the thread ends that waited for it
 function ready.receive() -- asked before copas waits, and after
   waited = not waited
   if waited then return nil, "timeout" end
