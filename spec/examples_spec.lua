@@ -19,7 +19,7 @@ local EXAMPLES = {
   picture = { submits = 1, files = {}, last = "^pending$" },
   notified = { submits = 1, files = { "boat.mp4" }, last = "^boat%.mp4$",
     lacks = { agents = "notify_hook is not offered" } },
-  preview = { submits = 0, files = {}, last = "did you mean resolution%?$" },
+  preview = { submits = 0, files = {}, last = "did you mean resolution%?" },
   resume = { submits = 1, files = { "boat.mp4" }, last = "^boat%.mp4$" },
   saved = { submits = 1, files = { "boat.mp4" }, last = "^boat%.mp4$" },
   spawn = { submits = 3, files = { "kite.mp4", "sea.mp4" }, last = "^kite%.mp4\tsea%.mp4$" },

@@ -130,7 +130,7 @@ describe("the host's locale", function()
       print(luma.client { headers = { ["X-A"] = "\195\133" } } ~= nil)
     ]]):format(server.url), { NAME = "tr_TR" })
 
-    assert.matches("^one\ttrue\nfalse[^\n]*base_url[^\n]*\nfalse[^\n]*no header's name\ntrue\n$", out)
+    assert.matches("^one\ttrue\nfalse[^\n]*base_url[^\n]*\nfalse[^\n]*not a valid header name\ntrue\n$", out)
     assert.matches("/%%C3%%A0$", server:log()[1].path)
   end)
 end)
