@@ -582,6 +582,14 @@ describe("luma.dialects.relay", function()
         assert.equal("failed", read({ data = { a = { state = "failed" } } }, "a").state)
       end)
 
+      it("is about moderation where only its word says so", function()
+        for _, word in ipairs { "Content Moderated", "failed_moderation", "nsfw" } do
+          local generation = read { id = "a", state = word }
+
+          assert.same({ "failed", "moderation" }, { generation.state, generation.failure_kind })
+        end
+      end)
+
       it("takes no word of the answer's own, nor another one's clip, for that", function()
         assert.is_nil(read({ status = "success", data = null }, "a"))
         assert.is_nil(read({ status = "error", message = "not now" }, "a"))

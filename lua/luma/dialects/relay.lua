@@ -518,7 +518,7 @@ local function read_failure(generation, task, item, reading)
   local reason = reason_of(task, item, reading)
   local code = failure_code_of(task, item)
   generation.failure_reason, generation.failure_code = reason, code
-  if kind_by_code(code) == "moderation" or reason and speaks_of("moderation", reason) then
+  if kind_by_code(code) == "moderation" or speaks_of("moderation", reason or generation.raw_state or "") then
     generation.failure_kind = "moderation"
     generation.failure_code = code or "content_moderated"
   end
