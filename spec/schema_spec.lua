@@ -642,6 +642,10 @@ describe("luma.schema", function()
         end)
       end
 
+      it("refuses a name that is there twice, in other letters", function()
+        assert.matches("which are one header", problem_of("headers", { ["X-A"] = "1", ["x-a"] = "2" }))
+      end)
+
       it("refuses a name that is no text", function()
         assert.matches("not a valid header name", problem_of("headers", { "X: y" }))
       end)

@@ -277,6 +277,7 @@ local OWN_HEADERS = { authorization = true, host = true, expect = true,
 
 function types.headers(value)
   if type(value) ~= "table" then return expected("a table", value) end
+  local seen = {}
   for name, text in next, value do
     if type(name) ~= "string" or not name:find("^[A-Za-z0-9!#$%&'*+.^_`|~-]+$") then
       return ("has %s, which is not a valid header name"):format(show(name))
@@ -284,6 +285,9 @@ function types.headers(value)
     if OWN_HEADERS[lower(name)] then return ("cannot set %s: luma sets it"):format(name) end
     local problem = types.line(text)
     if problem then return ("%s %s"):format(name, problem) end
+    local other = seen[lower(name)]
+    if other then return ("has %s and %s, which are one header"):format(other, name) end
+    seen[lower(name)] = name
   end
 end
 

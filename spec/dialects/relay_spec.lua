@@ -222,7 +222,8 @@ describe("luma.dialects.relay", function()
         processing = { "processing", "dreaming", "IN_PROGRESS", "in_progress", "Processing", "DREAMING" },
         completed = { "completed", "SUCCESS", "succeed", "COMPLETED", "Success" },
         failed = { "failed", "FAILURE", "FAILED", "failure", "Failed" },
-        unknown = { "UNKNOWN", "unknown", "paused", "未知", "not_yet_completed", "upscale_completed" },
+        unknown = { "UNKNOWN", "unknown", "paused", "未知", "not_yet_completed", "upscale_completed",
+          "callback_failed", "not_found" },
       }
       for state, list in pairs(words) do
         for _, word in ipairs(list) do
@@ -567,6 +568,17 @@ describe("luma.dialects.relay", function()
           assert.equal("https://c.example/v/1", read(body).video_url)
         end)
       end
+
+      it("takes no clip that was given to it, and a preview last", function()
+        local body = { id = "a", state = "completed", source_video = "https://c.example/in.mp4",
+          preview_url = "https://c.example/small.mp4", result = { link = "https://c.example/v.mp4" } }
+
+        assert.equal("https://c.example/v.mp4", read(body).video_url)
+        body.result = nil
+        assert.equal("https://c.example/small.mp4", read(body).video_url)
+        body.preview_url, body.referenceVideo = nil, { url = "https://c.example/v/1" }
+        assert.is_nil(read(body).video_url)
+      end)
 
       it("takes a link without a scheme or a host for one by its ending", function()
         for _, link in ipairs { "/files/a.mp4", "//c.example/a.mp4", "c.example/a.mp4" } do

@@ -173,8 +173,8 @@ for state, words in pairs {
     .. "rendered partial_success completed_with_errors 成功 已完成 完成 生成成功 任务完成 任务成功",
   failed = "failed failure fail canceled cancelled cancel expired error errored rejected timeout timed_out time_out "
     .. "aborted terminated moderated blocked banned stopped invalid refused declined denied dead deleted killed "
-    .. "interrupted unsuccessful crashed revoked lost nsfw content_moderated request_moderated failed_moderation "
-    .. "filtered content_filtered not_found 失败 已失败 生成失败 任务失败 已取消 超时",
+    .. "interrupted unsuccessful crashed revoked nsfw content_moderated request_moderated failed_moderation "
+    .. "filtered content_filtered 失败 已失败 生成失败 任务失败 已取消 超时",
 } do
   for word in words:gmatch "%S+" do STATES[word] = state end
 end
@@ -193,9 +193,9 @@ local function state_of(word)
     local rest, n = plain:gsub(prefix, "")
     if n > 0 and STATES[rest] then return STATES[rest] end
   end
-  -- Whatever it was that failed, it is over.
-  local last = plain:match("_(%a+)$")
-  return STATES[last] == "failed" and "failed" or "unknown"
+  -- Whatever it was that failed, it is over; but for the call that says so.
+  local is_call = plain:find("hook", 1, true) or plain:find("callback", 1, true) or plain:find("notif", 1, true)
+  return not is_call and STATES[plain:match("_(%a+)$")] == "failed" and "failed" or "unknown"
 end
 
 --- What it is about, by the service's codes and, where these say too little, by
@@ -351,6 +351,20 @@ local NO_CLIPS = { request = true, input = true, inputs = true, params = true, p
   image_url = true, image_end_url = true, start_image = true, end_image = true, last_frame = true, thumbnail = true,
   cover = true, poster = true, notify_hook = true, webhook = true, callback_url = true, prompt = true,
   user_prompt = true, user = true, keyframes = true }
+local NO_CLIP_WORDS = { "_source", "_input", "_reference" } -- where a word begins
+local LAST_WORDS = { "watermark", "preview" }
+
+local function has_part(name, parts)
+  name = lower("_" .. name:gsub("(%l)(%u)", "%1_%2"))
+  for _, part in ipairs(parts) do
+    if name:find(part, 1, true) then return true end
+  end
+  return false
+end
+
+local function may_hold_clip(name)
+  return not NO_CLIPS[name] and not has_part(name, NO_CLIP_WORDS)
+end
 
 local CLIP = "%.[mMwWaA][pPoOeEkKvV4][4vVbBiI]?[mM4vVbB]?"
 local CLIP_ENDINGS = { mp4 = true, webm = true, mov = true, m4v = true, mkv = true, avi = true }
@@ -362,7 +376,7 @@ local function is_clip(value)
 end
 
 --- The link to a clip somewhere in a value, also between words; one with a
---- watermark is the last.
+--- watermark, or a preview, is the last.
 local function find_clip(value, depth)
   if is_clip(value) then return value end
   local word = text(value) and value:match("https?://[^%s\"'<>()%[%]]+")
@@ -374,8 +388,8 @@ local function find_clip(value, depth)
     if found then return found end
   end
   for _, name in ipairs(sorted_names(value)) do
-    local found = not NO_CLIPS[name] and find_clip(value[name], depth + 1)
-    if found and not lower(name):find("watermark", 1, true) then return found end
+    local found = may_hold_clip(name) and find_clip(value[name], depth + 1)
+    if found and not has_part(name, LAST_WORDS) then return found end
     marked = marked or found or nil
   end
   return marked
@@ -413,7 +427,7 @@ local function find_video(value, depth, is_named)
     if is_url(link) then return link end
   end
   for _, name in ipairs(sorted_names(value)) do
-    local found = not NO_CLIPS[name] and find_video(value[name], depth + 1, lower(name):find("video", 1, true) ~= nil)
+    local found = may_hold_clip(name) and find_video(value[name], depth + 1, lower(name):find("video", 1, true) ~= nil)
     if found then return found end
   end
 end
