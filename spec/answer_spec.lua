@@ -406,6 +406,7 @@ describe("luma.answer", function()
         ["a comment"] = '{/* new */"id":"a","state":"pending"}',
         ["quotes of another kind"] = "{'id':'a','state':'pending','loop':False,'video':None}",
         ["an escape that is none"] = '{"id":"a","state":"pending","prompt":"C:\\d"}',
+        ["a quote that was not escaped"] = '{"message":"he said "no"","data":{"task_id":"a","status":"queued"}}',
         ["UTF-16"] = "\255\254" .. ('{"id":"a","state":"pending"}'):gsub(".", "%0\0"),
         ["UTF-16 that begins at the other end"] = ('{"id":"a","state":"pending"}'):gsub(".", "\0%0"),
         ["a line before it that has an id of its own"] = '{"type":"log","id":"l-1"}\n{"id":"a","state":"pending"}\n',
@@ -429,6 +430,13 @@ describe("luma.answer", function()
           end
         end)
       end
+
+      it("takes no part of what is damaged for the whole", function()
+        for _, body in ipairs { '"id":"a","state":"pending","model":{"id":"m-1","status":"ready"}}',
+          '{"id"x"a","user":{"id":"u-1","status":"created"}}', '{"jsonrpc":"2.0","id":"c-7","resu' } do
+          assert.equal("protocol", read_error("submit", 200, body).kind)
+        end
+      end)
 
       it("takes nothing out of a list that is a refusal", function()
         local err = read_error("submit", 422, '[{"id":"e1","status":"422"}]', nil, dialects.find "replicate")

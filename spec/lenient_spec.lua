@@ -27,6 +27,17 @@ describe("luma.lenient", function()
       assert.equal("\195\164\240\159\154\162", first("\255\254{\0\"\0a\0\"\0:\0\"\0\228\0\61\216\162\222\"\0}\0").a)
     end)
 
+    it("keeps the name of what stands in something that cannot be read", function()
+      assert.same({ { message = "he said " }, { data = { id = "a" } } },
+        lenient.values('{"message":"he said "no"","data":{"id":"a"}}', NULL))
+      assert.same({ { model = { id = "m" } } }, lenient.values('id":"a","model":{"id":"m"}}', NULL))
+      assert.same({ { list = { { id = "m" } } } }, lenient.values('id":"a","list" : [{"id":"m"}]}', NULL))
+    end)
+
+    it("takes no word for a value that runs into a text", function()
+      assert.is_nil(first '{"id":x"a","state":"b"}')
+    end)
+
     it("takes nothing from what is cut off", function()
       assert.is_nil(first('{"state":"x","id":"4665').id)
       assert.is_nil(first('{"state":"x","id":4665').id)

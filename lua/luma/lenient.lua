@@ -6,7 +6,7 @@ local number = require("luma.text").number
 
 local lenient = {}
 
-local MAX_DEPTH, MAX_VALUES = 100, 20
+local MAX_DEPTH, MAX_VALUES, MAX_NAME = 100, 20, 64
 local EXACT_DIGITS = 15 -- that any number of Lua's holds
 
 local WORDS = { ["true"] = true, ["false"] = false, True = true, False = false }
@@ -67,11 +67,12 @@ local function read_string(s, at, quote)
   end
 end
 
---- A number or a word. One that the end of the text cuts off is none.
+--- A number or a word. One that the end of the text cuts off is none, and so is one
+--- that a quote has been put behind.
 local function read_word(s, at, null)
   local word, after = s:match("^([^%s,:{}%[%]\"']+)()", at)
   if not word then return nil, at + 1 end
-  if after > #s then return nil, after end
+  if after > #s or s:find("^[\"']", after) then return nil, after end
   if WORDS[word] ~= nil then return WORDS[word], after end
   if NOTHING[word] then return null, after end
   if word:find("^%-?%d+$") and #word > EXACT_DIGITS then return word, after end
@@ -141,7 +142,9 @@ local function as_utf8(text)
   return table.concat(parts)
 end
 
---- Every object, and list of objects, that stands in the text by itself.
+--- Every object, and list of objects, that stands in the text by itself. One that
+--- is the value of a name, in what cannot be read as a whole, keeps that: it may be
+--- no more than a part of what it seems to be.
 ---@param text string
 ---@param null any what stands for null
 ---@return table[]
@@ -150,7 +153,8 @@ function lenient.values(text, null)
   local found, at = {}, find_start(text, 1)
   while at and #found < MAX_VALUES do
     local value, after = read_value(text, at, null, 1)
-    if type(value) == "table" and next(value) ~= nil then found[#found + 1] = value end
+    local name = text:sub(math.max(1, at - MAX_NAME), at - 1):match("[\"']([%w_$-]+)[\"']%s*:%s*$")
+    if type(value) == "table" and next(value) ~= nil then found[#found + 1] = name and { [name] = value } or value end
     at = find_start(text, math.max(after, at + 1))
   end
   return found

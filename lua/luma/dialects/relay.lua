@@ -613,7 +613,9 @@ local function read_task(item, reading)
   local word = task ~= item and pick_word(item, word_in(task)) or word_in(task)
   local id = id_under(TASK_IDS, item, reading) or task ~= item and id_under(TASK_IDS, task, reading)
   if not id and reading.inexact then return nil end
-  if not id and (word or not reading.strict) then id = id_under(PLAIN_IDS, task, reading) end
+  -- A JSON-RPC answer has the id of its call.
+  local may_be_plain = word or not (reading.strict or task.jsonrpc)
+  if not id and may_be_plain then id = id_under(PLAIN_IDS, task, reading) end
   if not id and task ~= item and word then
     id = id_under(PLAIN_IDS, item, reading)
     task = id and item or task
