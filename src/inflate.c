@@ -227,6 +227,8 @@ Packing packing_of(const char *bytes, size_t n) {
   if (n > 3 && b[0] == 0x1f && b[1] == 0x8b && b[2] == 8) return PACKING_GZIP;
   if (n > 2 && b[0] == 0x78 && (b[0] << 8 | b[1]) % 31 == 0)
     return PACKING_ZLIB;
+  for (size_t i = 0; i < n && i < 16; i++)
+    if (b[i] < '\t' || b[i] > '~') return PACKING_RAW;
   return PACKING_NONE;
 }
 
@@ -236,7 +238,7 @@ Unpacked unpack(Packing packing, const char *bytes, size_t n, size_t max) {
   s.end = s.in + n;
   s.max = max;
   if (packing == PACKING_GZIP) skip_gzip_header(&s);
-  else s.in += 2;
+  else if (packing == PACKING_ZLIB) s.in += 2;
   inflate(&s);
   Unpacked u = {s.out, s.size, !s.bad && !s.too_large, s.too_large};
   return u;

@@ -5,9 +5,15 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-typedef enum Packing { PACKING_NONE, PACKING_GZIP, PACKING_ZLIB } Packing;
+typedef enum Packing {
+  PACKING_NONE,
+  PACKING_GZIP,
+  PACKING_ZLIB,
+  PACKING_RAW /* some servers' "deflate", which has no mark of its own */
+} Packing;
 
-/* Tells by the beginning of some bytes how they are packed. */
+/* Tells by the beginning of some bytes how they are packed. Of what is no text
+   it is a guess. */
 Packing packing_of(const char *bytes, size_t n);
 
 /* The result: `size` bytes that the caller frees, NULL if there are none. */

@@ -683,6 +683,18 @@ static const Failure *proxy_failure(Request *r, CURLcode rc) {
                                         : &failure_proxy_forbids;
 }
 
+static bool is_json(const char *text, size_t n) {
+  while (n > 0 && (unsigned char)*text <= ' ') text++, n--;
+  return n > 0 && (*text == '{' || *text == '[');
+}
+
+/* Whether what came out is worth more than what was packed. */
+static bool is_useful(const Unpacked *u, Packing packing, bool broke_off) {
+  if (u->bytes == NULL) return false;
+  if (packing == PACKING_RAW) return u->whole && is_json(u->bytes, u->size);
+  return u->whole || u->too_large || broke_off || is_json(u->bytes, u->size);
+}
+
 /* Unpacks an answer that is packed, as far as it came. */
 static void unpack_answer(Request *r) {
   Packing packing;
@@ -690,8 +702,9 @@ static void unpack_answer(Request *r) {
     Buffer *b = &r->answer;
     if ((packing = packing_of(b->data, b->len)) == PACKING_NONE) return;
     Unpacked u = unpack(packing, b->data, b->len, b->max);
-    bool useful = u.bytes && (u.whole || u.too_large || r->failure);
-    if (u.too_large && r->failure == NULL) r->failure = &failure_too_large;
+    bool useful = is_useful(&u, packing, r->failure != NULL);
+    if (u.too_large && r->failure == NULL && packing != PACKING_RAW)
+      r->failure = &failure_too_large;
     if (!useful) {
       free(u.bytes);
       return;

@@ -258,6 +258,7 @@ describe("luma.core, one exchange,", function()
     for name, packed in pairs {
       ["gzip, stored"] = GZIP .. STORED, ["gzip"] = GZIP .. FIXED,
       ["gzip with a name"] = "\31\139\8\8\0\0\0\0\2\255name\0" .. FIXED, ["zlib"] = "\120\156" .. FIXED,
+      ["deflate without a mark, stored"] = STORED, ["deflate without a mark"] = FIXED,
       ["gzip within gzip"] = GZIP .. "\1\40\0\215\255" .. GZIP .. FIXED,
     } do
       it("is unpacked, whether or not its headers say that it is packed: " .. name, function()
@@ -290,8 +291,14 @@ describe("luma.core, one exchange,", function()
       assert.same({ "network", BODY:sub(1, 15) }, { response.kind, response.body })
     end)
 
+    it("is unpacked up to where it ends, though its length says that it is whole", function()
+      local response = get { { body = GZIP .. STORED:sub(1, 20) } }
+
+      assert.same({ nil, BODY:sub(1, 15) }, { response.kind, response.body })
+    end)
+
     it("stays as it is where it is packed in a way that nobody knows", function()
-      for _, body in ipairs { "\31\139\8\0rubbish", "\120\156rubbish", "(\181/\253zstd" } do
+      for _, body in ipairs { "\31\139\8\0rubbish", "\120\156rubbish", "(\181/\253zstd", "\1\4\0\251\255rubb" } do
         local response = get { { body = body, headers = { ["Content-Encoding"] = "zstd" } } }
 
         assert.is_nil(response.kind)
