@@ -85,6 +85,21 @@ describe("luma.job", function()
 
       assert.same({ 65 }, bodies())
     end)
+
+    it("are counted for large ones alone, so that many small ones begin as fast as few", function()
+      local counted = 0
+      for i = 1, 100 do
+        client.source.waiting[-i] = setmetatable({}, { __index = function(_, name)
+          if name == "body" then counted = counted + 1 end
+        end })
+      end
+
+      for _ = 1, 3 do submit(1 / 1024) end
+      assert.equal(0, counted)
+
+      submit(1)
+      assert.equal(100, counted)
+    end)
   end)
 
   describe("a job", function()

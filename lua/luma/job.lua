@@ -20,6 +20,7 @@ local AWAIT = 600 -- seconds, when none are given
 -- Bytes of bodies that a client may have on the wire; jobs with more, as with
 -- pictures, wait until there is room.
 local MOST_BYTES = 64 * 1024 * 1024
+local SMALL = 64 * 1024 -- bytes of a body that need not wait: to count all that is under way is for what may
 
 ---@class luma.Job: luma.Awaitable
 ---@field state "running"|"pending"|"processing"|"unknown"|"downloading"|"completed"|"failed"|"cancelled" the
@@ -196,6 +197,7 @@ end
 
 --- Whether a body of so many bytes may go. Alone it may have any size.
 local function has_room(client, size)
+  if size <= SMALL then return true end
   local bytes = bytes_on_wire(client)
   return bytes == 0 or bytes + size <= MOST_BYTES
 end
