@@ -193,8 +193,8 @@ end
 local function find_batch(client, due)
   if is_for_each(client) then return nil end
   for batch in pairs(state_of(client).batches) do
-    local sleeps = not batch.task.cancelled and (batch.timer or batch.task.state == "ready" and not batch.begun)
-    if sleeps and math.abs(batch.due - due) <= slack(client) and #batch.watches < CHUNK then return batch end
+    if #batch.watches < CHUNK and math.abs(batch.due - due) <= slack(client) and not batch.task.cancelled
+      and (batch.timer or batch.task.state == "ready" and not batch.begun) then return batch end
   end
 end
 
