@@ -390,18 +390,15 @@ end
 function Client:notified(body, opts)
   check_open(self, "notified")
   if type(body) ~= "string" then misuse("notified", "the body of the call as a string", body) end
-  opts = call_options(self, "notified", opts)
-  local id, problem, ref, err
+  call_options(self, "notified", opts) -- a wrong one is this call's
+  local id, problem
   if #body > self.options.max_answer then problem = ("it has more than %d bytes"):format(self.options.max_answer)
   else id, problem = answer.notified_id(self.dialect, body) end
   if not id then
     return nil, errors.new("invalid", ("this is not a notification of %s: %s"):format(
       self.dialect.title, problem), { field = "body" })
   end
-  ref, err = check_ref("notified", id)
-  if not ref then return nil, err end
-  if not self.has_key then return nil, no_key(self) end
-  return loop.run(generation.get, self, ref, opts)
+  return Client.get(self, id, opts)
 end
 
 --- Looks at several at once: in the order asked, `false` for one that the
