@@ -5,15 +5,7 @@
 #include <string.h>
 
 #include "file.h"
-
-/* Copies `from` unless it is NULL; notes in `ok` when that fails. */
-static char *keep(const char *from, bool *ok) {
-  if (from == NULL) return NULL;
-  char *to = malloc(strlen(from) + 1);
-  if (to) strcpy(to, from);
-  else *ok = false;
-  return to;
-}
+#include "text.h"
 
 static bool add_header(Endpoint *endpoint, const char *line) {
   struct curl_slist *grown = curl_slist_append(endpoint->headers, line);
@@ -31,13 +23,9 @@ static bool has_user_agent(const Endpoint *endpoint) {
 /* As a header the name costs libcurl half of what its option does; the option
    is left to the requests without these headers. */
 static bool add_user_agent(Endpoint *endpoint) {
-  static const char name[] = "User-Agent: ";
   if (endpoint->user_agent == NULL || has_user_agent(endpoint)) return true;
-  char *line = malloc(sizeof name + strlen(endpoint->user_agent));
-  if (line == NULL) return false;
-  strcpy(line, name);
-  strcat(line, endpoint->user_agent);
-  bool ok = add_header(endpoint, line);
+  char *line = join("User-Agent: ", endpoint->user_agent);
+  bool ok = line && add_header(endpoint, line);
   free(line);
   return ok;
 }

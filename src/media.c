@@ -172,10 +172,16 @@ static bool is_stream(const char *s, size_t n) {
   return n > 376 && s[188] == 'G' && s[376] == 'G' && memchr(s, 0, n);
 }
 
+bool media_begins(const char *bytes, size_t n, const char *pattern,
+                  size_t len) {
+  if (n < len) return false;
+  for (size_t i = 0; i < len; i++)
+    if (pattern[i] != '?' && pattern[i] != bytes[i]) return false;
+  return true;
+}
+
 static bool is_format(const Format *f, const char *s, size_t n) {
-  if (n < f->size) return false;
-  for (size_t i = 0; i < f->size; i++)
-    if (f->start[i] != '?' && f->start[i] != s[i]) return false;
+  if (!media_begins(s, n, f->start, f->size)) return false;
   if (strcmp(f->media.ending, "webm") == 0) return names_type(s, n, "webm");
   if (strcmp(f->media.ending, "mkv") == 0) return names_type(s, n, "matr");
   if (strcmp(f->media.ending, "ogv") == 0)

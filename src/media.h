@@ -17,6 +17,10 @@ typedef struct Media {
 /* NULL: no medium, or not clear before more bytes are there. */
 const Media *media_of(const char *lead, size_t n);
 
+/* Whether some bytes begin with a pattern, in which '?' stands for any. */
+bool media_begins(const char *bytes, size_t n, const char *pattern,
+                  size_t len);
+
 /* Reads at most n bytes of a file; returns how many. */
 typedef size_t MediaRead(const void *file, long long place, char *to,
                          size_t n);

@@ -69,17 +69,11 @@ static const Format formats[] = {
     {"data:", 5, NULL, "a data: URI already"},
 };
 
-static bool is_format(const Format *f, const char *head, size_t n) {
-  if (n < f->len) return false;
-  for (size_t i = 0; i < f->len; i++)
-    if (f->start[i] != '?' && f->start[i] != head[i]) return false;
-  return true;
-}
-
 /* NULL if it is none of them. */
 static const Format *find_format(const char *head, size_t n) {
   for (size_t i = 0; i < sizeof formats / sizeof *formats; i++)
-    if (is_format(&formats[i], head, n)) return &formats[i];
+    if (media_begins(head, n, formats[i].start, formats[i].len))
+      return &formats[i];
   return NULL;
 }
 

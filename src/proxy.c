@@ -11,6 +11,8 @@
 #include <arpa/inet.h>
 #endif
 
+#include "text.h"
+
 #define NEARBY "localhost,127.0.0.1,::1,[::1]"
 
 /* The first of these variables that is set to something, or NULL. */
@@ -22,20 +24,12 @@ static const char *variable(const char *const *names) {
   return NULL;
 }
 
-/* `first` and, if there is one, `second` behind it. NULL: no memory. */
-static char *join(const char *first, const char *second) {
-  char *to = malloc(strlen(first) + (second ? strlen(second) : 0) + 1);
-  if (to == NULL) return NULL;
-  strcpy(to, first);
-  return second ? strcat(to, second) : to;
-}
-
-/* A copy without what may stand around it: blanks, a line end. */
+/* Copies a text without the blanks and line ends around it. */
 static bool set(char **to, const char *text) {
   static const char blanks[] = " \t\r\n";
   if (text) text += strspn(text, blanks);
   if (text == NULL || *text == '\0') return true;
-  if ((*to = join(text, NULL)) == NULL) return false;
+  if ((*to = join(text, "")) == NULL) return false;
   for (char *end = *to + strlen(*to); strchr(blanks, end[-1]);) *--end = '\0';
   return true;
 }
@@ -51,7 +45,7 @@ bool proxies_open(Proxies *p, const char *option) {
   if (!set(&p->https, option ? option : variable(https))) return false;
   if (!set(&p->http, option ? option : variable(http))) return false;
   if (!set(&p->except, except)) return false;
-  p->except_nearby = join(except ? NEARBY "," : NEARBY, except);
+  p->except_nearby = join(except ? NEARBY "," : NEARBY, except ? except : "");
   return p->except_nearby != NULL;
 }
 

@@ -13,6 +13,7 @@
 
 #include "inflate.h"
 #include "process.h"
+#include "text.h"
 
 #define MAX_HEAD (64 * 1024)
 #define MAX_REDIRECTS 5L
@@ -60,28 +61,6 @@ static bool buffer_add(Buffer *b, const char *data, size_t n) {
   if (n > 0) memcpy(b->data + b->len, data, n);
   b->len += n;
   return true;
-}
-
-/* Copies `n` bytes and a zero behind them, unless `from` is NULL; notes in
-   `ok` when that fails. */
-static char *keep_bytes(const char *from, size_t n, bool *ok) {
-  char *to = from ? malloc(n + 1) : NULL;
-  if (to) {
-    memcpy(to, from, n);
-    to[n] = '\0';
-  }
-  if (from && to == NULL) *ok = false;
-  return to;
-}
-
-static char *keep(const char *from, bool *ok) {
-  return keep_bytes(from, from ? strlen(from) : 0, ok);
-}
-
-/* A base with a path behind it. NULL when there is no memory. */
-static char *join(const char *base, const char *path) {
-  char *to = malloc(strlen(base) + strlen(path) + 1);
-  return to ? strcat(strcpy(to, base), path) : NULL;
 }
 
 double fingerprint(const char *text, size_t n) {
@@ -369,8 +348,10 @@ Request *request_new(const Endpoint *endpoint, const Spec *spec) {
   } else {
     r->url = keep(spec->url, &ok);
   }
-  r->body = keep_bytes(spec->body, spec->body_len, &ok);
+  r->body = spec->body ? malloc(spec->body_len + 1) : NULL; /* never 0 bytes */
+  if (r->body) memcpy(r->body, spec->body, spec->body_len);
   r->body_len = spec->body_len;
+  if (spec->body && r->body == NULL) ok = false;
   r->validator = keep(spec->validator, &ok);
   r->method = keep(spec->method, &ok);
   r->type = keep(spec->type, &ok);
