@@ -44,6 +44,11 @@ describe("luma.poller", function()
       return ids
     end
 
+    --- Of nothing but an id the first look is at once, however long all this takes.
+    local function submit_ids(n, directives)
+      return ids_of(submit_many(n, directives))
+    end
+
     --- Waits for all at the same time: results and errors by place.
     local function wait_for_all(targets, opts)
       local results, problems, functions = {}, {}, {}
@@ -121,14 +126,14 @@ describe("luma.poller", function()
     end)
 
     it("is told by which generation each answer is, not by its place", function()
-      local targets = submit_many(10, "sandbox:batch_order=reversed")
+      local targets = submit_ids(10, "sandbox:batch_order=reversed")
 
       assert_all_completed(targets, wait_for_all(targets))
       assert.same({ 1, 0 }, { count() })
     end)
 
     it("understands the gateway's envelope", function()
-      local targets = submit_many(10, "sandbox:batch_shape=envelope")
+      local targets = submit_ids(10, "sandbox:batch_shape=envelope")
 
       assert_all_completed(targets, wait_for_all(targets))
       assert.same({ 1, 0 }, { count() })
@@ -136,7 +141,7 @@ describe("luma.poller", function()
 
     for _, shape in ipairs { "missing", "html", "object" } do
       it(("asks one by one where the batch query is %s, and does not try it again"):format(shape), function()
-        local targets = submit_many(10, "sandbox:polls=2 sandbox:batch_shape=" .. shape)
+        local targets = submit_ids(10, "sandbox:polls=2 sandbox:batch_shape=" .. shape)
 
         assert_all_completed(targets, wait_for_all(targets, { retries = 0 }))
         assert.same({ 1, 20 }, { count() })
@@ -145,7 +150,7 @@ describe("luma.poller", function()
 
     for _, status in ipairs { 400, 404, 501 } do
       it(("asks one by one where the batch query is answered %d"):format(status), function()
-        local targets = submit_many(3, "sandbox:batch_fault=" .. status)
+        local targets = submit_ids(3, "sandbox:batch_fault=" .. status)
 
         assert_all_completed(targets, wait_for_all(targets, { retries = 0 }))
         assert.same({ 1, 3 }, { count() })
@@ -154,7 +159,7 @@ describe("luma.poller", function()
 
     for _, status in ipairs { 500, 502, 503, 524 } do
       it(("is not held up by a batch query that is always answered %d"):format(status), function()
-        local targets = submit_many(3, "sandbox:polls=4 sandbox:batch_fault=" .. status)
+        local targets = submit_ids(3, "sandbox:polls=4 sandbox:batch_fault=" .. status)
 
         assert_all_completed(targets, wait_for_all(targets, { retries = 0 }))
         local tasks, gets = count()
@@ -164,7 +169,7 @@ describe("luma.poller", function()
     end
 
     it("asks for none by itself where neither query works", function()
-      local targets = submit_many(3, "sandbox:query_fault=500x2 sandbox:batch_fault=500x2")
+      local targets = submit_ids(3, "sandbox:query_fault=500x2 sandbox:batch_fault=500x2")
 
       assert_all_completed(targets, wait_for_all(targets, { retries = 0 }))
       assert.same({ 3, 2 }, { count() })
@@ -172,7 +177,7 @@ describe("luma.poller", function()
 
     for _, fault in ipairs { "429x1", "dropx1", "cutx1" } do
       it(("asks for several again after %s"):format(fault), function()
-        local targets = submit_many(3, "sandbox:batch_fault=" .. fault)
+        local targets = submit_ids(3, "sandbox:batch_fault=" .. fault)
 
         assert_all_completed(targets, wait_for_all(targets, { retries = 0 }))
         assert.same({ 2, 0 }, { count() })
