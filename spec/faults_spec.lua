@@ -290,9 +290,9 @@ describe("a submit", function()
   -- went to the same dead one, and timed out too.
   it("does not follow another onto a dead HTTP/2 connection", function()
     local server = support.serve { h2 = true, exchanges = { {}, { at = "request", fault = "stall" }, {} } }
-    local client = support.connect(server, { request_timeout = 0.5 })
+    local client = support.connect(server)
     assert(client:get(ID))
-    assert.equal("timeout maybe", outcome(true, client:submit(PROMPT)))
+    assert.equal("timeout maybe", outcome(true, client:submit(PROMPT, { request_timeout = 0.5 })))
 
     local result = outcome(true, client:submit(PROMPT))
 
@@ -371,7 +371,7 @@ describe("a submit on a connection whose last answer ended with", function()
   local function check(name, tls, allowed)
     it(("%s is sent once%s"):format(name, tls and " over TLS" or ""), function()
       local server = support.serve { tls = tls, exchanges = { { at = "idle", fault = name }, {} } }
-      local client = support.connect(server, { request_timeout = 0.2, connect_timeout = 5 })
+      local client = support.connect(server, { request_timeout = name == "stall" and 0.5 or 20 })
       client:get(ID)
       cqueues.sleep(0.01)
       server:count() -- by the time that it says so, it has failed

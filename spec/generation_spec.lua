@@ -524,7 +524,8 @@ describe("luma.generation", function()
       it("looks a last time before it", function()
         local submitted = submit()
 
-        local generation = assert(client:wait(submitted, { timeout = 0.5, poll_interval = 100, poll_max = 100 }))
+        -- Of which a fifth is left for that look.
+        local generation = assert(client:wait(submitted, { timeout = 2, poll_interval = 100, poll_max = 100 }))
 
         assert.equal("completed", generation.state)
         assert.equal(1, support.count(server, "GET"))

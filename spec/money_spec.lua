@@ -30,9 +30,9 @@ describe("money", function()
       for _, at in ipairs { "headers", "body", "request" } do
         if at == "request" or fault ~= "garbage" then
           it(("is sent once when the server meets it with %s at stage %s"):format(fault, at), function()
-            local client, server = warm({ { at = at, fault = fault }, {} }, { request_timeout = 0.2 })
+            local client, server = warm { { at = at, fault = fault }, {} }
 
-            local err = failing_submit(client)
+            local err = failing_submit(client, { request_timeout = fault == "stall" and 0.5 or 20 })
 
             assert.equal(1, support.submits(server))
             assert.equal(2, server:count())
@@ -126,7 +126,7 @@ describe("money", function()
   describe("a submit that is not answered in time", function()
     it("is not sent again, and says that it may have been taken", function()
       local server = support.serve { { fault = "stall" }, {} }
-      local client = support.connect(server, { request_timeout = 0.05 })
+      local client = support.connect(server, { request_timeout = 0.5 })
 
       local err = failing_submit(client)
 
@@ -272,7 +272,7 @@ describe("money", function()
       local server = support.serve { {}, { fault = "close" } }
       local client = support.connect(server, { retries = 0 })
 
-      local generation, err = client:generate(BOAT, { timeout = 0.2 })
+      local generation, err = client:generate(BOAT, { timeout = 1 })
 
       assert.is_nil(generation)
       assert.equal(1, support.submits(server))

@@ -145,7 +145,7 @@ describe("luma.core never posts twice:", function()
 
     local response = finish(client,
       support.request(client, {
-        path = "/second", body = "{}", timeout = 0.2, paid = true,
+        path = "/second", body = "{}", timeout = 0.5, paid = true,
       }))
 
     assert.same({ "timeout", "maybe" }, { response.kind, response.sent })

@@ -827,7 +827,7 @@ describe("luma.core, one exchange,", function()
         local client = support.connect(server, { max_transfers = 1 })
 
         finish(client, support.request(client, {
-          path = "/1", body = "{}", timeout = 0.3,
+          path = "/1", body = "{}", timeout = fault == "stall" and 0.5 or 60,
         }))
         local response = finish(client, support.request(client, {
           path = "/2", body = "{}",
