@@ -90,7 +90,7 @@
 ---@class luma.LogEvent
 ---@field call "submit"|"extend"|"query"|"query_many"|"cancel"|"upload"
 ---@field method "GET"|"POST"|"PUT"|"DELETE"
----@field path string behind the base URL
+---@field path string behind the base URL; for a different address, the URL up to the ?
 ---@field attempt integer 1 for the first, 2 for the first retry
 ---@field seconds number that the request took
 ---@field status? integer HTTP status, if there was an answer

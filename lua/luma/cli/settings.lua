@@ -50,7 +50,8 @@ function settings.read(words, env)
   end
   local unknown = config.unknown(self, rows.settings(self.dialect))
   if unknown then
-    return nil, ("%s: there is no option %s"):format(read.path, unknown), exit_codes.MISUSED
+    return nil, ("%s: there is no option %s (luma help generate lists them)"):format(read.path, unknown),
+      exit_codes.MISUSED
   end
   return self
 end
