@@ -741,6 +741,24 @@ describe("a file", function()
     end)
   end
 
+  if support.is_linux() then -- it takes LD_PRELOAD
+    it("is refused where it is another user's in a folder that lets each replace only his own", function()
+      local home = folder()
+      support.compile("other_login.c", home .. "/other_login.so", "")
+      support.write(home .. "/clip.mp4", "another's")
+      for mode, expected in pairs { ["1777"] = "false Permission denied", ["0777"] = "true nil" } do
+        shell(("chmod %s %s"):format(mode, home))
+
+        local ran = support.run({ "-e", [[
+          local claim, problem = require "luma.core".claim(os.getenv "CLIP")
+          io.write(tostring(claim ~= nil), " ", tostring(problem))
+        ]] }, { CLIP = home .. "/clip.mp4" }, "LD_PRELOAD=" .. home .. "/other_login.so")
+
+        assert.equal(expected, ran.out .. ran.err)
+      end
+    end)
+  end
+
   it("is not fetched over http, where the service is not on this machine", function()
     local plain = support.serve { { headers = CLIP } }
     local server = support.serve {

@@ -26,6 +26,18 @@ static char *join(const char *first, size_t n, const char *second,
   return to;
 }
 
+/* How many bytes of a path are in front of the name. */
+static size_t folder_size(const char *path) {
+  size_t n = strlen(path);
+  while (n > 0 && path[n - 1] != '/'
+#ifdef _WIN32
+         && path[n - 1] != '\\' && path[n - 1] != ':'
+#endif
+  )
+    n--;
+  return n;
+}
+
 #ifdef _WIN32
 
 #include <io.h>
@@ -258,10 +270,24 @@ static void os_close(int fd) {
   close(fd);
 }
 
+/* Whether a file is another user's in a folder, such as /tmp, in which each
+   may replace only his own. */
+static bool is_kept(const char *path) {
+  struct stat file, folder;
+  uid_t me = geteuid();
+  if (me == 0 || lstat(path, &file) != 0 || file.st_uid == me) return false;
+  char *name = join(path, folder_size(path), ".", "");
+  bool kept = name && stat(name, &folder) == 0 &&
+              (folder.st_mode & S_ISVTX) != 0 && folder.st_uid != me;
+  free(name);
+  return kept;
+}
+
 /* 0, or the errno of a path that must not be replaced, or cannot be: a folder,
    a device, a name that is too long. */
 static int os_refuses(const char *path) {
   struct stat st;
+  if (is_kept(path)) return EACCES;
   if (stat(path, &st) != 0) return errno == ENOENT ? 0 : errno;
   return S_ISREG(st.st_mode) ? 0 : S_ISDIR(st.st_mode) ? EISDIR : EEXIST;
 }
@@ -370,17 +396,6 @@ static void strike(File *f) {
 }
 
 /* ---- names ---- */
-
-static size_t folder_size(const char *path) {
-  size_t n = strlen(path);
-  while (n > 0 && path[n - 1] != '/'
-#ifdef _WIN32
-         && path[n - 1] != '\\' && path[n - 1] != ':'
-#endif
-  )
-    n--;
-  return n;
-}
 
 /* The name of the part if ".part" does not fit behind the file's own. Equal
    names have equal parts. */
