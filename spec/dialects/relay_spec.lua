@@ -462,6 +462,10 @@ describe("luma.dialects.relay", function()
 
       it("finds the id in the address of what was made", function()
         assert.equal("gen-1", submitted("", 201, "HTTP/1.1 201\r\nLocation: /luma/generations/gen-1\r\n\r\n").id)
+        for status, line in pairs { [201] = "Location: generations/gen-1/status?x=1",
+          [303] = "Location: /luma/generations/gen-1", [202] = "Operation-Location: https://r/tasks/gen-1" } do
+          assert.equal("gen-1", submitted("{}", status, ("HTTP/1.1 %d\r\n%s\r\n\r\n"):format(status, line)).id)
+        end
         assert.equal("a b", submitted("", 201, "HTTP/1.1 201\r\nLocation: https://r/luma/tasks/a%20b/\r\n\r\n").id)
       end)
 

@@ -730,6 +730,19 @@ function read_any(body, reading, call, depth)
   return inner and (inner.raw_state or not made) and inner or made
 end
 
+--- Headers that may lead to what was made.
+local PLACES = { "location", "content-location", "operation-location" }
+
+--- The id in the address of what was made; of redirects only 303 leads there.
+local function id_in_address(answer)
+  if answer.status >= 300 and answer.status ~= 303 then return nil end
+  for _, name in ipairs(PLACES) do
+    local path = ("/" .. (answer:header(name) or "")):gsub("[?#].*", ""):gsub("/status$", "")
+    local step = path:match("/generations/([^/%s]+)/?$") or path:match("/tasks/([^/%s]+)/?$")
+    if step then return (step:gsub("%%(%x%x)", function(hex) return string.char(tonumber(hex, 16)) end)) end
+  end
+end
+
 --- The answer to a submit in which the id stands by itself: as the whole of what
 --- a gateway wraps, or in the address of what was made.
 local function read_bare(body, answer)
@@ -737,9 +750,7 @@ local function read_bare(body, answer)
   for _, name in ipairs { "data", "result", "task", "generation", "job", "prediction", "creation" } do
     id = id or object(body) and not is_error(body) and bare_id(body[name]) or nil
   end
-  local place = (answer.status < 300 and answer:header("location") or ""):gsub("[?#].*", "")
-  local step = place:match("/generations/([^/?#%s]+)/?$") or place:match("/tasks/([^/?#%s]+)/?$")
-  id = id or step and step:gsub("%%(%x%x)", function(hex) return string.char(tonumber(hex, 16)) end)
+  id = id or id_in_address(answer)
   return id and { id = id, state = "pending" } or nil
 end
 
