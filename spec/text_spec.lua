@@ -6,7 +6,7 @@ describe("luma.text", function()
     for given, expected in pairs {
       ["a line"] = "a line", [" one\r\n\ttwo  three "] = "one two three", ["a\0b\127c"] = "a b c",
       ["a\194\133b\226\128\168c"] = "a b c", ["\255\254a\193"] = "\239\191\189a\239\191\189", [""] = "",
-      ["视频 ok"] = "视频 ok",
+      ["a\226\128\174b\226\129\166c"] = "a b c", ["视频 ok"] = "视频 ok",
     } do
       it(("makes %q fit to be shown"):format(expected), function()
         assert.equal(expected, text.line(given))

@@ -35,15 +35,16 @@ function text.is_plain(value)
   return value:find("^[\32-\126]*$") ~= nil
 end
 
---- One line of UTF-8 without control characters. C1 controls and the line ends
---- of Unicode count as such. Written without %c and %s, which ask the locale.
+--- One line of UTF-8 without control characters. C1 controls, the line ends of
+--- Unicode and what turns the direction of a line count as such. Written without %c and %s, which ask the locale.
 ---@param value string
 ---@param length? integer bytes it may have
 ---@return string
 function text.line(value, length)
   if length then value = value:sub(1, 8 * length) end
   if not text.is_plain(value) then
-    value = as_utf8(value):gsub("\194[\128-\159]", " "):gsub("\226\128[\168\169]", " ")
+    value = as_utf8(value):gsub("\194[\128-\159]", " "):gsub("\226\128[\168-\174]", " ")
+      :gsub("\226\129[\166-\169]", " ")
       :gsub("[%z\1-\31\127]", " ")
   end
   value = value:gsub("  +", " "):match("^ ?(.-) ?$")
