@@ -185,6 +185,28 @@ describe("leaving", function()
     assert.same({ "", "false\tcancelled\ttrue\n" }, { ran.err, ran.out })
   end)
 
+  it("does so in the child's first update, though the parent had nothing left to do", function()
+    stage.server:reset {}
+    local ran = run_forking("thread", [[
+      local told
+      local job = client:start({ user_prompt = "a boat sandbox:state=never" }, {
+        on_done = function(ended) told = ended.state end,
+      })
+      repeat luma.update() until job.generation
+      for _ = 1, 100 do luma.update() end
+      local child = fork()
+      if child == 0 then
+        luma.update()
+        say(told)
+        os.exit(0)
+      end
+      wait(child)
+      client:close()
+    ]])
+
+    assert.same({ "", "cancelled\n" }, { ran.err, ran.out })
+  end)
+
   describe("a state that ends", function()
     local function run(text)
       stage.server:reset {}
