@@ -250,6 +250,7 @@ end
 --- What keeps a text from being an id: the rest of a sentence that begins with it.
 --- Dots alone would be a step in the path, for a server even when escaped.
 local function id_problem(id)
+  if #id <= 256 and id:find("^[A-Za-z0-9_-]+$") then return nil end -- as most are, and quickly seen
   if id == "" then return "is empty: submit returns the id in generation.id" end
   if id:find("[%z\1-\32\127]") then return "contains a space or a line break: an id is one word" end
   if #id > 256 or id:find("^%.+$") then return "is not an id" end

@@ -33,6 +33,7 @@ end
 ---@param text string
 ---@return string
 function common.escape(text)
+  if text:find("^[A-Za-z0-9_-]+$") then return text end -- as most are, and quickly seen
   local special = text:find("^%.+$") and "%." or "[^A-Za-z0-9%-._~]"
   return (text:gsub(special, function(c) return ("%%%02X"):format(c:byte()) end))
 end
