@@ -296,7 +296,6 @@ function loop.yield_if_over_budget()
   if loop.current() then loop.pass() end
 end
 
----@param parts luma.Task[]
 local function cancel_parts(group)
   for _, part in ipairs(group.parts) do loop.cancel(part) end
 end
