@@ -5,7 +5,7 @@ describe("luma.books", function()
     local time = 1000
     local account = books.new(function() return time end)
     local function inflight() return (select(2, books.count(account))) end
-    books.note(account, { id = "a", state = "pending" }, true)
+    books.settle(account, books.open(account, {}, {}), {}, { id = "a", state = "pending" })
 
     time = 1599
     assert.equal(1, inflight())
@@ -27,5 +27,17 @@ describe("luma.books", function()
     time = 1198
 
     assert.equal(1, (select(2, books.count(account))))
+  end)
+
+  it("are not gone through before so many payments were made as a limit allows", function()
+    local account, looks = books.new(os.time), 0
+    local owner = setmetatable({}, { __index = function(_, name) looks = looks + (name == "over" and 1 or 0) end })
+    for _ = 1, 3 do books.open(account, owner, {}) end
+
+    assert.is_nil(books.over_limit(account, { max_inflight = 4, max_submits = 5 }, {}))
+    assert.equal(0, looks)
+    assert.equal("rate_limit", books.over_limit(account, { max_inflight = 3 }, {}).kind)
+    assert.equal("quota", books.over_limit(account, { max_submits = 3 }, {}).kind)
+    assert.equal(6, looks)
   end)
 end)

@@ -88,6 +88,8 @@ end
 ---@return luma.Error?
 function books.over_limit(self, limits, request)
   if not (limits.max_submits or limits.max_inflight or limits.max_cost) then return nil end
+  local least = math.min(limits.max_submits or math.huge, limits.max_inflight or math.huge)
+  if self.last < least and not limits.max_cost then return nil end -- it has not made as many in all
   local submits, inflight, cost = books.count(self)
   if limits.max_submits and submits >= limits.max_submits then
     return errors.new("quota", ("max_submits: this client has reached its limit (%d)"):format(submits))
