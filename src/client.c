@@ -406,6 +406,7 @@ static void free_acked(Client *c) {
   Request *r;
   while ((r = c->acked) != NULL) {
     c->acked = r->next;
+    r->next = NULL;
     engine_discard(e && !engine_is_foreign(e) ? e : NULL, r);
   }
 }

@@ -369,6 +369,30 @@ describe("luma.core.Client", function()
 
       assert.equal(40, #order)
     end)
+
+    it("frees all that a hook acknowledges meanwhile", function()
+      local client = core.client { base = BASE }
+      client:background()
+      client:timer(1, 0)
+      client:timer(2, 0)
+      local calls, order = 0, {}
+      local function hook()
+        calls = calls + 1
+        if calls ~= 2 then return end -- the first is that of peek itself
+        for i = 1, 2 do
+          order[i] = client:peek(10)
+          client:ack(order[i])
+        end
+      end
+
+      debug.sethook(hook, "c")
+      client:peek()
+      debug.sethook()
+
+      assert.same({ 1, 2 }, order)
+      client:close()
+      support.assert_nothing_lives()
+    end)
   end)
 
   describe("fetch()", function()
