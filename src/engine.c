@@ -42,7 +42,6 @@ struct Engine {
   Cond event;  /* wakes an owner that waits for the thread */
   List inbox, outbox;
   Event next;        /* left the outbox, and is not acknowledged yet */
-  Request *ended;    /* the request of that event, if it ended */
   size_t free_bytes; /* of discarded requests in the inbox */
   Request *progress, **progress_last; /* requests with unread progress */
   Wakeup owner_wakeup;  /* readable while there is an event; once asked for */
@@ -492,7 +491,7 @@ static void release(Engine *e) {
   if (users > 0) return;
   drop_all(&e->inbox);
   drop_all(&e->outbox);
-  if (e->ended) drop(e->ended);
+  if (e->next.ended) drop(e->next.ended);
   endpoint_close(&e->endpoint);
   wakeup_close(&e->owner_wakeup);
   free(e->idle);
@@ -637,7 +636,7 @@ bool engine_peek(Engine *e, Event *event) {
     Request *ended = e->outbox.first, *r = ended ? ended : e->progress;
     if (ended) {
       list_remove(&e->outbox, ended);
-      e->next.ended = e->ended = ended;
+      e->next.ended = ended;
     } else if (r) {
       e->next.received = r->progress_received;
       e->next.total = r->progress_total;
@@ -653,10 +652,9 @@ bool engine_peek(Engine *e, Event *event) {
 
 Request *engine_ack(Engine *e, long long id) {
   if (id == 0 || e->next.id != id) return NULL;
-  Request *ended = e->ended;
+  Request *ended = e->next.ended;
   lock(e);
   e->next = (Event){0};
-  e->ended = NULL;
   look_for_event(e);
   unlock(e);
   return ended;

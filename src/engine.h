@@ -19,8 +19,8 @@ typedef struct EngineOptions {
 
 /* An event is the end of a request, or progress of one that goes on. */
 typedef struct Event {
-  long long id;         /* 0: there is none */
-  const Request *ended; /* NULL: only progress */
+  long long id;   /* 0: there is none */
+  Request *ended; /* NULL: only progress */
   long long received, total;
 } Event;
 
