@@ -360,6 +360,15 @@ describe("luma.answer", function()
         assert.equal("maybe", read_error("submit", 503, "upstream connect error or disconnect/reset").sent)
       end)
 
+      it("gives an id up that stands in it beside a state, as behind a warning of PHP's", function()
+        for _, body in ipairs { '<br />\n<b>Warning</b>: old in <b>a.php</b><br />\n{"id":"a","state":"pending"}',
+          "<html><body><pre>{&quot;task_id&quot;:&quot;a&quot;}</pre></body></html>" } do
+          assert.equal("a", read("submit", 200, body).id)
+        end
+        assert.equal("protocol", read_error("submit", 200, '<html><body>{"id":"a"}</body></html>').kind)
+        assert.equal("server", read_error("submit", 500, '<html>{"id":"a","state":"pending"}</html>').kind)
+      end)
+
       it("gives no id away that stands in its script", function()
         assert.equal("protocol", read_error("submit", 200, PAGE).kind)
       end)

@@ -149,11 +149,16 @@ local function read_body(dialect, call, found)
   return list, problem
 end
 
+local MAX_PAGE = 65536 -- bytes of a page that are looked at
+
 --- What an answer may hold that was not read as it is: the JSON in what is none
 --- as a whole, or in a text, when it was written as JSON twice; and of a list
---- its only item. A refusal may be a list, of something else.
+--- its only item. A refusal may be a list, of something else; and the page of a
+--- failure may show anything.
 local function values_inside(call, found)
-  if found.is_page then return {} end
+  if found.is_page then
+    return found.status < 300 and lenient.values((text.words(found.text:sub(1, MAX_PAGE))), core.null) or {}
+  end
   local whole = found.body == nil and found.text or found.body
   local values = type(whole) == "string" and lenient.values(whole, core.null) or { whole }
   if call.kind == "query_many" or found.status >= 300 then return values end
@@ -168,7 +173,7 @@ end
 local function read_loosely(dialect, call, found)
   local whole, values = found.body, values_inside(call, found)
   found.loose = true
-  for _, careful in ipairs { true, false } do
+  for _, careful in ipairs(found.is_page and { true } or { true, false }) do
     found.careful = careful
     for _, value in ipairs(values) do
       found.body = value
@@ -271,7 +276,7 @@ end
 
 --- What the answer shows, in words.
 local function words_of(found)
-  local words, title = text.words(found.text:sub(1, 65536))
+  local words, title = text.words(found.text:sub(1, MAX_PAGE))
   title = title and text.line(title, 120)
   if found.is_page and title and title ~= "" then return "a web page: " .. title end
   local line = text.line(words, 120)
@@ -281,7 +286,7 @@ end
 
 --- The message that a service gave, without the page that may be in it.
 local function message_of(complaint)
-  local message = complaint.message and text.line((text.words(complaint.message:sub(1, 65536))), 500)
+  local message = complaint.message and text.line((text.words(complaint.message:sub(1, MAX_PAGE))), 500)
   return message ~= "" and message or nil
 end
 
