@@ -167,9 +167,14 @@ end
 --- For after_each: closes and ends what the spec began, and fails if a client
 --- or a request is left.
 function support.tidy()
-  for _, made in ipairs(clients) do made:close() end
+  local closed = clients
+  for _, made in ipairs(closed) do made:close() end
   support.forget()
-  core.tidy()
+  -- Where the thread ended late, a client that is kept has its engine until it
+  -- is looked into again.
+  core.tidy(function()
+    for _, made in ipairs(closed) do made.core:peek() end
+  end)
 end
 
 return support

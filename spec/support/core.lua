@@ -156,11 +156,13 @@ function support.run_until(client, server, predicate)
 end
 
 --- Fails if a client or a request is left after a spec.
-function support.assert_nothing_lives()
+---@param look? fun() at what may be over by now
+function support.assert_nothing_lives(look)
   -- Nobody waits for a thread of the core's: on a busy machine it may outlive
   -- its client a little.
   local turns = 0
   while core.live_objects() > 0 and turns < 200 do
+    if look then look() end
     collectgarbage()
     collectgarbage()
     if core.live_objects() > 0 and turns > 0 then socket.sleep(0.01) end
@@ -173,7 +175,8 @@ function support.assert_nothing_lives()
 end
 
 --- For after_each: ends what the spec began, and fails if it leaked.
-function support.tidy()
+---@param look? fun() at what may be over by now
+function support.tidy(look)
   local old_servers, old_paths, old_deaf = servers, paths, deaf
   servers, paths, deaf = {}, {}, {}
   for _, name in ipairs(old_paths) do
@@ -183,7 +186,7 @@ function support.tidy()
   end
   for _, tcp in ipairs(old_deaf) do tcp:close() end
   for _, server in ipairs(old_servers) do server:stop() end
-  support.assert_nothing_lives()
+  support.assert_nothing_lives(look)
 end
 
 return support
