@@ -437,7 +437,8 @@ function Client:wait(target, opts)
   opts = call_options(self, "wait", opts)
   if not ref then return nil, err end
   if not self.has_key then return nil, no_key(self) end
-  return loop.run(generation.wait, self, ref, type(target) == "table" and target or nil, opts)
+  local is_known = type(target) == "table" and target.state ~= nil
+  return loop.run(generation.wait, self, ref, is_known and target or nil, opts)
 end
 
 local PATH = { { "path", type = "path" } }

@@ -27,7 +27,7 @@ options.client = {
   { "base_url", type = "base_url", env = "LUMA_BASE_URL",
     doc = "Where the service is; the dialect's own address by default." },
   { "dialect", type = "dialect", env = "LUMA_DIALECT", default = "relay", values = dialects.NAMES,
-    check = dialects.problem, doc = "The service to use: its name, or a table as in doc/dialects.md." },
+    check = dialects.problem, doc = "The service to use; doc/dialects.md says how to bring one of your own." },
   { "request_timeout", type = "seconds", default = 60, call = true,
     doc = "Seconds that one request to the service may take." },
   { "connect_timeout", type = "seconds", default = 10,

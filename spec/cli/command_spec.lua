@@ -310,6 +310,17 @@ describe("luma.cli, the real program", function()
       assert.equal(3, code("a boat", "--max-cost", "1")) -- nobody knows what it costs at a relay
     end)
 
+    it("3 with a key that is none, wherever it is from", function()
+      for name, value in pairs { LUMA_API_KEY = "Bearer sk-1", LUMA_AGENTS_API_KEY = "'sk-1'" } do
+        local result = command.run({ url = server.url }, { "generate", "a boat" },
+          { LUMA_API_KEY = "", LUMA_DIALECT = "agents", [name] = value })
+
+        assert.equal(3, result.code)
+        assert.matches("^luma: " .. name .. " ", result.err)
+        assert.is_nil(result.err:find("sk-1", 1, true))
+      end
+    end)
+
     it("3 without a key, and says where the command takes one from", function()
       local result = command.run(server, { "generate", "a boat" }, { LUMA_API_KEY = "" })
 
@@ -351,6 +362,77 @@ describe("luma.cli, the real program", function()
     end)
   end)
 
+  describe("says what is wrong in its own words", function()
+    local function says(expected, words, more)
+      local result = command.run(server, words, more)
+      assert.equal("", result.out)
+      assert.matches("^luma: [^\n]+\n$", result.err)
+      assert.is_truthy(result.err:find(expected, 1, true), result.err)
+      for _, foreign in ipairs { "luma%.%l", "option %l", "%l_%l", "math%.", "%(luma help help%)" } do
+        assert.is_nil(result.err:gsub("key_command", ""):find(foreign), result.err)
+      end
+      return result
+    end
+
+    it("of what luma refuses", function()
+      for expected, words in pairs {
+        ["--resolution is \"4k\""] = { "generate", "a", "--resolution", "4k" },
+        ["--model-name is \"x\""] = { "submit", "a", "--model-name", "x" },
+        ["--timeout is 0"] = { "generate", "a", "--timeout", "0" },
+        ["or inf"] = { "generate", "a", "--timeout", "0" },
+        ["--retries is 1.5"] = { "wait", "x", "--retries", "1.5" },
+        ["--base-url must"] = { "get", "x", "--base-url", "http://x.example" },
+        ["--max-submits: "] = { "generate", "a", "--max-submits", "0" },
+        ["give it with --prices"] = { "generate", "a", "--max-cost", "1" },
+        ["or the name of a file"] = { "generate", "a", "--image-url", "file:///x.png" },
+        ["give a file or a URL"] = { "generate", "a", "--image-url", "" },
+        ["give the id that luma submit printed"] = { "wait", "https://x.example/clip.mp4" },
+        ["luma submit prints the id"] = { "get", "" },
+        ["the prompt is empty"] = { "generate", " " },
+        ["@ names no file"] = { "generate", "@" },
+        ["--extra must be JSON"] = { "generate", "a", "--extra", "x" },
+        ["--headers must be JSON"] = { "generate", "a", "--headers", "X-A: b" },
+        ["--flag=VALUE"] = { "generate", "a", "--timeout", "-1" },
+        ["a line end"] = { "generate", "a", "-o", "a\nb.mp4" },
+        ["dialect '' is unknown"] = { "generate", "a", "--dialect", "" },
+        ["unknown command nosuch (luma help)"] = { "help", "nosuch" },
+      } do
+        says(expected, words)
+      end
+      says("--exr-export needs hdr", { "generate", "a", "--exr-export", "--dialect", "agents" })
+      assert.equal(0, #support.log(server))
+    end)
+
+    it("of what the service refuses", function()
+      says("key_command in the config file", { "generate", "a sandbox:submit_fault=401" })
+    end)
+
+    it("of names in a file of parameters, by those names", function()
+      local file = support.path()
+      support.write(file, '{"max_cost":1}')
+
+      local result = run("generate", "a", "--params", file)
+
+      assert.same({ 2, "luma: max_cost is unknown: it is a flag of the command\n" }, { result.code, result.err })
+    end)
+  end)
+
+  it("has the flags of another service in its help, in any order", function()
+    for _, words in ipairs { { "help", "generate", "--dialect", "fal" }, { "help", "--dialect=fal", "generate" },
+      { "generate", "--help", "--dialect", "fal" }, { "help", "generate", "--dialect", "x", "--dialect", "fal" } } do
+      local result = command.run(nil, words)
+
+      assert.same({ 0, "" }, { result.code, result.err })
+      assert.is_truthy(result.out:find("--edit-strength", 1, true))
+    end
+  end)
+
+  it("does not call paid for what the service does not know", function()
+    local result = run("wait", "no-such-id", "--json")
+
+    assert.same({ 1, "maybe" }, { result.code, core.decode(result.out).sent })
+  end)
+
   describe("the key", function()
     local folder
 
@@ -385,7 +467,7 @@ describe("luma.cli, the real program", function()
       local with = command.run(server, { "submit", "a boat", "--profile", "work" }, environment)
 
       assert.same({ 3, "luma: key_command failed: false\n" }, { without.code, without.err })
-      assert.matches("max_submits", with.err)
+      assert.matches("max%-submits", with.err)
       environment.LUMA_API_KEY = support.KEY
       assert.equal(0, command.run(server, { "submit", "a boat" }, environment).code)
     end)
@@ -526,11 +608,13 @@ describe("luma.cli, the real program", function()
           assert.equal(1, submits)
           assert.is_true(typed and result.signal == 2 or result.code == 5)
         elseif id then
-          local finished = command.paste(server, line .. " --poll-interval 0.05")
+          -- The line that it printed goes on, and so does the same command.
+          local finished = moment % 4 < 2 and command.paste(server, line .. " --poll-interval 0.05")
+            or run("generate", "a boat sandbox:submit_delay=0.15", "-o", path)
           assert.same({ 0, path .. "\n" }, { finished.code, finished.out })
           assert.same({ true, false }, { exists(path), exists(path .. ".luma") })
         else
-          assert.equal(0, submits)
+          assert.same({ 0, nil }, { submits, line })
         end
         assert.equal(submits, support.submits(server))
         -- Of an hour that the clip could take.
@@ -602,6 +686,38 @@ describe("luma.cli, the real program", function()
       assert.matches("\nended %-1 2 ", second.err)
       assert.equal(3, support.submits(server))
       for _, name in ipairs { "a", "b", "c" } do assert.is_true(exists(path .. "-" .. name)) end
+    end)
+
+    it("while it reads what comes before, it ends at once, and nothing was sent", function()
+      local pipe = support.path()
+      os.remove(pipe)
+      os.execute(("mkfifo '%s'"):format(pipe))
+      finally(function() os.remove(pipe) end)
+      local before = #support.log(server)
+      for _, words in ipairs { "'@%s'", "a --image-url '%s'", "a --params '%s'" } do
+        -- The shell gets to write once the command has opened it. A signal that comes
+        -- before the read itself does not end that, so there is a second one, and a third.
+        local result = command.paste(server, ([['%s' bin/luma submit %s & p=$!; exec 3>'%s'
+          for i in 1 2 3 4 5; do kill -TERM $p 2>/dev/null; sleep 0.1; done; wait $p; echo $?]]):format(
+          os.getenv "LUA" or arg[-1], words:format(pipe), pipe))
+
+        assert.same({ "130\n", "luma: interrupted: nothing was sent\n" }, { result.out, result.err })
+      end
+      assert.equal(before, #support.log(server))
+    end)
+
+    it("while a command gets the key, it does not wait for that", function()
+      os.execute(("mkdir -p '%s.d/luma'"):format(path))
+      finally(function() os.execute(("rm -rf '%s.d'"):format(path)) end)
+      support.write(path .. ".d/luma/config", ("key_command = echo $$ >'%s.d/pid'; sleep 9\n"):format(path))
+      local line = ([['%s' bin/luma submit a & p=$!; while ! [ -s '%s.d/pid' ]; do sleep 0.05; done
+        kill -TERM $p; wait $p; echo $?; kill $(cat '%s.d/pid') && echo it runs]]):format(
+        os.getenv "LUA" or arg[-1], path, path)
+
+      local result = command.paste(server, ("XDG_CONFIG_HOME='%s.d'; LUMA_API_KEY=; %s"):format(path, line))
+
+      assert.equal("130\nit runs\n", result.out)
+      assert.matches("^luma: interrupted: nothing was sent\n", result.err)
     end)
 
     it("in doubt, it says so and what to look at", function()

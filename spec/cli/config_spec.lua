@@ -1,4 +1,5 @@
 local config = require "luma.cli.config"
+local core = require "luma.core"
 
 describe("luma.cli.config", function()
   describe("parse()", function()
@@ -46,21 +47,62 @@ base_url = https://example.org/x=y
     end)
   end)
 
+  describe("load()", function()
+    local folder
+
+    before_each(function()
+      folder = os.tmpname()
+      os.remove(folder)
+      os.execute(("mkdir -p '%s/luma'"):format(folder))
+    end)
+    after_each(function() os.execute(("rm -rf '%s'"):format(folder)) end)
+
+    local function load()
+      return config.load(function(name) return name == "XDG_CONFIG_HOME" and folder or nil end, core.system)
+    end
+
+    it("is empty where there is none", function()
+      assert.same({ common = {}, profiles = {} }, load())
+    end)
+
+    it("says that what is there cannot be read: a limit may be in it", function()
+      for command, expected in pairs { ["mkdir"] = "is no file", ["mkfifo"] = "is no file",
+        ["ln -s /proc/self/mem"] = "cannot be read" } do
+        os.execute(("%s '%s/luma/config'"):format(command, folder))
+
+        local read, problem = load()
+
+        if command:find "^ln" and not core.system.file(folder .. "/luma/config") then return end -- no /proc here
+        assert.is_nil(read)
+        assert.is_truthy(problem:find(expected, 1, true), problem)
+        os.execute(("rm -rf '%s/luma/config'"):format(folder))
+      end
+    end)
+  end)
+
   describe("run_key_command()", function()
+    local function key_of(command)
+      return config.run_key_command(command, core.system)
+    end
+
+    it("says that there is none", function()
+      assert.same({ nil, "key_command in the config file is empty" }, { key_of "" })
+    end)
+
     it("takes the first line", function()
-      assert.equal("sk-1", config.run_key_command "printf ' sk-1 \\nmore\\n'")
+      assert.equal("sk-1", key_of "printf ' sk-1 \\nmore\\n'")
     end)
 
     it("says that it printed nothing, or failed, and not what it printed", function()
-      assert.same({ nil, "key_command printed no key: true" }, { config.run_key_command "true" })
+      assert.same({ nil, "key_command printed no key: true" }, { key_of "true" })
       assert.same({ nil, "key_command failed: echo sk-secret; exit 3" },
-        { config.run_key_command "echo sk-secret; exit 3" })
-      assert.same({ nil, "key_command failed: kill -9 $$" }, { config.run_key_command "kill -9 $$" })
+        { key_of "echo sk-secret; exit 3" })
+      assert.same({ nil, "key_command failed: kill -9 $$" }, { key_of "kill -9 $$" })
     end)
 
     it("may be a command that ends by itself, or has a comment", function()
-      assert.equal("sk-1", config.run_key_command "printf sk-1; exit 0")
-      assert.equal("sk-1", config.run_key_command "echo sk-1 # the key")
+      assert.equal("sk-1", key_of "printf sk-1; exit 0")
+      assert.equal("sk-1", key_of "echo sk-1 # the key")
     end)
   end)
 end)

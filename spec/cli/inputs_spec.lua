@@ -51,7 +51,7 @@ describe("luma.cli.inputs", function()
   it("takes the prompt as it is, but for its sources", function()
     assert.equal("a boat", collect({ prompt = "a boat" }).user_prompt)
     assert.equal("of stdin", collect({ prompt = "-" }).user_prompt)
-    assert.equal("@", collect({ prompt = "@" }).user_prompt)
+    assert.same({ nil, "the prompt: @ names no file" }, { collect { prompt = "@" } })
     assert.is_nil(collect({}).user_prompt)
   end)
 
@@ -65,7 +65,9 @@ describe("luma.cli.inputs", function()
   it("says where a word is no value", function()
     assert.same({ nil, "--steps must be a number" }, { collect { steps = "many" } })
     assert.same({ nil, "loop in the config file must be true or false" }, { collect({}, { common = { loop = "so" } }) })
-    assert.same({ nil, "--pictures is no JSON" }, { collect { pictures = "[" } })
+    for _, word in ipairs { "[", "", "a.png", "5" } do
+      assert.same({ nil, '--pictures must be JSON, as in ["…"]' }, { collect { pictures = word } })
+    end
   end)
 
   it("wants an object of parameters", function()

@@ -36,6 +36,18 @@ describe("luma.cli.progress", function()
     end)
   end)
 
+  it("says an id once", function()
+    for mode, expected in pairs { plain = "luma: id a-1\n", none = "luma: id a-1\n",
+      json = '{"event":"id","id":"a-1","elapsed":0}\n' } do
+      local made = new(mode)
+
+      made:id "a-1"
+      made:id "a-1"
+
+      assert.equal(expected, all())
+    end
+  end)
+
   describe("in lines", function()
     it("has the id at once and one for each change", function()
       local it_is = new "plain"

@@ -13,7 +13,10 @@ local function submit(self, fn)
   local job = self.client:spawn(fn)
   self:run({ job }, true)
   local generation, err = job:result()
-  if not generation then return self:fail(err or { kind = "cancelled", sent = "maybe", message = "" }) end
+  if not generation then
+    err = err or { kind = "cancelled", sent = "maybe", message = "" }
+    return self:fail(err, job.generation and reference.write(job.generation))
+  end
   self.progress:id(reference.write(generation))
   self.output:generation(generation, reference.write(generation))
   return exit_codes.DONE

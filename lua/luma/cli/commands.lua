@@ -138,7 +138,8 @@ commands.list = {
     name = "help",
     summary = "Print help, on one command if it is given.",
     arguments = { { "command", target = "topic", optional = true, doc = "The command." } },
-    examples = { "luma help generate" },
+    own = { "dialect", "profile" },
+    examples = { "luma help generate", "luma help generate --dialect fal" },
   },
 }
 

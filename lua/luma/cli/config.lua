@@ -50,19 +50,26 @@ local function holds_key(read)
   return false
 end
 
---- The config file, or an empty one where there is none.
+--- The config file, or an empty one where there is none. One that is there and
+--- cannot be read is a problem: a limit may be in it.
 ---@param getenv fun(name: string): string?
 ---@param system luma.core.System
 ---@return luma.cli.Config?, string? problem, boolean? private the problem is who may read the file
 function config.load(getenv, system)
   local path = config.path(getenv)
-  local file = path and io.open(path, "rb")
-  if not file then return { common = {}, profiles = {} } end
-  local contents = file:read "*a"
-  file:close()
-  local read, problem = config.parse(contents or "")
+  local kind, private
+  if path then kind, private = system.file(path) end
+  if not kind then return { common = {}, profiles = {} } end
+  if kind ~= "file" then return nil, ("the config file %s is no file"):format(path) end
+  local file, problem = io.open(path, "rb")
+  local contents, read
+  if file then
+    contents, problem = file:read "*a"
+    file:close()
+  end
+  if not contents then return nil, ("the config file %s cannot be read: %s"):format(path, problem or "no answer") end
+  read, problem = config.parse(contents)
   if not read then return nil, ("%s: %s"):format(path, problem) end
-  local _, private = system.file(path)
   if holds_key(read) and not private then
     return nil, ("%s contains a key, and other users may read it: run chmod 600 %s, or use key_command"):format(
       path, text.quote(path)), true
@@ -83,8 +90,8 @@ function config.select(read, profile)
     local known = {}
     for name in pairs(read.profiles) do known[#known + 1] = name end
     table.sort(known)
-    return nil, ("there is no profile %s in %s%s"):format(profile, read.path or "the config file (missing)",
-      known[1] and ": it has " .. table.concat(known, ", ") or "")
+    return nil, ("there is no profile %s in %s%s"):format(text.quote(profile),
+      read.path or "the config file (missing)", known[1] and ": it has " .. table.concat(known, ", ") or "")
   end
   return { chosen = chosen, common = read.common }
 end
@@ -104,14 +111,17 @@ end
 --- The key that a command prints, or why there is none. What it printed is not
 --- in the message.
 ---@param command string
+---@param system luma.core.System
 ---@return string? key, string? problem
-function config.run_key_command(command)
+function config.run_key_command(command, system)
+  if command == "" then return nil, "key_command in the config file is empty" end
   -- The status comes as text: Lua 5.1 does not tell it.
-  local pipe = io.popen(("(%s\n)\necho \"luma-status $?\""):format(command), "r")
+  local pipe = io.popen(("(%s\n)\necho \"luma-status $?\" 2>/dev/null"):format(command), "r")
   local printed, status = "", nil
   if pipe then
     printed, status = (pipe:read "*a" or ""):match("^(.*)luma%-status (%d+)%s*$")
-    pipe:close()
+    -- To close it, or to have it collected, would wait for the command's end.
+    if system.caught() then config.unclosed = pipe else pipe:close() end
   end
   if status ~= "0" then return nil, ("key_command failed: %s"):format(command) end
   local key = printed:match("^%s*([^\r\n]-)%s*[\r\n]") or printed:match("^%s*(.-)%s*$")

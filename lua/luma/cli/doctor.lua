@@ -222,7 +222,10 @@ end
 
 function checks.key(facts)
   if not facts.settings then return nil end
-  if facts.key_problem then return failure("key", facts.key_problem, "correct key_command in the config file") end
+  if facts.key_problem then
+    -- The command itself may hold what is secret.
+    return failure("key", (facts.key_problem:gsub(": .*", "")), "correct key_command in the config file")
+  end
   local name = facts.key_name
   if not name then return failure("key", "no key", "set LUMA_API_KEY, or key_command in the config file") end
   local problem = facts.key and doctor.key_problem(facts.key)

@@ -46,11 +46,15 @@ local function make(self, clip)
   if not opts then return self:fail(err) end
   local on_update, on_progress = steps.watchers(self)
   local fields = clip.path and not clip.later and new_note(self, clip.params)
-  function opts.on_update(generation)
+  local function accept(generation)
     if fields and fields.state == "sending" then
       fields.state, fields.clip = "accepted", reference.write(generation)
       note.write(clip.path, fields)
     end
+    self.progress:id(reference.write(generation))
+  end
+  function opts.on_update(generation)
+    accept(generation)
     on_update(generation)
   end
   opts.on_progress, opts.path = on_progress, not clip.later and clip.path or nil
@@ -69,6 +73,7 @@ local function make(self, clip)
   local generation
   generation, err = job:result()
   local seen = job.generation
+  if seen then accept(seen) end -- after a signal nobody was called
   if clip.later then
     clip.path = seen and steps.paths_of(self, { { prompt = clip.params.user_prompt, id = seen.id } })[1]
   end

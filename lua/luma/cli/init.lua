@@ -3,6 +3,7 @@ local commands = require "luma.cli.commands"
 local exit_codes = require "luma.cli.exit_codes"
 local output = require "luma.cli.output"
 local parser = require "luma.cli.parser"
+local text = require "luma.cli.text"
 local dialects = require "luma.dialects"
 
 local cli = {}
@@ -71,6 +72,13 @@ local UNPARSED = {
   doctor = { command = "doctor" }, version = { command = "version" }, ["--version"] = { command = "version" },
 }
 
+--- The command that help is asked on.
+local function topic_of(words)
+  for i = 2, #words do
+    if commands.list[words[i]] then return commands.list[words[i]] end
+  end
+end
+
 --- Runs one command.
 ---@param words string[] as in `arg`
 ---@param env luma.cli.Environment
@@ -80,7 +88,7 @@ function cli.main(words, env)
   local dialect, read = dialects.NAMES[1], nil
   local settings_problem
   -- Help on a command has the flags that the command would take now.
-  local shown = words[1] == "help" and commands.list[words[2]] or named
+  local shown = words[1] == "help" and topic_of(words) or named
   if shown and shown.client then
     local code
     read, settings_problem, code = require("luma.cli.settings").read(words, env)
@@ -118,10 +126,9 @@ local function program_of(words, getenv)
   for folder in (getenv "PATH" or ""):gmatch("[^:]+") do
     if folder .. "/luma" == path then return "luma" end
   end
-  local quote = require("luma.cli.text").quote
   local lua = not words[-2] and words[-1]
   local finds_lua = lua == "lua" and path:find("/", 1, true)
-  return (lua and not finds_lua and quote(lua) .. " " or "") .. quote(path)
+  return (lua and not finds_lua and text.quote(lua) .. " " or "") .. text.quote(path)
 end
 
 local function trace(raised)

@@ -24,8 +24,9 @@ end
 ---@return string? prompt, string? problem
 function inputs.prompt(word, stdin)
   if word == nil then return nil end
-  local name = word == "-" and "-" or word:match("^@(.+)$")
+  local name = word == "-" and "-" or word:match("^@(.*)$")
   if not name then return word end
+  if name == "" then return nil, "the prompt: @ names no file" end
   local contents, problem = read_file(name, stdin)
   if not contents then return nil, "cannot read the prompt: " .. problem end
   return (contents:gsub("^\239\187\191", ""):gsub("\r?\n$", ""))
@@ -51,6 +52,7 @@ end
 ---@param data_uri fun(path: string): string?, luma.Error?
 ---@return string? picture, string? problem
 function inputs.picture(word, data_uri)
+  if word == "" then return nil, "the name of a picture is empty: give a file or a URL" end
   if word:find("^%a[%w+.-]*:") and not word:find("^%a:[/\\]") then return word end
   local uri, err = data_uri(word)
   if not uri then return nil, err.message end

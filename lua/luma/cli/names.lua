@@ -26,6 +26,7 @@ end
 ---@param template string
 ---@return string? problem
 function names.problem(template)
+  if template:find("[%c]") then return "a line end, or another control character, cannot be in the name of a result" end
   for field in template:gmatch("{(%a[%w:]*)}") do
     local name = field:match("^(%a%w*)$") or field:match("^(n):0%d$")
     if not names.FIELDS[name] then

@@ -154,6 +154,9 @@ local function reword(problem, name)
   if problem == "too many arguments" then
     return name and commands.list[name].params and "too many arguments: put the prompt in quotes" or problem
   end
+  if problem:find("^unknown option '%-[^-]") then
+    return problem:match "^[^\n]*":gsub("'", "") .. ": a value that begins with - is given as --flag=VALUE"
+  end
   return (problem:gsub("\nDid you mean (.-)%?$", ": did you mean %1?"):gsub("'([%w-]*)'", "%1"))
 end
 

@@ -37,6 +37,7 @@ function progress.new(fields)
     started = fields.now(),
     told = fields.now(),
     states = {},
+    ids = {},
   }, Progress)
 end
 
@@ -68,9 +69,12 @@ function Progress:message(sentence)
   self:say(sentence)
 end
 
---- There is an id. Said at once and always: whatever comes, it is not lost.
+--- There is an id. Said at once and always, but not twice: whatever comes, it is
+--- not lost.
 ---@param id string
 function Progress:id(id)
+  if self.ids[id] then return end
+  self.ids[id] = true
   if self.mode == "json" then return self:event { event = "id", id = id } end
   self:say("id " .. id)
 end

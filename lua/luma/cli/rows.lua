@@ -26,6 +26,10 @@ rows.own = {
     doc = "Do not print the requests." },
 }
 
+for _, row in ipairs(options.client) do
+  if row[1] == "dialect" then rows.own.dialect = row end
+end
+
 --- What has no flag: the key, which others on the machine could read there;
 --- functions; and what the command decides itself.
 local HIDDEN = { api_key = true, path = true, background = true, user_prompt = true }
@@ -165,6 +169,9 @@ function rows.argument(row)
   return row.argument or listed or ARGUMENTS[row.type] or TEXTS[row.type] and "TEXT" or "JSON"
 end
 
+--- What stands in the sentence about a word that is none.
+local JSON = { list = '["…"]', object = '{"name": …}', extra = '{"name": …}', headers = '{"Name": "…"}',
+  prices = '[{"amount": …, "currency": "…"}]' }
 local NUMBERS = { number = true, integer = true, seconds = true, count = true, positive = true,
   amount = true }
 --- A word as a row's value, or what is wrong with it.
@@ -185,9 +192,9 @@ function rows.convert(row, word, decode)
     if not number then return nil, "must be a number" end
     return number
   end
-  if TEXTS[kind] or not word:find("^%s*[%[{]") then return word end
+  if not JSON[kind] then return word end
   local value = decode(word)
-  if type(value) ~= "table" then return nil, "is no JSON" end
+  if type(value) ~= "table" then return nil, "must be JSON, as in " .. JSON[kind] end
   return value
 end
 

@@ -1,6 +1,7 @@
 --- One run of a command that speaks to the service: its client, what it says
 --- meanwhile, and how it ends.
 local dialects = require "luma.dialects"
+local errors = require "luma.errors"
 local exit_codes = require "luma.cli.exit_codes"
 local output = require "luma.cli.output"
 local progress = require "luma.cli.progress"
@@ -9,6 +10,7 @@ local rows = require "luma.cli.rows"
 local run = require "luma.cli.run"
 local settings = require "luma.cli.settings"
 local text = require "luma.cli.text"
+local wording = require "luma.cli.wording"
 
 local session = {}
 
@@ -31,9 +33,25 @@ function session.misuse(message)
   return { kind = "invalid", message = message, sent = "no" }
 end
 
+--- An error before anything is sent: the signal that was its cause, if one was.
+---@param self luma.cli.Session
+---@param err table
+---@return table
+function session.unless_interrupted(self, err)
+  if not self.env.system.caught() then return err end
+  return { kind = "cancelled", message = "interrupted: nothing was sent", sent = "no" }
+end
+
 --- What luma raised, without the place in its source.
 local function plain(raised)
-  return (tostring(raised):gsub("^[^\n]-:%d+: ", ""):gsub("^luma%.%w+: ", ""))
+  return wording.of((tostring(raised):gsub("^[^\n]-:%d+: ", ""):gsub("^luma%.%w+: ", "")))
+end
+
+--- The variables that a key may be in.
+local function key_names(dialect)
+  local names = { "LUMA_API_KEY" }
+  for _, name in ipairs(dialect.key_variables) do names[#names + 1] = name end
+  return names
 end
 
 --- The client of a run. Without `with_key` no command is run to get a key.
@@ -46,11 +64,16 @@ local function make_client(self, with_key)
   values.dialect = self.settings.dialect
   if with_key then
     values.api_key, problem = settings.key(self.settings, dialects.find(values.dialect).key_variables)
-    if problem then return nil, { kind = "auth", message = problem, sent = "no" } end
+    if problem then return nil, session.unless_interrupted(self, { kind = "auth", message = problem, sent = "no" }) end
   end
   local ok, made = pcall(require("luma").client, values)
-  if not ok then return nil, session.misuse(plain(made)) end
-  return made
+  if ok then return made end
+  problem = plain(made)
+  local is_key = problem:find "^the key " ~= nil
+  for _, name in ipairs(key_names(dialects.find(values.dialect))) do
+    is_key = is_key or problem:sub(1, #name + 1) == name .. " "
+  end
+  return nil, { kind = is_key and "auth" or "invalid", message = problem, sent = "no" }
 end
 
 ---@param args luma.cli.Words
@@ -91,8 +114,9 @@ end
 function Session:call_options(call)
   local list = rows.call(call)
   local values, problem = settings.values(self.settings, self.args, list)
-  problem = problem or require("luma.schema").problem(list, values)
   if problem then return nil, session.misuse(problem) end
+  problem = require("luma.schema").problem(list, values)
+  if problem then return nil, session.misuse(wording.of(problem)) end
   return values
 end
 
@@ -141,10 +165,8 @@ end
 
 --- What is said where there is no key: here there is no client to give one to.
 local function no_key(client)
-  local variables = { "LUMA_API_KEY" }
-  for _, name in ipairs(client.dialect.key_variables) do variables[#variables + 1] = name end
   return ("no key: set the environment variable %s, or key_command in the config file"
-    .. " (to try luma without a key: luma sandbox)"):format(table.concat(variables, " or "))
+    .. " (to try luma without a key: luma sandbox)"):format(table.concat(key_names(client.dialect), " or "))
 end
 
 --- What a person needs who has to find out whether a clip was made.
@@ -175,7 +197,7 @@ function Session:fail(err, clip, path)
   local doubtful = exit_codes.is_doubtful(known)
   -- After Ctrl-C somebody reads, and a loop in a shell is to end.
   if interrupted and doubtful and self.env.system.caught() ~= "INT" then code = exit_codes.DOUBT end
-  local message = err.message
+  local message = errors.is(err) and wording.of(err.message) or err.message
   if interrupted then
     message = doubtful and "interrupted, and in doubt: the submit was sent, and no answer came"
       or clip and "interrupted; the service continues to make the clip" or "interrupted: nothing was sent"

@@ -4,6 +4,7 @@ local config = require "luma.cli.config"
 local exit_codes = require "luma.cli.exit_codes"
 local dialects = require "luma.dialects"
 local rows = require "luma.cli.rows"
+local text = require "luma.cli.text"
 
 local settings = {}
 
@@ -14,15 +15,18 @@ local settings = {}
 ---@field path? string of the config file
 ---@field getenv fun(name: string): string?
 ---@field decode fun(text: string): any
+---@field system luma.core.System
 
---- The value of a flag that is wanted before the flags can be read.
+--- The value of a flag that is wanted before the flags can be read: the last,
+--- as of every flag.
 local function early(words, flag)
+  local found
   for i, word in ipairs(words) do
-    if word == "--" then return nil end
-    if word == flag then return words[i + 1] end
-    local value = word:match("^" .. flag:gsub("%-", "%%-") .. "=(.*)$")
-    if value then return value end
+    if word == "--" then break end
+    local value = word == flag and words[i + 1] or word:match("^" .. flag:gsub("%-", "%%-") .. "=(.*)$")
+    found = value or found
   end
+  return found
 end
 
 local function variable(getenv, name)
@@ -39,14 +43,14 @@ function settings.read(words, env)
   local self
   self, problem = config.select(read, early(words, "--profile"))
   if not self then return nil, problem, exit_codes.MISUSED end
-  self.getenv, self.decode, self.path = env.getenv, env.decode, read.path
+  self.getenv, self.decode, self.system, self.path = env.getenv, env.decode, env.system, read.path
   self.dialect = early(words, "--dialect") or self.chosen.dialect or variable(env.getenv, "LUMA_DIALECT")
     or self.common.dialect or dialects.NAMES[1]
   local known = {}
   for _, name in ipairs(dialects.NAMES) do known[name] = true end
   if not known[self.dialect] then
-    return nil, ("dialect %s is unknown: known names are %s"):format(self.dialect, table.concat(dialects.NAMES, ", ")),
-      exit_codes.MISUSED
+    return nil, ("dialect %s is unknown: known names are %s"):format(text.quote(self.dialect),
+      table.concat(dialects.NAMES, ", ")), exit_codes.MISUSED
   end
   local unknown = config.unknown(self, rows.settings(self.dialect))
   if unknown then
@@ -108,7 +112,7 @@ function settings.key(self, key_variables)
     section = self.common
   end
   if section.key_command then
-    local key, problem = config.run_key_command(section.key_command)
+    local key, problem = config.run_key_command(section.key_command, self.system)
     return key, problem, "key_command"
   end
   return section.key, nil, section.key and "the config file"

@@ -8,6 +8,7 @@ local reference = require "luma.cli.reference"
 local rows = require "luma.cli.rows"
 local session = require "luma.cli.session"
 local text = require "luma.cli.text"
+local wording = require "luma.cli.wording"
 
 local steps = {}
 
@@ -20,7 +21,7 @@ function steps.collect(self)
     stdin = self.env.stdin,
     data_uri = require("luma").data_uri,
   })
-  if not params then return nil, session.misuse(problem) end
+  if not params then return nil, session.unless_interrupted(self, session.misuse(problem)) end
   if params.user_prompt == nil and self.args.command ~= "price" then
     return nil, session.misuse "the prompt is missing: give it as the argument, or as user_prompt in --params"
   end
@@ -105,7 +106,8 @@ function steps.dry_run(self, params, path)
   end
   steps.show_request(self, preview)
   self.output:line ""
-  self.output:line("price: " .. (amount and ("%g %s"):format(amount, currency) or "unknown: " .. currency.message))
+  local price = amount and ("%g %s"):format(amount, currency) or "unknown: " .. wording.of(currency.message)
+  self.output:line("price: " .. price)
   if path then self.output:line("file: " .. path) end
   return exit_codes.DONE
 end
