@@ -173,6 +173,23 @@ describe("a dialect of the program's own", function()
         dialects.problem(kino { look_many = function() end }))
     end)
 
+    for expected, members in pairs {
+      ["member headers that is not a list of texts"] = { headers = { 1 } },
+      ["member key_variables that is not a list of texts"] = { key_variables = { {} } },
+      ["member params whose row 1 has no name"] = { params = { 5 } },
+      ["member params whose row 1 has no name, or a type"] = { params = { { "length", type = "odd", doc = "x" } } },
+      ["member params whose row 1 has"] = { params = {} },
+      ["member params whose row length lacks its values"] = { params = { { "length", type = "choice", doc = "x" } } },
+      ["member prices that is wrong: row 1"] = { prices = { { amount = -1, currency = "USD" } } },
+      ["member prices that must be a list"] = { prices = { all = 1 } },
+    } do
+      it("is refused for a " .. expected, function()
+        local message = support.raised(support.connect, "https://a.example", { dialect = kino(members) })
+
+        assert.is_truthy(message:find("dialect has a " .. expected, 1, true), message)
+      end)
+    end
+
     it("is refused for a member that no dialect has", function()
       assert.matches("look_mnay", dialects.problem(kino { look_mnay = function() end }))
     end)
@@ -180,7 +197,11 @@ describe("a dialect of the program's own", function()
 
   describe("that returns nonsense", function()
     for name, request in pairs { ["nothing"] = false, ["a text"] = "/orders", ["no path"] = {},
-      ["a path without a slash"] = { path = "orders" } } do
+      ["a path without a slash"] = { path = "orders" }, ["a path of two lines"] = { path = "/orders\r\nX-A: b" },
+      ["a method that is none"] = { path = "/orders", method = "GET /x" },
+      ["a body of text"] = { path = "/o", body = "x" },
+      ["bytes that are a number"] = { path = "/o", bytes = 5 }, ["a type of two lines"] = { path = "/o",
+        content_type = "a\r\nX-A: b" } } do
       it(("is named when submit returns %s, and nothing is sent"):format(name), function()
         local client, server = serve({}, { submit = function() return request or nil end })
 
@@ -218,6 +239,44 @@ describe("a dialect of the program's own", function()
         assert.equal(0, server:count())
       end)
     end
+
+    for name, read in pairs {
+      ["a link that is a number"] = { id = "k-1", state = "completed", video_url = 5 },
+      ["outputs that are none"] = { id = "k-1", state = "completed", outputs = "x" },
+      ["a failure of no kind"] = { id = "k-1", state = "failed", failure_kind = "bad luck" },
+      ["another state"] = { id = "k-1", state = "filming" },
+    } do
+      it(("keeps the id when read gives %s"):format(name), function()
+        local client = serve({ ACCEPTED }, { read = function() return read end })
+
+        local _, err = client:submit(BOAT)
+
+        assert.matches('the dialect "kino": read returned a generation', err.message)
+        assert.same({ "protocol", "yes", "k-1" }, { err.kind, err.sent, err.id })
+      end)
+    end
+
+    for name, complaint in pairs { ["a text"] = "no", ["a message that is a table"] = { message = {} },
+      ["a kind that no error has"] = { kind = "odd" }, ["a sent that is none"] = { sent = "perhaps" },
+      ["a wait that is a text"] = { retry_after = "soon" } } do
+      it(("is named when read_error gives %s, and the status counts"):format(name), function()
+        local client = serve({ { status = 402, body = "{}" } }, { read_error = function() return complaint end })
+
+        local _, err = client:submit(BOAT)
+
+        assert.matches('the dialect "kino": read_error returned', err.message)
+        assert.same({ "quota", "no", 402 }, { err.kind, err.sent, err.status })
+      end)
+    end
+
+    it("is named when check does, before anything is sent", function()
+      for _, result in ipairs { { true }, { 5 }, { {} }, { "is wrong", {} } } do
+        local client, server = serve({}, { check = function() return result[1], result[2] end })
+
+        assert.matches('the dialect "kino": check must return', support.raised(client.submit, client, BOAT))
+        assert.equal(0, server:count())
+      end
+    end)
 
     it("is named when auth does", function()
       assert.matches('the dialect "kino": auth', support.raised(support.connect, "https://a.example",

@@ -81,11 +81,29 @@ end
 
 local STATES = { pending = true, processing = true, completed = true, failed = true, expired = true, unknown = true }
 
+--- Fields that luma itself reads, and their types.
+local GENERATION = { handle = "string", video_url = "string", image_url = "string", failure_reason = "string",
+  progress = "number", outputs = "table" }
+local COMPLAINT = { message = "string", code = "string", field = "string", request_id = "string", hint = "string",
+  retry_after = "number", retryable = "boolean", absent = "boolean", no_hint = "boolean" }
+
+local function type_problem(made, types, what)
+  for name, kind in pairs(types) do
+    if made[name] ~= nil and type(made[name]) ~= kind then
+      return ("%s whose %s is a %s instead of a %s"):format(what, name, type(made[name]), kind)
+    end
+  end
+end
+
 --- What is wrong with what a dialect calls a generation, or nil.
 local function generation_problem(made)
   if type(made) ~= "table" then return "a " .. type(made) .. " instead of a generation" end
   if type(made.id) ~= "string" or made.id == "" then return "a generation without an id" end
   if not STATES[made.state] then return ("a generation with the state %q"):format(tostring(made.state)) end
+  if made.failure_kind ~= nil and not errors.is_kind(made.failure_kind) then
+    return ("a generation with the failure_kind %q"):format(tostring(made.failure_kind))
+  end
+  return type_problem(made, GENERATION, "a generation")
 end
 
 --- What has to be sent as it came.
@@ -109,6 +127,21 @@ local function finish_generation(call, made, body)
   return made
 end
 
+local SENT = { no = true, maybe = true, yes = true }
+
+--- What is wrong with what a dialect says of an error, or nil.
+local function complaint_problem(made)
+  if type(made) ~= "table" then return "returned a " .. type(made) end
+  if made.kind ~= nil and not errors.is_kind(made.kind) then
+    return ("returned the kind %q, which no error has"):format(tostring(made.kind))
+  end
+  if made.sent ~= nil and not SENT[made.sent] then
+    return ("returned the sent %q: it is no, maybe or yes"):format(tostring(made.sent))
+  end
+  local problem = type_problem(made, COMPLAINT, "an error")
+  return problem and "returned " .. problem
+end
+
 --- What a member of the dialect makes of an answer; what is wrong with it is
 --- an error with the member's name, since the answer may have been paid for.
 local function ask_dialect(dialect, member, found, call)
@@ -129,10 +162,13 @@ local function ask_dialect(dialect, member, found, call)
     problem = problem and "returned " .. problem
   elseif made and member == "read_upload" then
     if type(made) ~= "table" or next(made) == nil then problem = "returned no parameters" end
-  elseif made and type(made) ~= "table" then
-    problem = "returned a " .. type(made)
+  elseif made then
+    problem = complaint_problem(made)
   end
-  if problem then return nil, ("the dialect %q: %s %s"):format(dialect.name, member, problem) end
+  if problem then
+    local id = member == "read" and ok and type(made) == "table" and made.id
+    return nil, ("the dialect %q: %s %s"):format(dialect.name, member, problem), nil, type(id) == "string" and id or nil
+  end
   return made, nil, further
 end
 
@@ -141,8 +177,8 @@ end
 local function read_body(dialect, call, found)
   if call.kind == "upload" then return ask_dialect(dialect, "read_upload", found, call) end
   if call.kind ~= "query_many" then
-    local made, problem, further = ask_dialect(dialect, "read", found, call)
-    return made and finish_generation(call, made, found.body), problem, further
+    local made, problem, further, id = ask_dialect(dialect, "read", found, call)
+    return made and finish_generation(call, made, found.body), problem, further, id
   end
   local list, problem = ask_dialect(dialect, "read_many", found, call)
   for _, made in ipairs(list or {}) do tidy(made) end
@@ -355,7 +391,7 @@ end
 local NAMES = { query_many = "a list", upload = "the result of the upload" }
 
 --- A 2xx that makes no sense.
-local function malformed_error(call, found, problem)
+local function malformed_error(call, found, problem, id)
   local sent = call.paid and "yes" or "no"
   local what = found.body == nil and "JSON" or NAMES[call.kind] or "an id"
   local message = problem or ("the service answered %d without %s: %s%s"):format(found.status, what, words_of(found),
@@ -363,7 +399,7 @@ local function malformed_error(call, found, problem)
   return errors.new("protocol", message .. sent_hint(call.paid, sent), {
     sent = sent,
     status = found.status,
-    id = call.id,
+    id = call.id or id,
     retryable = sent == "no",
     raw = found.body == nil and found.text or found.body,
   })
@@ -381,7 +417,7 @@ end
 function answer.read(dialect, call, response, body, origin, clock)
   if not response.status then return nil, transport_error(call, response, origin) end
   local found = answer.new(response, body, origin)
-  local made, problem, further = read_body(dialect, call, found)
+  local made, problem, further, id = read_body(dialect, call, found)
   -- What broke off is read for the id of what was paid for. A look is free, and
   -- half of its answer would be taken for all there is to see.
   if not (made or further or problem) and (call.paid or not response.kind) then
@@ -391,12 +427,12 @@ function answer.read(dialect, call, response, body, origin, clock)
   if made and (call.kind ~= "query_many" or response.status < 300) then return made end
   if further and not response.kind then return nil, nil, further end
   if response.kind then return nil, transport_error(call, response, origin) end
-  if problem then return nil, malformed_error(call, found, problem) end
+  if problem then return nil, malformed_error(call, found, problem, id) end
   found.firewall = is_firewall(found)
   local complaint
   complaint, problem = ask_dialect(dialect, "read_error", found, call)
   if complaint or response.status >= 300 then
-    return nil, answer_error(call, found, complaint or {}, clock())
+    return nil, answer_error(call, found, complaint or { message = problem }, clock())
   end
   if call.kind == "cancel" and not problem then return {} end
   return nil, malformed_error(call, found, problem)

@@ -32,12 +32,24 @@ local MAX_UPLOADS = 100 -- pictures of one submit
 ---@field currency? string of the cost
 ---@field if_changed? number fingerprint of the last answer, or 0 without one
 
+--- Types of the fields that a request may have.
+local REQUEST = { method = "string", body = "table", bytes = "string", content_type = "string", delay = "number" }
+
 --- What is wrong with a request that a dialect made, or nil.
 local function request_problem(client, request)
   if type(request) ~= "table" then return "returned a " .. type(request) .. " for a request" end
   local path, url, name = request.path, request.url, request.host
-  if path ~= nil and not (type(path) == "string" and path:find("^/[^ ]*$")) then
+  if path ~= nil and not (type(path) == "string" and path:find("^/[^%c ]*$")) then
     return "returned a request whose path does not begin with a slash, or has a space in it"
+  end
+  for field, kind in pairs(REQUEST) do
+    if request[field] ~= nil and type(request[field]) ~= kind then
+      return ("returned a request whose %s is a %s instead of a %s"):format(field, type(request[field]), kind)
+    end
+  end
+  if request.method and not request.method:find("^%u+$") then return "returned a request whose method is none" end
+  if request.content_type and request.content_type:find("%c") then
+    return "returned a request whose content_type has a control character in it"
   end
   if (path == nil) == (url == nil) then return "returned a request with neither a path nor a url, or with both" end
   if url ~= nil and not (type(url) == "string" and url:find("^https?://[^ ]+$")) then

@@ -305,10 +305,12 @@ local function check_params(self, kind, params, opts)
   if not checked then return nil, err end
   local problem, field = nil, nil
   if dialect.check and not opts.allow_unknown then problem, field = dialect.check(checked, kind) end
-  if problem then
-    return nil, errors.new("invalid", ("%s (%s)"):format(problem, dialect.title), { field = field })
+  if not problem then return checked end
+  if type(problem) ~= "string" or field ~= nil and type(field) ~= "string" then
+    errors.misuse(("the dialect %q: check must return nil, or two texts: what is wrong, and the name of the parameter")
+      :format(dialect.name))
   end
-  return checked
+  return nil, errors.new("invalid", ("%s (%s)"):format(problem, dialect.title), { field = field })
 end
 
 --- The same for what is then sent.

@@ -63,6 +63,12 @@ local retryable = {
   error = false,
 }
 
+---@param kind any
+---@return boolean
+function errors.is_kind(kind)
+  return kind ~= nil and retryable[kind] ~= nil
+end
+
 ---@param kind luma.Kind
 ---@param message string made one line of UTF-8, whatever is in it
 ---@param fields? table further fields; none is `sent` if nothing was sent

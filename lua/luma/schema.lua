@@ -346,8 +346,28 @@ function types.unsupported(value, row)
   if value ~= false then return "is not offered: " .. row.doc:gsub("^%u", string.lower):gsub("%.$", "") end
 end
 
+--- What is wrong with the rows of a dialect, or with its prices.
+local function members_problem(dialect)
+  for _, member in ipairs { "params", "extend_params" } do
+    local rows = dialect[member]
+    for i = 1, rows and math.max(#rows, 1) or 0 do
+      local row = rows[i]
+      local is_row = type(row) == "table" and type(row[1]) == "string" and row.type and types[row.type]
+      if not is_row or row.type == "list" and not types[row.of or ""] then
+        return ("has a member %s whose row %d has no name, or a type that no row has"):format(member, i)
+      end
+      local has_values = row.type == "choice" or row.type == "duration"
+      if has_values and not (type(row.values) == "table" and type(row.values[1]) == "string") then
+        return ("has a member %s whose row %s lacks its values"):format(member, row[1])
+      end
+    end
+  end
+  local problem = dialect.prices and types.prices(dialect.prices)
+  return problem and "has a member prices that " .. problem:gsub("^row", "is wrong: row")
+end
+
 function types.dialect(value, row)
-  if type(value) == "table" then return row.check(value) end
+  if type(value) == "table" then return row.check(value) or members_problem(value) end
   if type(value) == "string" and not value:find("^%l+$") then -- not shown: it may be the key by mistake
     return "must be " .. table.concat(row.values, " or ")
   end

@@ -262,6 +262,16 @@ describe("luma.cli, the real program", function()
       assert.equal(1, support.count(fal, "POST"))
     end)
 
+    it("is over when it has failed there, whatever of: it is not gone on with", function()
+      local words = quick("generate", "a boat sandbox:state=failed", "--dialect", "fal", "-o", path)
+
+      local first, second = command.run(fal, words), command.run(fal, words)
+
+      assert.same({ 1, 1 }, { first.code, second.code })
+      assert.is_nil(second.err:find("going on", 1, true))
+      assert.is_false(exists(path .. ".luma"))
+    end)
+
     it("is what the line to paste has too", function()
       local stopped = command.terminal(fal, "-n -u pending -k 15",
         quick("generate", "a boat", "--model-name", "ray-2", "--dialect", "fal", "-o", path))
@@ -509,6 +519,16 @@ describe("luma.cli, the real program", function()
   end)
 
   describe("stdout", function()
+    it("that does not get the id of what was paid for is no reason to try again", function()
+      for _, words in ipairs { { "submit", "a boat" }, { "generate", "a boat" } } do
+        local result = command.run(server, quick((table.unpack or unpack)(words)), nil, -- luacheck: ignore 143
+          "sh -c '\"$@\" >/dev/full' --")
+
+        assert.equal(5, result.code)
+        assert.matches("id [%x-]+\n", result.err)
+      end
+    end)
+
     it("that is full or closed costs nothing but the word", function()
       for _, redirect in ipairs { ">/dev/full", ">&-" } do
         local result = command.run(server, quick("generate", "a boat", "-o", path, "--force"), nil,

@@ -5,7 +5,7 @@ file=$1
 shift
 "$LUA" bin/luma sandbox "$@" >"$file" 2>&1 &
 sandbox=$!
-until grep -q export "$file"; do sleep 0.05; done
+until grep -qs export "$file"; do sleep 0.05; done
 export LUMA_API_KEY=sandbox XDG_CONFIG_HOME=/nowhere
 LUMA_BASE_URL=$(sed -n 's/.* at //p' "$file")
 export LUMA_BASE_URL

@@ -18,6 +18,7 @@ local function submit(self, fn)
     return self:fail(err, job.generation and reference.write(job.generation))
   end
   self.progress:id(reference.write(generation))
+  self.output.is_only = true
   self.output:generation(generation, reference.write(generation))
   return exit_codes.DONE
 end

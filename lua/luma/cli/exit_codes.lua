@@ -41,6 +41,14 @@ function exit_codes.is_doubtful(err)
   return err.sent ~= "no" and not err.id
 end
 
+--- Whether the generation of an error has ended without a clip.
+---@param err luma.Error
+---@return boolean
+function exit_codes.is_over(err)
+  local state = err.generation and err.generation.state
+  return state == "failed" or state == "expired"
+end
+
 ---@param err luma.Error
 ---@return integer
 function exit_codes.of(err)
@@ -51,6 +59,8 @@ function exit_codes.of(err)
     local state = err.generation and err.generation.state
     return state == "failed" and exit_codes.FAILED or state and exit_codes.LATER or exit_codes.MISUSED
   end
+  -- What is over at the service does not come later, whatever it failed of.
+  if BY_KIND[err.kind] == exit_codes.LATER and exit_codes.is_over(err) then return exit_codes.FAILED end
   -- A path that cannot be written is told before anything is sent.
   if err.kind == "io" then return err.field == "path" and exit_codes.MISUSED or exit_codes.LATER end
   return BY_KIND[err.kind]

@@ -29,12 +29,13 @@ end
 local function finish(self, clip, generation, err, word)
   if generation then
     if clip.noted then note.remove(clip.path) end
+    self.output.is_only = not clip.path
     self.output:generation(generation, generation.path or reference.write(generation))
     return exit_codes.DONE
   end
   err = err or { kind = "cancelled", sent = "maybe", message = "" }
   local code = self:fail(err, word, clip.path)
-  local is_over = not word and err.sent == "no" or code == exit_codes.FAILED
+  local is_over = not word and err.sent == "no" or code == exit_codes.FAILED or exit_codes.is_over(err)
   if clip.noted and is_over then note.remove(clip.path) end
   return code
 end

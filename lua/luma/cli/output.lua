@@ -15,6 +15,7 @@ local FIRST = { "id", "state", "path", "kind", "message", "sent", "video_url", "
 ---@field progress? luma.cli.Progress what is told on stderr meanwhile
 ---@field problem? string why stdout cannot be written
 ---@field lost? string what it did not get
+---@field is_only? boolean nothing but the line tells of what was paid for: the same command again would pay again
 local Output = { __name = "luma.cli.Output" }
 Output.__index = Output
 
@@ -103,7 +104,8 @@ end
 function Output:finish(code)
   if not self.problem or self.problem:find("Broken pipe", 1, true) then return code end
   self:say(("cannot write to stdout: %s: the lost output was %s"):format(self.problem, self.lost:match "^[^\n]*"))
-  return code == exit_codes.DONE and exit_codes.LATER or code
+  if code ~= exit_codes.DONE then return code end
+  return self.is_only and exit_codes.DOUBT or exit_codes.LATER
 end
 
 return output

@@ -45,6 +45,16 @@ local TOGETHER = { extend = "extend_params", extend_params = "extend", look_many
   read_many = "look_many", split = "look_many", find_lost = "read_lost", read_lost = "find_lost",
   upload = "read_upload", read_upload = "upload" }
 
+--- Members that are lists of texts.
+local LISTS = { key_variables = true, headers = true }
+
+local function is_of_texts(value)
+  for key, line in pairs(value) do
+    if type(key) ~= "number" or type(line) ~= "string" then return false end
+  end
+  return true
+end
+
 --- What keeps a table from being a dialect: the rest of a sentence that begins
 --- with its name; nil if nothing does.
 ---@param given table
@@ -58,6 +68,9 @@ function dialects.problem(given)
     if value == nil and required then return ("lacks the member %s"):format(name) end
     if value ~= nil and type(value) ~= kind then
       return ("has a member %s that is a %s: must be a %s"):format(name, type(value), kind)
+    end
+    if LISTS[name] and not is_of_texts(value or {}) then
+      return ("has a member %s that is not a list of texts"):format(name)
     end
     local other = value ~= nil and TOGETHER[name]
     if other and given[other] == nil then return ("has the member %s, but lacks %s"):format(name, other) end
