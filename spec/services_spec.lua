@@ -130,6 +130,18 @@ describe("at each service", function()
     end
   end)
 
+  it("a text is refused that lua-cjson cannot write", function()
+    local long = ("a"):rep(2 ^ 28 + 4)
+    local picture = "data:image/png;base64," .. long
+    for field, params in pairs { user_prompt = { user_prompt = long }, image_url = { image_url = picture },
+      ["extra.seed"] = { extra = { seed = long } } } do
+      local request, err = preview("relay", params)
+
+      assert.is_nil(request)
+      assert.equal(field .. " is longer than 256 MB", err.message)
+    end
+  end)
+
   it("a further field is sent whatever it is called", function()
     local sent = preview("replicate", { extra = { type = "odd", webhook = "odd" } })
 

@@ -24,7 +24,15 @@ local function is_finite(n)
   return n == n and n ~= math.huge and n ~= -math.huge
 end
 
+local MOST_TEXT = 2 ^ 28 -- bytes; lua-cjson crashes where six times as many are too many for an int
+
+local function size_problem(value)
+  return #value > MOST_TEXT and "is longer than 256 MB" or nil
+end
+
 local function utf8_problem(value)
+  local problem = size_problem(value)
+  if problem then return problem end
   local at = core.invalid_utf8(value)
   return at and ("is not valid UTF-8 at byte %d"):format(at)
 end
@@ -215,7 +223,7 @@ end
 --- The relay's documentation allows a URL or a whole data: URI.
 function types.image(value)
   if type(value) ~= "string" then return expected("a URL, or a picture made by luma.data_uri", value) end
-  if value:find("^data:") then return data_uri_problem(value) end
+  if value:find("^data:") then return size_problem(value) or data_uri_problem(value) end
   local problem = url_problem(value)
   if problem then
     return problem .. ", or a data:image/…;base64, URI, which luma.data_uri makes from a file: the service cannot "

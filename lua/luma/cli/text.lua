@@ -40,6 +40,7 @@ end
 ---@param s string
 ---@return string
 function text.line(s)
+  if not s:find("[^\32-\126]") then return s end -- quick for a large picture
   local parts, i = {}, 1
   while i <= #s do
     local code, following = character(s, i)
