@@ -85,6 +85,9 @@ int main(int argc, char **argv) {
   pid_t child = fork();
   if (child == 0) {
     setsid();
+    signal(SIGINT, SIG_DFL); /* a script's "&" and nohup have them ignored */
+    signal(SIGHUP, SIG_DFL);
+    signal(SIGTERM, SIG_DFL);
     if (!no_terminal) {
       ioctl(theirs, TIOCSCTTY, 0);
       dup2(theirs, 0);
