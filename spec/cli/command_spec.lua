@@ -622,7 +622,7 @@ describe("luma.cli, the real program", function()
         if result.code == 0 then return assert.is_true(exists(path)) end
         local submits = support.submits(server)
         local line = command.resume_line(result.err)
-        local id = result.err:match "id ([%x-]+)"
+        local id = line and line:match " wait ([%x-]+) "
         if result.err:find("in doubt", 1, true) then
           assert.is_nil(id)
           assert.equal(1, submits)
