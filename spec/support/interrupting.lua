@@ -70,11 +70,12 @@ function calls.generate(made, _, word) return (made:generate({ user_prompt = wor
 
 function calls.await(_, job) job:await(PATIENCE) end
 
-function calls.update()
-  for _ = 1, 5 do
+function calls.update(_, job)
+  local stop = core.now() + PATIENCE
+  repeat
     luma.update(0.01)
     socket.sleep(0.0005)
-  end
+  until job:done() or core.now() > stop
 end
 
 function calls.cancel(_, job) job:cancel() end
