@@ -483,10 +483,15 @@ static void drop_all(List *l) {
   }
 }
 
-/* Gives up one hold on the engine; the last one frees it. */
-static void release(Engine *e) {
+/* Gives up the hold of the owner, or of the thread, which ends with it; the
+   last one frees the engine. */
+static void release(Engine *e, bool is_thread) {
   lock(e);
   int users = --e->users;
+  if (is_thread) {
+    e->threaded = false;
+    cond_signal(&e->event);
+  }
   unlock(e);
   if (users > 0) return;
   drop_all(&e->inbox);
@@ -512,11 +517,7 @@ static void run_thread(void *arg) {
   }
   process_enter_curl();
   halt(e);
-  lock(e);
-  e->threaded = false;
-  cond_signal(&e->event);
-  unlock(e);
-  release(e);
+  release(e, true);
   process_leave_curl(); /* the thread's end frees what OpenSSL keeps of it */
 }
 
@@ -757,5 +758,5 @@ bool engine_is_empty(Engine *e) {
 
 void engine_close(Engine *e) {
   engine_stop(e);
-  release(e);
+  release(e, false);
 }
