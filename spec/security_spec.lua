@@ -182,6 +182,15 @@ describe("the key", function()
       end)
     end
 
+    it("and a URL that cannot be read is no proxy's fault", function()
+      local client = support.connect("https://relay.invalid", { proxy = "http://127.0.0.1:1", retries = 0 })
+
+      local _, err = client:download("https://[::1/clip.mp4", support.path())
+
+      assert.matches("the URL cannot be read", err.message, 1, true)
+      assert.not_matches("the proxy", err.message, 1, true)
+    end)
+
     it("and what a proxy leads to in its place is said to be the proxy's", function()
       local page = "HTTP/1.1 200 OK\r\nContent-Length: 25\r\n\r\n<html>Please log in</html>"
       local proxy = support.serve { { raw = page, keepalive = false } }

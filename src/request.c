@@ -652,7 +652,8 @@ static const Failure *proxy_failure(Request *r, CURLcode rc) {
                 rc == CURLE_COULDNT_RESOLVE_PROXY;
   /* Without a tunnel and without a request it got no further than the proxy.
    */
-  if (rc != CURLE_OK && status == 0 && !was_begun(r))
+  bool came_to_it = rc != CURLE_OK && rc != CURLE_URL_MALFORMAT;
+  if (came_to_it && status == 0 && !was_begun(r))
     before |= strncmp(r->proxy, "socks", 5) != 0;
   /* What it gave for a tunnel may lead to a page of its own. */
   before |= rc == CURLE_SSL_CONNECT_ERROR;

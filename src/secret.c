@@ -113,12 +113,18 @@ static size_t spells(const char *p, const char *end, char c, bool base64) {
 
 /* How many bytes at p may stand between two letters of a text that was broken
    into lines, or has become wide characters or a page: blanks, line ends as
-   JSON writes them, a tag. */
+   JSON and mail write them, places where a line may break, a tag. */
 static size_t gap(const char *p, const char *end) {
-  if ((unsigned char)*p <= ' ') return 1;
-  if (*p == '\\' && end - p >= 2 && memchr("nrt", p[1], 3)) return 2;
-  if (*p != '<') return 0;
+  static const char *const unseen[] = {
+      "\\n",          "\\r",     "\\t",     "=\r\n", "=\n", "\xc2\xad",
+      "\xe2\x80\x8b", "\\u00ad", "\\u200b", "&shy;", NULL};
   size_t left = (size_t)(end - p);
+  if ((unsigned char)*p <= ' ') return 1;
+  for (const char *const *u = unseen; *u; u++) {
+    size_t n = strlen(*u);
+    if (n <= left && memcmp(p, *u, n) == 0) return n;
+  }
+  if (*p != '<') return 0;
   const char *close = memchr(p, '>', left < MAX_TAG ? left : MAX_TAG);
   return close ? (size_t)(close + 1 - p) : 0;
 }
@@ -145,7 +151,7 @@ static char *find(char *p, const char *end, const Needle *needle, char first) {
   bool escape = first != *needle->text && strchr("\\%&", first) != NULL;
   while (p < last && (p = memchr(p, first, (size_t)(last - p))) != NULL) {
     if (escape || is_letter(p[1], needle->text[1], needle->base64) ||
-        (unsigned char)p[1] <= ' ' || strchr("\\%&<", p[1]))
+        (unsigned char)p[1] <= ' ' || strchr("\\%&<=\xc2\xe2", p[1]))
       return p;
     p++;
   }

@@ -59,6 +59,8 @@ describe("the secrets of luma.core", function()
     ["as numbers of a page, to the base 16"] = SECRET:gsub(".", function(c) return ("&#x%X;"):format(c:byte()) end),
     ["broken into lines"] = SECRET:gsub("odd", "\r\nodd"),
     ["broken into lines of JSON"] = SECRET:gsub("odd", "\\nodd"),
+    ["with a place to break it"] = SECRET:gsub("odd", "\194\173odd"),
+    ["with a place to break it in JSON"] = SECRET:gsub("odd", "\\u200bodd"),
     ["broken by a tag"] = SECRET:gsub("odd", "<wbr>odd"),
     ["in wide characters"] = SECRET:gsub(".", "%0\0"):sub(1, -2),
     ["with all of it as numbers"] = SECRET:gsub(".", function(c) return ("\\u%04X"):format(c:byte()) end),
