@@ -253,7 +253,7 @@ describe("luma.poller", function()
 
     --- Frames until it is so; or, `is_so` being the frame itself, turns.
     local function play_until(is_so, is_frame)
-      for _ = 1, 5000 do
+      for _ = 1, 5000 * support.PACE do
         if not is_frame then client.update() end
         client.core:run(0.001)
         if is_so() then return end
@@ -474,7 +474,7 @@ describe("luma.poller", function()
       client = support.connect(server, { poll_interval = UNHURRIED, poll_max = UNHURRIED,
         log = function(entry) if entry.call == "query_many" then logged = logged + 1 end end })
       for _ = 1, 30 do client:start { user_prompt = "boat sandbox:state=never" } end
-      for _ = 1, 5000 do
+      for _ = 1, 5000 * support.PACE do
         client.update()
         client.core:run(0.001)
         if logged >= 6 then break end
