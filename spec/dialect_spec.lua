@@ -160,7 +160,7 @@ describe("a dialect of the program's own", function()
         local lacking = kino { [name] = support.NONE }
         local message = support.raised(support.connect, "https://a.example", { dialect = lacking })
 
-        assert.matches("dialect lacks the member " .. name, message)
+        assert.matches("dialect has no member " .. name, message)
       end)
     end
 
@@ -169,7 +169,7 @@ describe("a dialect of the program's own", function()
     end)
 
     it("is refused for one of two members that go together", function()
-      assert.matches("has the member look_many, but lacks read_many",
+      assert.matches("has the member look_many, but not read_many",
         dialects.problem(kino { look_many = function() end }))
     end)
 

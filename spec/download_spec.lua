@@ -149,7 +149,7 @@ describe("luma.download", function()
 
       for target, problem in pairs {
         ["/no/such/folder/a.mp4"] = "No such file or directory", [path] = "Is a directory",
-        [held] = "another download goes there",
+        [held] = "a different download uses it",
       } do
         local none, err = download.claim(target)
 
@@ -769,7 +769,7 @@ describe("luma.download", function()
       local function assert_refused(job, err)
         assert.is_nil(job)
         assert.same({ "io", "path", "no" }, { err.kind, err.field, err.sent })
-        assert.matches("another download goes there", err.message)
+        assert.matches("a different download uses it", err.message)
       end
 
       it("a second job to it is refused before anything is paid", function()
@@ -832,7 +832,7 @@ describe("luma.download", function()
             if child == 0 then
               local _, problem = core.claim(path)
               claim:release()
-              os.exit(problem == "another download goes there" and not core.claim(path) and 0 or 1, true)
+              os.exit(problem == "a different download uses it" and not core.claim(path) and 0 or 1, true)
             end
             print(wait(child), select(2, core.claim(path)), io.open(path .. ".part") and "there")
             claim:release()
@@ -840,7 +840,7 @@ describe("luma.download", function()
           ]] }, { LIBRARY = library, FILE = path })
 
           assert.same({ "", 0 }, { ran.err, ran.code })
-          assert.matches("^0%.?0?\tanother download goes there\tthere\nluma.claim %(held%)", ran.out)
+          assert.matches("^0%.?0?\ta different download uses it\tthere\nluma.claim %(held%)", ran.out)
         end)
       end
 

@@ -31,7 +31,7 @@ end
 --- What an error of those who are out of memory may say. The last one is of a
 --- job for whose end there was no memory either, when it is ended for good.
 local CLEAR = { "not enough memory", "cannot start libcurl", "without JSON", "cannot be written as JSON",
-  "may have accepted it", "the URL cannot be read", "could not connect", "64 KiB",
+  "may have accepted it", "the URL is not valid", "could not connect", "64 KiB",
   "cannot resume dead coroutine" }
 
 local function is_clear(outcome)

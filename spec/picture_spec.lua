@@ -85,7 +85,7 @@ describe("luma.data_uri", function()
     local _, of_text = luma.data_uri { bytes = "hello" }
     local _, of_nothing = luma.data_uri(file_of "")
 
-    assert.equal("the picture is no PNG, JPEG, WebP or GIF picture", of_text.message)
+    assert.equal("the picture is not a PNG, JPEG, WebP or GIF picture", of_text.message)
     assert.matches(" is empty$", of_nothing.message)
   end)
 

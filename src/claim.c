@@ -11,9 +11,9 @@ typedef struct Claim {
 
 static const char *problem_of(int err) {
   switch (err) {
-  case EEXIST: return "this is no plain file";
-  case EBUSY: return "another download goes there";
-  case ETXTBSY: return "it is open in another program";
+  case EEXIST: return "this is not a regular file";
+  case EBUSY: return "a different download uses it";
+  case ETXTBSY: return "a program has it open";
   case EMFILE: return "too many files are open";
   default: return c_strerror(err);
   }

@@ -124,8 +124,9 @@ static const char *push_client(lua_State *L) {
     return "invalid";
   }
   if (key == NULL || *key == '\0' || strpbrk(key, "\r\n")) {
-    lua_pushstring(L, key && *key ? "LUMA_API_KEY contains a line break"
-                                  : "no key: set the variable LUMA_API_KEY");
+    lua_pushstring(
+        L, key && *key ? "LUMA_API_KEY contains a line break"
+                       : "no key: set the environment variable LUMA_API_KEY");
     return "auth";
   }
   lua_pushcfunction(L, l_client_new);

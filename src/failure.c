@@ -10,32 +10,31 @@ const Failure failure_too_large = {0, true, "protocol",
                                    "the answer is larger than allowed"};
 const Failure failure_not_written = {0, true, "io", "cannot write the file"};
 const Failure failure_wrong_range = {
-    0, false, "protocol", "the server sent another part than asked for"};
+    0, false, "protocol", "the server sent a different part than requested"};
 const Failure failure_empty_file = {0, false, "protocol",
                                     "the server sent an empty file"};
 const Failure failure_not_a_clip = {0, true, "protocol",
-                                    "what came is no clip"};
+                                    "the answer is not a clip"};
 const Failure failure_grows_too_much = {
-    0, true, "protocol", "what came packed grows beyond all measure"};
+    0, true, "protocol", "the decompressed answer is too large"};
 const Failure failure_wrong_size = {
-    0, false, "network", "the download ended before the file was whole"};
+    0, false, "network", "the download ended before the file was complete"};
 const Failure failure_cut_short = {0, false, "network",
-                                   "the clip ends before it is over"};
+                                   "the clip is incomplete"};
 
 const Failure failure_proxy_login = {
-    0, true, "network",
-    "it wants a name and a password that it knows, in its URL"};
+    0, true, "network", "give a valid user name and password in its URL"};
 const Failure failure_proxy_forbids = {0, true, "network",
-                                       "it gives no connection to the host"};
+                                       "it refuses a connection to the host"};
 const Failure failure_proxy_fails = {0, false, "network",
-                                     "it does not reach the host"};
+                                     "it cannot reach the host"};
 
 static const Failure other_failure = {-1, false, "network",
                                       "the transfer failed"};
 static const Failure failures[] = {
     {CURLE_UNSUPPORTED_PROTOCOL, true, "protocol",
      "the address, or one it redirects to, is not https"},
-    {CURLE_URL_MALFORMAT, true, "invalid", "the URL cannot be read"},
+    {CURLE_URL_MALFORMAT, true, "invalid", "the URL is not valid"},
     {CURLE_COULDNT_RESOLVE_PROXY, false, "network",
      "the proxy's name was not found"},
     {CURLE_COULDNT_RESOLVE_HOST, false, "network",
@@ -44,7 +43,7 @@ static const Failure failures[] = {
     {CURLE_WEIRD_SERVER_REPLY, false, "protocol", "the answer is not HTTP"},
     {CURLE_HTTP2, false, "network", "the HTTP/2 connection failed"},
     {CURLE_HTTP2_STREAM, false, "network", "the HTTP/2 stream failed"},
-    {CURLE_PARTIAL_FILE, false, "network", "the answer broke off"},
+    {CURLE_PARTIAL_FILE, false, "network", "the answer is incomplete"},
     {CURLE_OUT_OF_MEMORY, false, "io", "not enough memory"},
     {CURLE_OPERATION_TIMEDOUT, false, "timeout", "no answer in time"},
     {CURLE_SSL_CONNECT_ERROR, false, "network",

@@ -111,7 +111,7 @@ static void push_function(lua_State *L, int i, const char *name) {
     luaL_error(
         L,
         "luma needs lua-cjson, and the module that is loaded as \"cjson\" "
-        "is another one: it has no function %s",
+        "is a different one: it has no function %s",
         name);
 }
 
@@ -158,7 +158,7 @@ void push_json(lua_State *L) {
   lua_getfield(L, instance, "null");
   if (!is_cjson(L, instance + 1))
     luaL_error(L, "luma needs lua-cjson, and the module that is loaded as "
-                  "\"cjson\" reads or writes JSON in another way");
+                  "\"cjson\" reads or writes JSON in a different way");
   lua_insert(L, module);     /* null, cjson, new, instance, ... */
   lua_remove(L, module + 1); /* null, new, instance, encode, decode */
   lua_remove(L, instance);   /* null, new, encode, decode */

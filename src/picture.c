@@ -139,7 +139,7 @@ static int complain(lua_State *L, const char *kind, const char *problem) {
 static int refuse(lua_State *L, const Format *f, size_t n) {
   if (n == 0) return complain(L, "invalid", "is empty");
   if (f == NULL)
-    return complain(L, "invalid", "is no PNG, JPEG, WebP or GIF picture");
+    return complain(L, "invalid", "is not a PNG, JPEG, WebP or GIF picture");
   lua_pushfstring(L, "is %s, not a PNG, JPEG, WebP or GIF picture", f->name);
   return complain(L, "invalid", lua_tostring(L, -1));
 }

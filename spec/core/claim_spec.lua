@@ -38,7 +38,7 @@ describe("luma.core, a claim,", function()
     it("keeps others from a path, whatever it is called: " .. name, function()
       local claim = assert(core.claim(folder .. "/sub/a.mp4"))
 
-      assert.same({ nil, "another download goes there" }, { core.claim(folder .. "/" .. spelling) })
+      assert.same({ nil, "a different download uses it" }, { core.claim(folder .. "/" .. spelling) })
 
       claim:release()
       assert(core.claim(folder .. "/" .. spelling)):release()
@@ -56,7 +56,7 @@ describe("luma.core, a claim,", function()
       return answer
     end
 
-    assert.equal("nil\tanother download goes there", ask())
+    assert.equal("nil\ta different download uses it", ask())
     claim:release()
     assert.equal("luma.claim (held)", ask())
   end)
@@ -94,8 +94,8 @@ describe("luma.core, a claim,", function()
     ["a file in no folder"] = { "none/a.mp4", "No such file" },
     ["a folder that is none"] = { "a.mp4/", "No such file" },
     ["a file in a file"] = { "file/a.mp4", "Not a directory" },
-    ["a pipe"] = { "pipe", "this is no plain file" },
-    ["a link in place of its part"] = { "linked", "this is no plain file" },
+    ["a pipe"] = { "pipe", "this is not a regular file" },
+    ["a link in place of its part"] = { "linked", "this is not a regular file" },
     ["a name that is too long"] = { ("n"):rep(256), "too long" },
     ["a name that is too long with its ending"] = { ("n"):rep(251) .. ".*", "too long" },
     ["a name that is a folder with its ending"] = { "clip.*", "Is a directory" },

@@ -520,7 +520,7 @@ describe("luma.core", function()
         }, "{}")
 
         assert.same({
-          message = "no key: set the variable LUMA_API_KEY",
+          message = "no key: set the environment variable LUMA_API_KEY",
           kind = "auth", sent = "no",
         }, result)
         assert.equal(0, server:connections())

@@ -178,7 +178,7 @@ describe("luma.core, a download,", function()
     it("does not join a part that " .. name, function()
       local response, path = go_on(answer)
 
-      assert.same({ "protocol", false, "the server sent another part than asked for", 0 },
+      assert.same({ "protocol", false, "the server sent a different part than requested", 0 },
         { response.kind, response.permanent, response.message, response.received })
       assert.is_nil(support.read(path))
     end)
@@ -444,7 +444,7 @@ describe("luma.core, a download,", function()
       ["a segment"] = MATROSKA:format "matroska":gsub("body", "bod"), ["a list"] = "RIFF\5\0\0\0AVI ",
     } do
       it("is not one that lacks the end of " .. name, function()
-        assert.equal("the clip ends before it is over", (fetch_medium { body = bytes }).message)
+        assert.equal("the clip is incomplete", (fetch_medium { body = bytes }).message)
       end)
     end
 
@@ -481,7 +481,7 @@ describe("luma.core, a download,", function()
       it("is not " .. name, function()
         local response, path = fetch_medium { body = body }
 
-        assert.same({ "protocol", true, "what came is no clip", 0 },
+        assert.same({ "protocol", true, "the answer is not a clip", 0 },
           { response.kind, response.permanent, response.message, response.received })
         assert.equal(response.body, body:sub(1, #response.body)) -- what shows it
         assert.is_nil(support.read(path))
@@ -499,7 +499,7 @@ describe("luma.core, a download,", function()
       it("is not " .. name .. " that lacks its end", function()
         local response, path = fetch_medium({ body = body:sub(1, -10) }, "any")
 
-        assert.same({ "network", false, "the clip ends before it is over" },
+        assert.same({ "network", false, "the clip is incomplete" },
           { response.kind, response.permanent, response.message })
         assert.is_nil(support.read(path))
       end)
@@ -574,7 +574,7 @@ describe("luma.core, a download,", function()
       local response = fetch_from({ { body = bomb, headers = { ["Content-Encoding"] = "gzip" } } }, claim,
         { media = "video" })
 
-      assert.same({ "protocol", true, "what came packed grows beyond all measure" },
+      assert.same({ "protocol", true, "the decompressed answer is too large" },
         { response.kind, response.permanent, response.message })
       assert.is_true(#support.read(path .. ".part") < 32 * 1024 * 1024)
     end)

@@ -367,7 +367,7 @@ describe("luma.core, one exchange,", function()
 
       assert.same({
         kind = "network", sent = "yes", permanent = false, status = 200,
-        message = "the answer broke off",
+        message = "the answer is incomplete",
       }, failure_of(response))
     end)
 
@@ -378,7 +378,7 @@ describe("luma.core, one exchange,", function()
 
       assert.same({
         kind = "network", sent = "yes", permanent = false, status = 201,
-        message = "the answer broke off",
+        message = "the answer is incomplete",
       }, failure_of(response))
       assert.equal("abc", response.body)
     end)
@@ -431,7 +431,7 @@ describe("luma.core, one exchange,", function()
         local old = at == "line" and response.kind == "network"
         assert.same({ old and "network" or "protocol", "maybe", false },
           { response.kind, response.sent, response.permanent })
-        assert.equal(old and "the answer broke off" or
+        assert.equal(old and "the answer is incomplete" or
           "the answer is not HTTP", response.message)
       end)
     end
@@ -550,7 +550,7 @@ describe("luma.core, one exchange,", function()
 
       assert.same({
         kind = "invalid", sent = "no", permanent = true,
-        message = "the URL cannot be read",
+        message = "the URL is not valid",
       }, response)
     end)
 
@@ -685,9 +685,9 @@ describe("luma.core, one exchange,", function()
     end)
 
     for status, case in pairs {
-      [407] = { "it wants a name and a password", true },
-      [403] = { "it gives no connection to the host", true },
-      [502] = { "it does not reach the host", false },
+      [407] = { "give a valid user name and password", true },
+      [403] = { "it refuses a connection to the host", true },
+      [502] = { "it cannot reach the host", false },
     } do
       it(("that answers %d is named, without its password"):format(status), function()
         local proxy = support.serve { { status = status } }

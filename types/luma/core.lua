@@ -138,7 +138,7 @@ function core.forks() end
 ---@param path string
 ---@return luma.core.Claim? claim
 ---@return string? problem why none can go there: it is a folder or a device, its folder is missing, it
---- cannot be written, another download goes there
+--- cannot be written, a different download uses it
 ---@nodiscard
 function core.claim(path) end
 

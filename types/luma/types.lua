@@ -15,7 +15,7 @@
 ---@field model_name? "ray-v1"|"ray-v2" Ray 1.6 or Ray 2; default "ray-v2"
 ---@field duration? "5s" length of the clip; default "5s", the only one there is
 ---@field resolution? "720p"|"1080p" default "720p", as at the service
----@field expand_prompt? boolean let the service enrich the prompt
+---@field expand_prompt? boolean let the service expand the prompt
 ---@field loop? boolean join the end of the clip to its beginning (AnyAPI: "whether to use the picture in a loop")
 ---@field image_url? string picture: first frame
 ---@field image_end_url? string picture: last frame
@@ -27,7 +27,7 @@
 --- the service gives it. Source: AnyAPI's page of the extension.
 ---@class luma.ExtendParams
 ---@field user_prompt string what happens next; UTF-8, not empty
----@field expand_prompt? boolean let the service enrich the prompt
+---@field expand_prompt? boolean let the service expand the prompt
 ---@field image_url? string picture: first frame
 ---@field image_end_url? string picture: last frame
 ---@field notify_hook? string an http(s) URL that the service calls when the clip is ready

@@ -57,7 +57,7 @@ agents.params = {
   { "user_prompt", type = "text", required = true,
     doc = "What the clip or picture shows." },
   { "model_name", type = "choice", values = { "ray-3.2", "uni-1", "uni-1-max" },
-    doc = "The model: ray-3.2 makes clips, and is what is asked for by default; uni-1 makes pictures." },
+    doc = "The model: ray-3.2, the default, makes clips; uni-1 makes pictures." },
   { "type", type = "choice", values = { "video", "video_edit", "video_reframe", "image", "image_edit" },
     doc = "What to make; by default a clip, or with uni-1 a picture." },
   { "duration", type = "duration", default = "5s", values = { "5s", "10s" },
@@ -66,41 +66,41 @@ agents.params = {
     doc = "Size of the clip." },
   { "aspect_ratio", type = "choice",
     values = { "16:9", "9:16", "1:1", "4:3", "3:4", "21:9", "3:2", "2:3", "2:1", "1:2", "3:1", "1:3" },
-    doc = "Shape of the clip or picture; 16:9 by default, of manga 2:3." },
+    doc = "Shape of the clip or picture; 16:9 by default, 2:3 for manga." },
   { "loop", type = "boolean",
     doc = "Join the end of the clip to its beginning." },
   { "image_url", type = "image",
-    doc = "First frame; of image_edit the picture to change." },
+    doc = "First frame; for image_edit the picture to change." },
   { "image_end_url", type = "image",
     doc = "Last frame." },
   { "hdr", type = "boolean",
-    doc = "High dynamic range, from 720p on; the account needs access to it." },
+    doc = "High dynamic range, at 720p or above; the account needs access to it." },
   { "exr_export", type = "boolean",
-    doc = "The frames as OpenEXR besides, with hdr." },
+    doc = "Also return the frames as OpenEXR; needs hdr." },
   { "keyframes", type = "list", of = "image",
-    doc = "Pictures that the clip passes, up to 64." },
+    doc = "Up to 64 pictures that the clip shows at given frames." },
   { "keyframe_indexes", type = "list", of = "count",
-    doc = "The frame of each, 24 a second: up to 120, or 240 of ten seconds." },
+    doc = "The frame number of each picture, 24 a second: up to 120, or 240 for ten seconds." },
   { "source", type = "text",
-    doc = "What is changed or reframed: a URL, or the id of a generation." },
+    doc = "The clip or picture to change or reframe: a URL, or the id of a generation." },
   { "edit", type = "object",
-    doc = "How video_edit goes about it: auto_controls, strength, or controls; keyframes." },
+    doc = "Settings of video_edit: auto_controls, strength, or controls; keyframes." },
   { "source_position", type = "object",
-    doc = "Where the clip is in that of video_reframe: x_norm, y_norm, w_norm, h_norm." },
+    doc = "Position of the old clip in the frame of video_reframe: x_norm, y_norm, w_norm, h_norm." },
   { "image_ref", type = "list", of = "image",
-    doc = "Pictures that a picture is to follow, up to nine." },
+    doc = "Up to nine reference pictures for a picture." },
   { "style", type = "choice", values = { "auto", "manga" },
     doc = "Style of a picture." },
   { "output_format", type = "choice", values = { "png", "jpeg" },
-    doc = "Type of a picture's file; by default what the model takes." },
+    doc = "File type of a picture; by default the model's choice." },
   { "web_search", type = "boolean",
-    doc = "Let the model look things up for a picture." },
+    doc = "Let the model search the web for a picture." },
   { "user_id", type = "text",
-    doc = "Your own name for who asked, without what says who that is." },
+    doc = "Your own id for the user, without personal data." },
   { "notify_hook", type = "unsupported",
-    doc = "It calls nobody: wait, or look with get." },
+    doc = "It sends no notifications: use wait or get." },
   { "expand_prompt", type = "unsupported",
-    doc = "It takes a prompt as it is." },
+    doc = "It uses the prompt as it is." },
   { "extra", type = "extra",
     doc = "Further fields, sent as they are." },
 }
@@ -113,21 +113,21 @@ agents.extend_params = {
   { "resolution", type = "choice", default = "720p", values = { "360p", "540p", "720p", "1080p" },
     doc = "Size of the new clip." },
   { "aspect_ratio", type = "choice", default = "16:9", values = CLIP_RATIOS,
-    doc = "Shape of the clip that is continued." },
+    doc = "Shape of the clip that is extended." },
   { "duration", type = "duration", default = "5s", values = { "5s" },
-    doc = "Length of what is added." },
+    doc = "Length of the added part." },
   { "loop", type = "boolean",
     doc = "Join the end of the new clip to its beginning." },
   { "user_id", type = "text",
-    doc = "Your own name for who asked, without what says who that is." },
+    doc = "Your own id for the user, without personal data." },
   { "image_url", type = "unsupported",
-    doc = "An extension begins with the clip that it continues." },
+    doc = "An extension begins with the end of the old clip." },
   { "image_end_url", type = "unsupported",
-    doc = "An extension has one anchor, the clip that it continues." },
+    doc = "An extension has only one fixed end, the old clip." },
   { "notify_hook", type = "unsupported",
-    doc = "It calls nobody: wait, or look with get." },
+    doc = "It sends no notifications: use wait or get." },
   { "expand_prompt", type = "unsupported",
-    doc = "It takes a prompt as it is." },
+    doc = "It uses the prompt as it is." },
   { "extra", type = "extra",
     doc = "Further fields, sent as they are." },
 }
@@ -153,12 +153,12 @@ local STRENGTHS = { "adhere_1", "adhere_2", "adhere_3", "flex_1", "flex_2", "fle
 --- What is wrong with one of them: a URL, data, or where a generation may stand
 --- its id.
 local function file_problem(file, most, is_source)
-  if file:find("^http:") then return "must be https: the service fetches nothing else" end
+  if file:find("^http:") then return "must be https: the service accepts nothing else" end
   if file:find("^https:") then return nil end
   if is_source and file:find("^[%w_-]+$") then return nil end
   local media, from = file:match("^data:([%w/+.-]+);base64,()")
   if not media or is_source and not file:find("^[%w+/]+=?=?$", from) then
-    return "is no https:// URL, no data: URI with Base64 and no id of a generation"
+    return "is not an https:// URL, a data: URI with Base64, or the id of a generation"
   end
   if (#file - from) / 4 * 3 > most then return ("is larger than %d MB"):format(most / MEGABYTE) end
 end
@@ -181,7 +181,7 @@ end
 local function edit_problem(edit)
   local frames, indexes = object(edit.keyframes) or {}, object(edit.keyframe_indexes) or {}
   if edit.auto_controls and (edit.strength or edit.controls) then
-    return "auto_controls of edit goes with neither strength nor controls", "edit"
+    return "auto_controls of edit cannot be used with strength or controls", "edit"
   end
   if #frames ~= #indexes then return "keyframes and keyframe_indexes of edit differ in length", "edit" end
   if edit.strength == nil then return nil end
@@ -489,12 +489,12 @@ end
 
 --- What words of a refusal mean that their status does not say, and what to do.
 local SAYINGS = {
-  { "^Too many concurrent jobs", hint = "the account has as many jobs under way as it may: wait for one" },
-  { "^Rate limit exceeded", hint = "too many requests in a minute" },
-  { "^Unknown model", hint = "or one that the account has no right to" },
+  { "^Too many concurrent jobs", hint = "the account has too many running jobs: wait for one to end" },
+  { "^Rate limit exceeded", hint = "too many requests per minute" },
+  { "^Unknown model", hint = "or the account may not use it" },
   { "^API client is", kind = "auth", hint = "the account is closed: ask Luma" },
   { "moderat", kind = "moderation" },
-  { "ngestion.*unavailable", sent = "no", hint = "the service fetches no links just now: give pictures as data" },
+  { "ngestion.*unavailable", sent = "no", hint = "the service cannot fetch links now: pass pictures as data: URIs" },
 }
 
 ---@param answer luma.Answer

@@ -121,7 +121,7 @@ end
 ---@return string? problem, string? field
 function common.twice(params, names)
   for theirs, ours in pairs(names) do
-    if params[theirs] ~= nil then return ("extra.%s: give %s itself"):format(theirs, ours), "extra" end
+    if params[theirs] ~= nil then return ("extra.%s: give %s, outside extra"):format(theirs, ours), "extra" end
   end
 end
 
@@ -137,7 +137,7 @@ function common.foreign(rows, params, takes, order)
     local name = row[1]
     local value = params[name]
     if value and value ~= row.default and not (takes[name] or ALWAYS[name] or ELSEWHERE[name]) then
-      return ("%s takes no %s: leave it out"):format(order, name), name
+      return ("%s does not accept %s: remove it"):format(order, name), name
     end
   end
 end
@@ -153,7 +153,7 @@ function common.among(params, name, values, order)
     if params[name] == known then return nil end
   end
   if not values then return nil end
-  return ("%s is %s: %s takes %s"):format(name, params[name], order, table.concat(values, " or ")), name
+  return ("%s is %s: %s accepts %s"):format(name, params[name], order, table.concat(values, " or ")), name
 end
 
 --- The first pair of things that do not go together: whether both are there,
@@ -162,7 +162,7 @@ end
 ---@return string? problem, string? field
 function common.clash(rules)
   for _, rule in ipairs(rules) do
-    if rule[1] then return ("%s and %s do not go together"):format(rule[2], rule[3]), rule[3] end
+    if rule[1] then return ("%s and %s cannot be used together"):format(rule[2], rule[3]), rule[3] end
   end
 end
 
@@ -177,10 +177,10 @@ function common.keyframe_problem(params)
   if #frames ~= #indexes then
     return "keyframes and keyframe_indexes differ in length: give each frame its index", "keyframe_indexes"
   end
-  if #frames > MOST_FRAMES then return ("keyframes are more than %d"):format(MOST_FRAMES), "keyframes" end
+  if #frames > MOST_FRAMES then return ("keyframes has more than %d pictures"):format(MOST_FRAMES), "keyframes" end
   local last, seen = params.duration:match "%d+" * FRAMES_PER_SECOND, {}
   for _, index in ipairs(indexes) do
-    if index > last then return ("keyframe_indexes go up to %d"):format(last), "keyframe_indexes" end
+    if index > last then return ("keyframe_indexes must be at most %d"):format(last), "keyframe_indexes" end
     if seen[index] then return ("keyframe_indexes has %d twice"):format(index), "keyframe_indexes" end
     seen[index] = true
   end
@@ -205,7 +205,7 @@ function common.position_problem(params)
   end
   for name in pairs(place or {}) do
     if not known[name] then
-      return ("source_position takes no %s: it has x_norm, y_norm, w_norm and h_norm"):format(name), "source_position"
+      return ("source_position has no %s: it has x_norm, y_norm, w_norm and h_norm"):format(name), "source_position"
     end
   end
 end

@@ -65,7 +65,7 @@ function dialects.problem(given)
     local name, kind, required = row[1], row[2], row[3]
     local value = given[name]
     known[name] = true
-    if value == nil and required then return ("lacks the member %s"):format(name) end
+    if value == nil and required then return ("has no member %s"):format(name) end
     if value ~= nil and type(value) ~= kind then
       return ("has a member %s that is a %s: must be a %s"):format(name, type(value), kind)
     end
@@ -73,10 +73,10 @@ function dialects.problem(given)
       return ("has a member %s that is not a list of texts"):format(name)
     end
     local other = value ~= nil and TOGETHER[name]
-    if other and given[other] == nil then return ("has the member %s, but lacks %s"):format(name, other) end
+    if other and given[other] == nil then return ("has the member %s, but not %s"):format(name, other) end
   end
   for name in pairs(given) do
-    if not known[name] then return ("has a member %s, which no dialect has"):format(text.line(tostring(name), 40)) end
+    if not known[name] then return ("has an unknown member %s"):format(text.line(tostring(name), 40)) end
   end
 end
 
@@ -91,7 +91,7 @@ function dialects.auth(dialect, key)
     local is_list = type(list) == "table"
     for _, line in ipairs(is_list and list or {}) do is_list = is_list and type(line) == "string" end
     if not is_list then
-      errors.misuse(("the dialect %q: auth must return two lists of texts: header lines, and what is secret in them")
+      errors.misuse(("the dialect %q: auth must return two lists of texts: header lines, and the secrets in them")
         :format(dialect.name))
     end
   end

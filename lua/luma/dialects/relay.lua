@@ -39,7 +39,7 @@ relay.params = {
   { "resolution", type = "choice", default = "720p", values = { "720p", "1080p" },
     doc = "Size of the clip." },
   { "expand_prompt", type = "boolean", extend = true,
-    doc = "Let the service enrich the prompt." },
+    doc = "Let the service expand the prompt." },
   { "loop", type = "boolean",
     doc = "Join the end of the clip to its beginning." },
   { "image_url", type = "image", extend = true,
@@ -47,7 +47,7 @@ relay.params = {
   { "image_end_url", type = "image", extend = true,
     doc = "Last frame." },
   { "notify_hook", type = "url", extend = true,
-    doc = "Called by the service when the clip is ready." },
+    doc = "The service calls this address when the clip is ready." },
   { "aspect_ratio", type = "choice", values = { "1:1", "4:3", "3:4", "16:9", "9:16" },
     doc = "Shape of the clip." },
   { "extra", type = "extra", extend = true,
@@ -898,7 +898,7 @@ function relay.read_error(answer, call)
   if NOT_TAKEN_CODES[code] or NOT_TAKEN_KINDS[kind_by_code(code)]
     or status >= 400 and has_word(complaint.message, NOT_TAKEN_WORDS) then
     complaint.sent = "no"
-    complaint.hint = status >= 500 and "the relay has nobody just now who makes this" or nil
+    complaint.hint = status >= 500 and "no server of the relay can make this at the moment" or nil
   end
   if has_word(complaint.message, REGION_WORDS) or code == "unsupported_country_region_territory" then
     complaint.hint = "the service does not serve this country or network"

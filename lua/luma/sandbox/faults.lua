@@ -99,7 +99,7 @@ local sayings = {
     "当前分组 default 下对于模型 luma 无可用渠道" },
   [504] = { "html", "timeout", "Gateway Time-out" },
 }
-local other_saying = { "openai", "new_api_error", "the sandbox was told to" }
+local other_saying = { "openai", "new_api_error", "the sandbox was told to fail" }
 
 --- An error as the gateway's routing and authentication write it.
 ---@param kind string

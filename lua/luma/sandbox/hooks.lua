@@ -37,7 +37,7 @@ end
 ---@return string? message why it was not reached
 function hooks.post(call)
   if not hooks.is_local(call.url) then
-    return nil, "not called: the sandbox calls this machine alone"
+    return nil, "not called: the sandbox calls only this machine"
   end
   -- lua-http raises for an address that it cannot read.
   local ok, status, message = http_util.yieldable_pcall(post, call)

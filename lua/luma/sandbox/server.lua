@@ -194,8 +194,8 @@ local function bind(settings, on_stream)
   if ok then return listener end
   if listener then listener:close() end
   if code == errno.EADDRINUSE then
-    return nil, ("port %d is in use: choose another one, or 0 for any that"
-      .. " is free"):format(settings.port)
+    return nil, ("port %d is in use: choose a different one, or 0 for any free"
+      .. " port"):format(settings.port)
   end
   return nil, ("cannot listen on %s port %d: %s"):format(settings.host,
     settings.port, tostring(message))

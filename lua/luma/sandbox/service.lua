@@ -400,7 +400,7 @@ end
 -- The key is for the service alone, not for a file host or an upload's.
 local function note_key(entry, route, request)
   if route and not route.keyed and request.headers.authorization then
-    entry.problem = "the key was sent to where it does not belong"
+    entry.problem = "the key was sent to an address that must not get it"
   end
 end
 

@@ -66,7 +66,7 @@ local function put(self, request, _, id)
     end
     upload.bytes = request.body
     local answer = answers.text(200, "", "text/plain")
-    answer.did = ("took %d bytes"):format(#request.body)
+    answer.did = ("stored %d bytes"):format(#request.body)
     return answer
   end)
 end

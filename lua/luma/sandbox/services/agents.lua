@@ -53,7 +53,7 @@ function limits.abuse()
 end
 
 function agents.fault(self, status, own)
-  local message = sayings[status] or "the sandbox was told to"
+  local message = sayings[status] or "the sandbox was told to fail"
   local headers = {}
   if status == 429 then
     message, headers = limits[self:get(own, "limit")](self)

@@ -50,7 +50,7 @@ local function word_error(word, message)
   return model_error(server_words[word] or 422, word, message, "prompt")
 end
 
-local told_to = "the sandbox was told to"
+local told_to = "the sandbox was told to fail"
 
 local sayings = {
   [403] = "User is locked. Reason: Exhausted balance. Top up your balance at"
@@ -398,7 +398,7 @@ handlers.result = for_job("result", function(self, generation)
     return fal.refuse(self, 400, "Request is still in progress")
   end
   local answer = result(self, generation)
-  answer.did = "gave the result"
+  answer.did = "returned the result"
   return answer
 end)
 

@@ -25,7 +25,7 @@ end
 function relay.fault(self, status, own)
   -- The usual words say that no channel took it; they cannot, if one did.
   if status == 503 and self:get(own, "error_creates") then
-    return relay.refuse(self, status, "the sandbox was told to")
+    return relay.refuse(self, status, "the sandbox was told to fail")
   end
   local body, content_type = faults.body("auto", status, self:request_id())
   return content_type and answers.text(status, body, content_type)

@@ -44,7 +44,7 @@ local sayings = {
 }
 
 function replicate.fault(self, status)
-  local message = sayings[status] or "the sandbox was told to"
+  local message = sayings[status] or "the sandbox was told to fail"
   if status ~= 429 and not titles[status] then
     return answers.json(status, { detail = message })
   end
@@ -139,9 +139,9 @@ local function bad_file(self, url)
   if url:find("^data:") then
     if #url > max_data then return "the data URI is too large" end
     return not url:find("^data:[%w.+-]+/[%w.+-]+;base64,[%w+/]+=?=?$")
-      and "is no data URI" or nil
+      and "is not a data URI" or nil
   end
-  if not url:find("^https?://[^/]") then return "is no URL" end
+  if not url:find("^https?://[^/]") then return "is not a URL" end
   local base = self.url .. "/v1/files/"
   if url:sub(1, #base) == base
     and not self.uploads:find(url:sub(#base + 1)) then
@@ -365,7 +365,7 @@ function handlers.upload(self, request)
       bytes = content.bytes, filename = content.filename,
       metadata = parts.metadata and json.object(parts.metadata.bytes) }
     local answer = answers.json(201, describe_file(self, file))
-    answer.did = ("took %d bytes"):format(#file.bytes)
+    answer.did = ("stored %d bytes"):format(#file.bytes)
     return answer
   end)
 end
