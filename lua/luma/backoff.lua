@@ -1,9 +1,9 @@
---- When to look at a generation next. Pure.
+--- When to query a generation next. Pure.
 local backoff = {}
 
-local GROWTH = 1.5 -- of the pause from look to look
+local GROWTH = 1.5 -- of the pause from query to query
 
---- Seconds the generation may still take, by what is known of it.
+--- Seconds that the generation may still take, estimated from its last state.
 local function expected(generation, elapsed)
   if not generation then return nil end
   if generation.estimate and generation.estimate > 0 then return generation.estimate end
@@ -11,8 +11,8 @@ local function expected(generation, elapsed)
   if progress and progress > 0 and progress < 1 then return elapsed * (1 - progress) / progress end
 end
 
---- Seconds until the next look: growing, or half of what the service expects,
---- within the two limits. A quarter is left to chance.
+--- Seconds until the next query: a growing pause, or half of the time that the
+--- service expects, within the two limits. Up to a quarter of it is random.
 ---@param policy { poll_interval: number, poll_max: number }
 ---@param looks integer that were made
 ---@param generation? luma.Generation as last seen

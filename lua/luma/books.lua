@@ -1,13 +1,14 @@
---- What a client has paid for, or may have: how much of its limits is used, and
---- what nobody knows the end of. All is derived from what is there, so nothing
---- that ends early can leave it wrong.
+--- What a client has paid for, or may have paid for: how much of its limits is
+--- used, and which generations are not known to have ended. All numbers are
+--- derived from the payments and ids that exist, so an interrupt cannot make
+--- them wrong.
 local core = require "luma.core"
 local errors = require "luma.errors"
 
 local books = {}
 
--- Seconds after which an id that nobody has seen since counts as under way no
--- longer: whoever submitted it may have forgotten it.
+-- Seconds without a query after which an id no longer counts as in progress: the
+-- program may have forgotten it.
 local FORGOTTEN = 600
 local MOST_DOUBTS = 100 -- that are remembered
 
@@ -16,17 +17,17 @@ local MOST_DOUBTS = 100 -- that are remembered
 ---@field owner luma.Awaitable the task or the job that makes it
 ---@field exchange? luma.Exchange its last one
 ---@field settled? boolean
----@field taken? boolean then: the service has it, or may have it
+---@field taken? boolean once settled: the service has accepted it, or may have
 ---@field cost? number with the limit max_cost
 
 ---@class luma.Books
 ---@field now fun(): number
 ---@field last integer place of the last payment
----@field payments table<integer, luma.Payment|number> those under way, and what each cost that was taken and counts
+---@field payments table<integer, luma.Payment|number> those in progress, and the cost of each accepted one that counts
 ---@field currency? string of the costs
 ---@field seen table<string, number> when ids submitted here were last seen, until they end
----@field states table<string, string> how they were
----@field doubts luma.Unfinished[] submits whose answer nobody got to know
+---@field states table<string, string> their last states
+---@field doubts luma.Unfinished[] submits whose answer was lost
 
 ---@class luma.Unfinished
 ---@field id? string nil if none is known
@@ -39,14 +40,15 @@ function books.new(now)
   return { now = now or core.now, last = 0, payments = {}, seen = {}, states = {}, doubts = {} }
 end
 
---- Whether it may still bring an id. What its owner has not begun when it ends
---- will never be.
+--- Whether it may still bring an id. An exchange that has not begun when its
+--- owner ends will never begin.
 local function is_under_way(payment)
   local exchange = payment.exchange
   return not payment.owner.over or exchange and exchange.begun and not exchange.over
 end
 
---- How many payments were taken or may be, and how many generations are under way.
+--- How many payments were or may be accepted, and how many generations are in
+--- progress.
 ---@param self luma.Books
 ---@return integer submits, integer inflight, number cost spent or reserved
 function books.count(self)
@@ -114,7 +116,7 @@ function books.open(self, owner, request)
   return payment
 end
 
---- Notes how a generation is that was submitted here, until it ends.
+--- Records the state of a generation that was submitted here, until it ends.
 ---@param self luma.Books
 ---@param generation luma.Generation
 ---@param own? boolean it was just submitted
@@ -126,15 +128,15 @@ function books.note(self, generation, own)
   self.seen[id] = not ended and self.now() or nil
 end
 
---- Remembers a generation whose call was interrupted, though it may have ended.
+--- Records a generation whose call was interrupted, even if it has ended.
 ---@param self luma.Books
 ---@param generation luma.Generation
 function books.keep(self, generation)
   self.states[generation.id] = generation.state
 end
 
---- What came of a payment. What the service may have taken counts; what it
---- certainly did not, does not. Can be done again.
+--- Records the result of a payment. It counts unless the service certainly did
+--- not accept it. May be called again.
 ---@param self luma.Books
 ---@param payment luma.Payment
 ---@param limits { max_submits?: integer, max_cost?: number }
@@ -147,10 +149,10 @@ function books.settle(self, payment, limits, generation, err)
   self.payments[payment.place] = counts and (payment.cost or 0) or nil
   payment.taken = taken
   payment.settled = true
-  payment.exchange, payment.request = nil, nil -- a pending job need not hold what was sent
+  payment.exchange, payment.request = nil, nil -- so a pending job does not keep the request in memory
 end
 
---- A payment that ended without anybody to be told, and without an id.
+--- Records a payment that ended without an id, and whose caller is gone.
 ---@param self luma.Books
 ---@param sent "maybe"|"yes"
 function books.doubt(self, sent)
@@ -159,7 +161,7 @@ function books.doubt(self, sent)
   doubts[#doubts + 1] = { state = "unknown", sent = sent }
 end
 
---- What has been, or may have been, paid for and is not known to have ended.
+--- Generations that are, or may be, paid for and are not known to have ended.
 ---@param self luma.Books
 ---@return luma.Unfinished[]
 function books.unfinished(self)

@@ -17,17 +17,17 @@ local MAX_UPLOADS = 100 -- pictures of one submit
 
 -- ---- requests; pure ----
 
----@class luma.Ref what a generation is found by: a generation, or a table with its id
+---@class luma.Ref identifies a generation: the generation, or a table with its id
 ---@field id string
----@field handle? string what its dialect needs besides
+---@field handle? string what its dialect needs besides the id
 
----@class luma.Call: luma.Request a request, and what it is about
+---@class luma.Call: luma.Request a request, with its purpose
 ---@field kind "submit"|"extend"|"query"|"query_many"|"cancel"|"upload"
 ---@field paid? boolean it costs money
----@field id? string of the generation that is asked for
----@field handle? string of that
+---@field id? string of the queried generation
+---@field handle? string of the queried generation
 ---@field prompt? string for the log
----@field text? string the body as it is sent, once it was
+---@field text? string the body as it is sent
 ---@field cost? number with the limit max_cost
 ---@field currency? string of the cost
 ---@field if_changed? number fingerprint of the last answer, or 0 without one
@@ -92,7 +92,7 @@ local function set_paid(client, request, params)
   request.cost, request.currency = known.cost, known.currency
 end
 
---- The request that has a clip made.
+--- The request that orders a clip.
 ---@param client luma.Client
 ---@param params table checked parameters
 ---@return luma.Call
@@ -102,7 +102,8 @@ function call.submit(client, params)
   return request
 end
 
---- The request that has a clip continued. What it is about is the clip to come.
+--- The request that orders a continuation. It is about the new clip, so it has
+--- no id yet.
 ---@param client luma.Client
 ---@param ref luma.Ref
 ---@param params table checked parameters
@@ -113,7 +114,7 @@ function call.extend(client, ref, params)
   return request
 end
 
---- The request that looks at a generation.
+--- The request that queries a generation.
 ---@param client luma.Client
 ---@param ref luma.Ref
 ---@return luma.Call
@@ -121,7 +122,7 @@ function call.look(client, ref)
   return make(client, "query", "look", ref, ref)
 end
 
---- The request that looks at several at once.
+--- The request that queries several generations.
 ---@param client luma.Client
 ---@param refs luma.Ref[]
 ---@return luma.Call
@@ -137,7 +138,7 @@ function call.cancel(client, ref)
   return make(client, "cancel", "cancel", ref, ref)
 end
 
---- The request that a dialect needs besides, to answer the first.
+--- A further request that a dialect needs to answer the first one.
 local function follow(client, first, further)
   check_request(client, first.kind == "upload" and "read_upload" or "read", further)
   further.kind, further.id, further.handle, further.paid = first.kind, first.id, first.handle, false
@@ -163,7 +164,7 @@ local function log(client, request, attempt, response, err, seconds)
   })
 end
 
---- Writes the body as it is sent. A method that has one, but none, has an empty one.
+--- Encodes the body. POST and PUT without a body get an empty one.
 ---@return luma.Error? err
 local function write_body(request)
   if request.text then return nil end
@@ -173,11 +174,11 @@ local function write_body(request)
   return problem and errors.new("invalid", "the request cannot be written as JSON: " .. problem) or nil
 end
 
---- What is to be sent once, or why nothing can be.
+--- The exchange that sends the request once, or the error that prevents it.
 ---@param client luma.Client
 ---@param request luma.Call
 ---@param opts table filled options; `deadline` on the clock of core.now
----@param pause number seconds to hold it back
+---@param pause number seconds before it is sent
 ---@return luma.Exchange?, luma.Error?
 function call.exchange(client, request, opts, pause)
   local refusal = write_body(request) or loop.refusal(client)
@@ -192,7 +193,7 @@ function call.exchange(client, request, opts, pause)
   }
 end
 
---- What came of an exchange.
+--- The result of an exchange.
 ---@param client luma.Client
 ---@param request luma.Call
 ---@param response luma.Response
@@ -202,14 +203,14 @@ function call.read(client, request, response)
   return answer.read(client.dialect, request, response, body, client.base_url, host.time)
 end
 
---- Inside a task: sends `request`, again where that is safe, until an answer
---- or the deadline.
+--- Inside a task: sends `request`, and sends it again if that is safe, until
+--- there is an answer or the deadline is reached.
 ---@param client luma.Client
 ---@param request luma.Call
 ---@param opts table filled options; `deadline` on the clock of core.now
----@param read? fun(response: luma.Response): any a quicker reader of a good answer; nil for what it
---- cannot read
----@param payment? luma.Payment it is made with this; the first exchange may be under way
+---@param read? fun(response: luma.Response): any a faster reader of a good answer; returns nil for an
+--- answer that it cannot read
+---@param payment? luma.Payment that it makes; its first exchange may have begun
 ---@return any result, luma.Error? err
 function call.run(client, request, opts, read, payment)
   local pause, attempt, steps = 0, 0, 1
@@ -244,9 +245,9 @@ function call.run(client, request, opts, read, payment)
   end
 end
 
--- ---- what goes before a submit ----
+-- ---- uploads before a submit ----
 
---- What dialects may need for an upload.
+--- Functions for dialects that upload.
 local TOOLS = {
   bytes = function(data_uri)
     local media, from = data_uri:match("^data:([^;,]*);base64,()")
@@ -255,7 +256,7 @@ local TOOLS = {
   end,
 }
 
---- Whether something has to be brought to the service before it can be submitted.
+--- Whether something has to be uploaded before the submit.
 ---@param client luma.Client
 ---@param params table checked parameters
 ---@return boolean
@@ -264,8 +265,8 @@ function call.needs_upload(client, params)
   return upload ~= nil and upload(params, TOOLS) ~= nil
 end
 
---- Inside a task: the parameters, in which what the service does not take as it
---- is has been brought there before. That is free, and may be repeated.
+--- Inside a task: uploads what the service does not accept in a submit, and
+--- returns the parameters that refer to it. Uploads are free, so they are retried.
 ---@param client luma.Client
 ---@param params table checked parameters
 ---@param opts table filled options

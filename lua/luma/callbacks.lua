@@ -5,19 +5,19 @@ local host = require "luma.host"
 
 local callbacks = {}
 
-local NESTED = 8 -- callbacks that block in the middle of one another; the rest waits for these
+local NESTED = 8 -- callbacks that may block inside one another; the others wait
 
 local unpack = table.unpack or unpack -- luacheck: ignore 143
 
 ---@class luma.Callback
 ---@field fn function
----@field report fun(message: string) takes what goes wrong
----@field called? boolean it was begun, so it is not called again
+---@field report fun(message: string) receives the message of an error
+---@field called? boolean it has begun, so it is not called again
 ---@field n integer arguments
 
 local queue = { first = 1, last = 0 } -- a callback is queued until it was called
 
---- What an error says. One that cannot even be shown must hurt nobody else.
+--- The text of an error. Its __tostring may raise, which must do no harm.
 ---@return string
 function callbacks.text_of(raised)
   local ok, text = pcall(tostring, raised)
@@ -32,8 +32,8 @@ local function traceback(raised)
   return host.traceback(text, 2)
 end
 
---- Has `fn` called as soon as the loop turns. An error in it goes to `report`, as
---- text with a traceback.
+--- Queues `fn` to be called by the loop. An error in it goes to `report`, as text
+--- with a traceback.
 ---@param report fun(message: string)
 ---@param fn function
 function callbacks.defer(report, fn, ...)
@@ -43,7 +43,7 @@ function callbacks.defer(report, fn, ...)
   queue[place] = entry
 end
 
---- The first that was not begun, and its place.
+--- The first callback that has not begun, and its place.
 local function find_next()
   for place = queue.first, queue.last do
     local entry = queue[place]
@@ -57,8 +57,8 @@ function callbacks.is_due()
   return queue.first <= queue.last and core.depth() < NESTED and find_next() ~= nil
 end
 
---- Marks it inside the call, where nothing comes in between: it is called once,
---- whatever interrupts the caller.
+--- Sets the mark inside the call, so that an interrupt of the caller cannot come
+--- between the two: the callback is called once.
 local function begin(entry)
   entry.called = true
   entry.fn(unpack(entry, 1, entry.n))
@@ -78,7 +78,7 @@ function callbacks.run_one()
   return true
 end
 
---- In a child of fork: what was to be called is the parent's business.
+--- In a child of fork: the parent calls what is queued.
 function callbacks.forget()
   queue = { first = 1, last = 0 }
 end

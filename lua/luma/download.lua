@@ -1,4 +1,4 @@
---- From a clip's link to a file that has it.
+--- Downloads: from a clip's link to the file.
 local core = require "luma.core"
 local answer = require "luma.answer"
 local errors = require "luma.errors"
@@ -9,13 +9,13 @@ local text = require "luma.text"
 
 local download = {}
 
-local GAIN = 64 * 1024 -- bytes; an attempt that brought so many was none in vain
+local GAIN = 64 * 1024 -- bytes; an attempt that received as many does not count against `retries`
 
 -- ---- links; pure ----
 
---- What stands around and within links by mistake: line ends, blanks of every
---- kind, quotes, words, and what escapes them in a JSON that was written twice or
---- in the query of another link.
+--- Removes what is around and inside links by mistake: line breaks, spaces of
+--- every kind, quotes, words, and the escapes of JSON that was encoded twice or of
+--- a link inside a query.
 local function tidy(link)
   link = link:gsub("\\u0026", "&"):gsub("&amp;", "&"):gsub("\\/", "/"):gsub("\\", "/")
     :gsub("[\t\r\n]", ""):gsub("\194\160", " "):gsub("\226\128\139", ""):gsub("\239\187\191", "")
@@ -30,7 +30,7 @@ end
 
 local NEARBY = { ["127.0.0.1"] = true, localhost = true, ["[::1]"] = true }
 
---- The same with a scheme and a host, as a browser would read it at the base.
+--- Adds a scheme and a host, as a browser does for a page at the base.
 local function absolute(link, base_url)
   if link:find("^//") then
     local is_near = NEARBY[link:match("^//(%b[])") or link:match("^//([^/?#:]*)")]
@@ -41,7 +41,7 @@ local function absolute(link, base_url)
   return scheme and scheme:lower() .. "://" .. rest or link
 end
 
---- What URLs are made of (RFC 3986); all else is percent-encoded.
+--- Characters that a URL may not have (RFC 3986): they are percent-encoded.
 local NO_URL = "[^A-Za-z0-9%-._~:/?#%[%]@!$&'()*+,;=%%]"
 
 local function encode(char)
@@ -56,8 +56,8 @@ local function link_problem(scheme, authority, base_url)
   if authority:find(NO_URL) then return ("has a host with %q in it"):format(authority:match(NO_URL)) end
 end
 
---- The URL that a link means: https, or plain http when the service itself is
---- on this machine. What is nearly right is put right.
+--- The URL of a link: https, or plain http if the service itself is on this
+--- machine. Small mistakes in the link are repaired.
 ---@param link string
 ---@param base_url string of the client
 ---@return string? url, luma.Error? err
@@ -70,7 +70,7 @@ function download.link(link, base_url)
     { field = "url" })
 end
 
--- ---- where it goes ----
+-- ---- the path ----
 
 local DEVICES = { con = true, conin = true, conout = true, prn = true, aux = true, nul = true }
 for _, port in ipairs { "com", "lpt" } do
@@ -79,8 +79,8 @@ for _, port in ipairs { "com", "lpt" } do
   end
 end
 
---- Whether Windows takes a path for a device, whatever folder and ending it
---- has. Pure.
+--- Whether Windows treats a path as a device, whatever its folder and extension
+--- are. Pure.
 ---@param path string
 ---@return boolean
 function download.is_device(path)
@@ -88,9 +88,9 @@ function download.is_device(path)
   return DEVICES[name:lower()] == true
 end
 
---- Claims a path for one job, before anything is paid: no other download, of
---- this program or of another one, goes there until it is released. A name that
---- ends with `.*` gets the ending of what comes.
+--- Claims a path for one job before anything is paid: until it is released, no
+--- other download uses it, in this program or a different one. A name that ends
+--- with `.*` gets the extension that fits the file.
 ---@param path string
 ---@return luma.core.Claim? claim, luma.Error? err
 function download.claim(path)
@@ -102,9 +102,9 @@ function download.claim(path)
   return nil, errors.new("io", ("cannot write %s: %s: choose another path"):format(path, problem), { field = "path" })
 end
 
--- ---- what comes ----
+-- ---- the answer ----
 
---- What media may stand under a name, where nothing else says what was promised.
+--- The media that a file name promises, for a download by URL.
 local PROMISED = {}
 for media, endings in pairs {
   video = "mp4 m4v mov webm mkv avi mpg mpeg ts flv ogv",
@@ -113,7 +113,7 @@ for media, endings in pairs {
   for ending in endings:gmatch("%a%w*") do PROMISED[ending] = media end
 end
 
---- What an answer is that is no clip, in words.
+--- Describes an answer that is not a clip.
 local function what_came(response)
   local body, encoding = response.body, answer.header(response.head, "content-encoding")
   if response.medium then return ("a file of the type %s"):format(response.medium) end
@@ -133,8 +133,8 @@ local function what_came(response)
   return ("%s: %s"):format(kind, shown ~= "" and shown or text.line(body, 120))
 end
 
---- The error of an attempt, or nil when the file is there. A disk that hangs still
---- has the claim when the client is closed: it is asked for its path where needed.
+--- The error of an attempt, or nil if the file is complete. The claim is asked for
+--- its path only where needed: while a disk hangs, it may still be in use.
 local function attempt_error(response, url, claim, media)
   local origin, status = url:match("^%a+://[^/?#]+"):gsub("//.*@", "//"), response.status
   if response.kind == "io" then
@@ -155,16 +155,16 @@ local function attempt_error(response, url, claim, media)
   end
 end
 
---- What tells whether a part still belongs to the file: a strong ETag, else
---- the date of its last change.
+--- Identifies the version of the file, so that a part can be continued: a strong
+--- ETag, otherwise the date of its last change.
 local function validator_of(head)
   local etag = answer.header(head, "etag")
   if etag and etag:find('^"') then return etag end
   return answer.header(head, "last-modified")
 end
 
---- Inside a task: fetches a URL to a claimed path, which appears when it is
---- whole. A transfer that breaks off is continued where it stopped.
+--- Inside a task: downloads a URL to a claimed path. The file appears when it is
+--- complete. An interrupted transfer is continued where it stopped.
 local function run(client, url, media, claim, opts, on_note)
   local pause, attempt, offset, validator, as_it_is = 0, 0, 0, nil, false
   while true do
@@ -185,7 +185,7 @@ local function run(client, url, media, claim, opts, on_note)
     offset = reached
     local unreadable = err.kind == "protocol" and response.body == "" and not as_it_is
     if unreadable and answer.header(response.head, "content-encoding") then
-      pause, as_it_is = 0, true -- it may only be said to be packed
+      pause, as_it_is = 0, true -- perhaps it only claims to be compressed
     else
       pause = retry.is_safe(err, false) and retry.delay(opts.retries, attempt, err, client.random)
       if not pause then return nil, err end
@@ -193,7 +193,7 @@ local function run(client, url, media, claim, opts, on_note)
   end
 end
 
---- The error of a generation whose file is gone for good.
+--- The error of a generation whose file no longer exists.
 ---@param made luma.Generation
 ---@return luma.Error
 function download.expired(made)
@@ -202,10 +202,10 @@ function download.expired(made)
     made.id, reason), { sent = "yes", id = made.id, generation = made, code = made.failure_code, raw = made.raw })
 end
 
---- Of what the caller of `download` gave: the link, and the media promised.
+--- The link in the first argument of `download`, and the media it promises.
 ---@param target luma.Generation|string
 ---@param path string
----@return string? link, string|luma.Error media or the error
+---@return string? link, string|luma.Error media_or_error
 function download.source(target, path)
   if type(target) == "string" then
     local ending = text.lower(path):match("%.(%w+)$")
@@ -231,17 +231,17 @@ local function fetch(client, target, claim, opts, on_note)
   return run(client, url, media, claim, opts, on_note)
 end
 
---- What no other link would cure.
+--- Kinds of errors that a fresh link does not solve.
 local OURS = { io = true, cancelled = true, invalid = true, failed = true }
 
---- Inside a task: fetches the clip of a generation, or of a URL, to a claimed
---- path. When its link does not deliver, for whatever reason, a fresh look at
---- the generation gives another one, once.
+--- Inside a task: downloads the clip of a generation, or of a URL, to a claimed
+--- path. If the link does not work, for whatever reason, a query returns a fresh
+--- one, once.
 ---@param client luma.Client
 ---@param target luma.Generation|string
 ---@param claim luma.core.Claim
 ---@param opts table filled options
----@param look? fun(): luma.Generation? a fresh look at the generation
+---@param look? fun(): luma.Generation? queries the generation
 ---@param on_note? fun(received: number, total?: number)
 ---@return string? path, luma.Error? err
 function download.run(client, target, claim, opts, look, on_note)
@@ -250,7 +250,7 @@ function download.run(client, target, claim, opts, look, on_note)
   local fresh = look()
   if fresh and fresh.state == "expired" then return nil, download.expired(fresh) end
   local link = fresh and download.source(fresh, claim:path())
-  -- What may pass was tried several times with this link.
+  -- A temporary failure was already retried with this link.
   if not link or err.retryable and link == download.source(target, claim:path()) then return nil, err end
   return fetch(client, fresh, claim, opts, on_note)
 end

@@ -36,12 +36,12 @@ local errors = {}
 local Error = { __name = "luma.Error" }
 Error.__index = Error
 
---- One sentence, so that `assert(luma.submit(...))` reads well.
+--- The message, so that `assert(luma.submit(...))` prints a sentence.
 function Error:__tostring()
   return self.message
 end
 
---- So that a message is soon put together, of an error on either side.
+--- Lets a program concatenate an error with text, on either side.
 function Error.__concat(a, b)
   return tostring(a) .. tostring(b)
 end
@@ -71,7 +71,7 @@ end
 
 ---@param kind luma.Kind
 ---@param message string made one line of UTF-8, whatever is in it
----@param fields? table further fields; none is `sent` if nothing was sent
+---@param fields? table further fields; `sent` is "no" by default
 ---@return luma.Error
 function errors.new(kind, message, fields)
   assert(retryable[kind] ~= nil, kind)
@@ -80,11 +80,11 @@ function errors.new(kind, message, fields)
   return setmetatable(err, Error)
 end
 
---- An error of a call as that of what the call was about. The one that is given
---- stays as it is, since others may hold it.
+--- A copy of a call's error with fields of the generation that it is about. The
+--- original is not changed, because others may hold it.
 ---@param err luma.Error
----@param fields table that are other ones
----@param name? string of what it is about, for the message
+---@param fields table fields to replace
+---@param name? string id of the generation, for the message
 ---@return luma.Error
 function errors.about(err, fields, name)
   local message = err.message
@@ -96,15 +96,15 @@ function errors.about(err, fields, name)
   return errors.new(err.kind, message, all)
 end
 
---- The folder of luma's own files, or nil where that cannot be told.
+--- The folder of luma's own files, or nil if it is not known.
 local home = host.getinfo and host.getinfo(1, "S").source:match("^(@.*)errors%.lua$")
 
 local function is_own(info)
   return info.what == "tail" or info.source:sub(1, #home) == home
 end
 
---- Raises a mistake of the caller's, at the caller's line: the first on the
---- stack that is not in luma's own files.
+--- Raises a mistake of the caller at the caller's line: the first stack level
+--- that is not in luma's own files.
 ---@param message string
 function errors.misuse(message)
   local level = 3

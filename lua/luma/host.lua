@@ -1,5 +1,5 @@
---- What the program around luma has of Lua's libraries. Each may be missing, and
---- a host may raise an error where a global is read that it does not have.
+--- The standard libraries that the host provides. Each may be missing, and a host
+--- may raise an error when a missing global is read.
 local host = {}
 
 local function library(read)
@@ -14,11 +14,11 @@ local package = library(function() return package end)
 
 host.is_windows = (package.config or "/"):sub(1, 1) == "\\"
 
---- The value of a variable of the environment; nil where that cannot be asked.
+--- The value of an environment variable; nil if the host has no os.getenv.
 ---@type (fun(name: string): string?)?
 host.getenv = os.getenv
 
---- Seconds since 1970; nil where that is not known.
+--- Seconds since 1970; nil if the host has no os.time.
 ---@return number?
 function host.time()
   return os.time and os.time()
@@ -27,7 +27,7 @@ end
 ---@type (fun(path: string, mode: string): file*?, string?)?
 host.open = io.open
 
---- An error's text and where it was raised; the text alone where that is not known.
+--- An error's text with a traceback; only the text if the host has no debug library.
 function host.traceback(...)
   if debug.traceback then return debug.traceback(...) end
   local first, second = ...
@@ -37,7 +37,7 @@ end
 ---@type (fun(level: integer, what: string): debuginfo?)?
 host.getinfo = debug.getinfo
 
---- Says what nobody else was there to hear.
+--- Writes a message that has no other receiver to stderr.
 ---@param message string
 function host.complain(message)
   if io.stderr then io.stderr:write("luma: ", message, "\n")

@@ -1,4 +1,4 @@
---- Pictures on disk or in memory as texts that go into `image_url`.
+--- Pictures on disk or in memory as data: URIs for `image_url`.
 local core = require "luma.core"
 local errors = require "luma.errors"
 local schema = require "luma.schema"
@@ -8,8 +8,8 @@ local picture = {}
 local ROWS = { { "bytes", type = "string" } }
 
 --- A picture as `data:image/…;base64,…`, for `image_url` and `image_end_url`.
---- PNG, JPEG, WebP and GIF are told by their first bytes, whatever the file is
---- called; anything else is an error.
+--- PNG, JPEG, WebP and GIF are recognised by their first bytes, not by the file's
+--- name; anything else is an error.
 ---@param source string|{ bytes: string } a file name, or the picture itself
 ---@return string? uri, luma.Error?
 function picture.data_uri(source)

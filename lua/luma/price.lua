@@ -1,4 +1,4 @@
---- What a clip costs, by rows of prices. What no row says is unknown. Pure.
+--- The price of a clip, from rows of prices. Without a row it is unknown. Pure.
 local price = {}
 
 --- Seconds of a duration such as "5s", or nil.
@@ -6,8 +6,8 @@ local function seconds_of(duration)
   return tonumber(type(duration) == "string" and duration:match("^(%d+)s?$") or nil)
 end
 
---- Whether a row is about these parameters. A field that no row of parameters
---- knows may change the price, so the row must name it.
+--- Whether a price row applies to these parameters. An unknown field may change
+--- the price, so the price row must name it.
 local function holds(row, params, known)
   local where = row.where or {}
   for name, wanted in pairs(where) do
@@ -29,7 +29,7 @@ end
 
 --- The price of a submit or an extension with these parameters.
 ---@param dialect luma.Dialect
----@param own? luma.Price[] the program's rows, which go before the dialect's
+---@param own? luma.Price[] the program's rows, which are used first
 ---@param kind "submit"|"extend"
 ---@param params table checked parameters
 ---@return number? amount, string currency_or_problem

@@ -1,4 +1,4 @@
---- Whether a failed call is worth sending again, and after how long. Pure.
+--- Whether to send a failed request again, and after how long. Pure.
 local retry = {}
 
 local FIRST = 1 -- seconds before the second attempt, at most; it doubles from there
@@ -83,9 +83,9 @@ function retry.after_ms(value)
   return digits and tonumber(digits) / 1000
 end
 
---- Whether the same request may be sent again at all. One that costs money
---- may only when the service certainly did not take it: nothing was written,
---- or it said so (429, 503 with Retry-After, a gateway that names its refusal).
+--- Whether the same request may be sent again. A request that costs money may be
+--- sent again only if the service certainly did not accept it: nothing was
+--- written, or it said so (429, 503 with Retry-After, a gateway that says so).
 ---@param err luma.Error
 ---@param paid? boolean
 ---@return boolean
@@ -94,8 +94,8 @@ function retry.is_safe(err, paid)
   return not paid or err.sent == "no"
 end
 
---- Seconds to wait before the next attempt, or nil to give up. Exponential,
---- with full jitter; what the service asks for goes first.
+--- Seconds to wait before the next attempt, or nil to give up: the pause that the
+--- service asks for, otherwise exponential with full jitter.
 ---@param retries integer further attempts after the first
 ---@param attempt integer 1 after the first failure
 ---@param err luma.Error

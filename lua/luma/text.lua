@@ -1,11 +1,11 @@
---- Texts that come from elsewhere, made fit to be shown. Pure.
+--- Makes foreign texts safe to show. Pure.
 local core = require "luma.core"
 
 local text = {}
 
 local UNREADABLE = "\239\191\189" -- U+FFFD
 
---- The same with U+FFFD in place of each run of bytes that are no UTF-8.
+--- The text with U+FFFD in place of each run of bytes that are not UTF-8.
 local function as_utf8(value)
   local at = core.invalid_utf8(value)
   if not at then return value end
@@ -18,7 +18,7 @@ local function as_utf8(value)
   return table.concat(parts) .. value
 end
 
---- Cut between two characters of UTF-8.
+--- Shortens a text between two characters of UTF-8.
 ---@param value? string
 ---@param length integer bytes
 ---@return string?
@@ -27,16 +27,17 @@ function text.cut(value, length)
   return value:sub(1, length):gsub("[\192-\255][\128-\191]*$", "") .. "…"
 end
 
---- Whether it is printable ASCII. As a whole: to look for a byte that is not takes
---- twice the time.
+--- Whether it is printable ASCII. Matching the whole text takes half the time of a
+--- search for any other byte.
 ---@param value string
 ---@return boolean
 function text.is_plain(value)
   return value:find("^[\32-\126]*$") ~= nil
 end
 
---- One line of UTF-8 without control characters. C1 controls, the line ends of
---- Unicode and what turns the direction of a line count as such. Written without %c and %s, which ask the locale.
+--- One line of UTF-8 without control characters, C1 controls, Unicode's line breaks
+--- and characters that change the direction of text. It avoids %c and %s, which
+--- depend on the locale.
 ---@param value string
 ---@param length? integer bytes it may have
 ---@return string
@@ -54,15 +55,15 @@ end
 local LOWER = {}
 for byte = 65, 90 do LOWER[string.char(byte)] = string.char(byte + 32) end
 
---- The same with small letters in place of A to Z, whatever the locale has.
+--- The text with A to Z in lower case, independent of the locale.
 ---@param value string
 ---@return string
 function text.lower(value)
   return (value:gsub("[A-Z]", LOWER))
 end
 
---- The number that a text is, as JSON writes it; nil if it is none. tonumber may
---- want the comma of the locale in place of the point.
+--- The number in a text, as JSON writes it; nil if there is none. tonumber may
+--- expect the locale's comma instead of the point.
 ---@param value string
 ---@return number?
 function text.number(value)
@@ -75,12 +76,12 @@ function text.number(value)
   return sign == "-" and -number or number
 end
 
---- A pattern for a word of small letters.
+--- A pattern that matches a lower-case word in any case.
 local function any_case(word)
   return (word:gsub("[a-z]", function(c) return ("[%s%s]"):format(c, string.char(c:byte() - 32)) end))
 end
 
---- What of a page is not meant to be read, whole and with its end cut off.
+--- Parts of a page that are not text, complete or without their end.
 local UNREAD = {}
 for _, name in ipairs { "script", "style", "svg" } do
   name = any_case(name)
@@ -92,7 +93,7 @@ UNREAD[#UNREAD + 1] = "<!%-%-.-%-%->"
 local TITLE = any_case "<title[^>]*>(.-)</title"
 local ENTITIES = { amp = "&", lt = "<", gt = ">", quot = '"', apos = "'", nbsp = " " }
 
---- The words of HTML or XML. A text that is neither stays as it is.
+--- The text of HTML or XML. Other text is returned unchanged.
 ---@param value string
 ---@return string words, string? title
 function text.words(value)

@@ -1,8 +1,9 @@
---- Saved jobs as short texts: what to go on with and where, but no key. Pure.
+--- Saved jobs as short texts: which generation, at which service, without the
+--- key. Pure.
 local token = {}
 
 local FIELDS = { "dialect", "base_url", "id", "path", "handle" }
-local OFTEN = 4 -- fields that are always written; the rest only if there is one
+local OFTEN = 4 -- the first fields are always written, the others only if set
 
 local function escape(text)
   return (text:gsub("[^A-Za-z0-9%-_]", function(c) return ("~%02x"):format(c:byte()) end))
@@ -12,7 +13,7 @@ local function unescape(text)
   return (text:gsub("~(%x%x)", function(hex) return string.char(tonumber(hex, 16)) end))
 end
 
---- A number that a slip of the hand changes.
+--- A checksum that detects typing errors.
 local function checksum(text)
   local sum = 7
   for i = 1, #text do sum = (sum * 31 + text:byte(i)) % 4294967291 end
