@@ -1,5 +1,5 @@
---- What an answer of a service means: a generation, a list of them, another
---- request, or an error. Knows HTTP; what is a service's own its dialect knows.
+--- What an answer of a service means: a generation, a list of them, a further
+--- request, or an error. This module knows HTTP; the dialect knows the service.
 local core = require "luma.core"
 local errors = require "luma.errors"
 local lenient = require "luma.lenient"
@@ -8,11 +8,11 @@ local text = require "luma.text"
 
 local answer = {}
 
----@class luma.Answer what a dialect gets to read
+---@class luma.Answer an answer as dialects read it
 ---@field status integer HTTP status
----@field text string its body as it came
----@field body any its body as JSON; nil if it is none
----@field loose? boolean it was found with something around or inside it
+---@field text string its body, unchanged
+---@field body any its decoded body; nil if it is not JSON
+---@field loose? boolean the JSON was found with other text around or inside it
 ---@field careful? boolean there may be a better one elsewhere in the answer
 ---@field is_page boolean it is HTML or XML
 ---@field base string where the service is
@@ -37,13 +37,13 @@ function Answer:header(name)
   return answer.header(self.head, name)
 end
 
---- When it was made, by the service's own clock; nil where that is not said.
+--- The time of the answer by the service's clock; nil if it has no Date.
 ---@return number? seconds since 1970
 function Answer:time()
   return retry.http_date(self:header("date") or "")
 end
 
---- The value of JSON inside the answer; nil if it is none.
+--- Decodes JSON inside the answer; nil if it is not JSON.
 ---@param json string
 ---@return any
 function Answer.decode(_, json)
@@ -52,7 +52,7 @@ function Answer.decode(_, json)
   return value
 end
 
---- The body with whole numbers that JSON's do not hold as text.
+--- The body, with whole numbers as text if they are too large for a Lua number.
 ---@return any
 function Answer:exact()
   return lenient.values(self.text, core.null)[1]
@@ -66,7 +66,7 @@ end
 
 --- An answer as dialects read it.
 ---@param response luma.Response
----@param body any its body as JSON; nil if it is none
+---@param body any its decoded body; nil if it is not JSON
 ---@param base? string where the service is
 ---@return luma.Answer
 function answer.new(response, body, base)
@@ -77,7 +77,7 @@ function answer.new(response, body, base)
   }, Answer)
 end
 
--- ---- what a dialect makes of it ----
+-- ---- reading with a dialect ----
 
 local STATES = { pending = true, processing = true, completed = true, failed = true, expired = true, unknown = true }
 
@@ -106,10 +106,10 @@ local function generation_problem(made)
   return type_problem(made, GENERATION, "a generation")
 end
 
---- What has to be sent as it came.
+--- Fields that luma sends again, so they must not change.
 local VERBATIM = { id = true, handle = true }
 
---- Texts fit to be shown. A link is left as it is but for what no link has.
+--- Makes texts safe to show. In a link it removes only what no link may have.
 local function tidy(made)
   for name, value in pairs(made) do
     if type(value) == "string" and not VERBATIM[name] and not text.is_plain(value) then
@@ -118,7 +118,7 @@ local function tidy(made)
   end
 end
 
---- The generation that was asked for keeps its id, whatever it calls itself now.
+--- A queried generation keeps its id, whatever id the answer has.
 local function finish_generation(call, made, body)
   made.id = call.id or made.id
   made.handle = made.handle or call.handle
@@ -172,7 +172,7 @@ local function ask_dialect(dialect, member, found, call)
   return made, nil, further
 end
 
---- The generations that the answer is, or a further request.
+--- The generation or generations in the answer, or a further request.
 ---@return luma.Generation|luma.Generation[]|table|nil, string? problem, luma.Request? further
 local function read_body(dialect, call, found)
   if call.kind == "upload" then return ask_dialect(dialect, "read_upload", found, call) end
@@ -185,12 +185,11 @@ local function read_body(dialect, call, found)
   return list, problem
 end
 
-local MAX_PAGE = 65536 -- bytes of a page that are looked at
+local MAX_PAGE = 65536 -- bytes of a page that are read
 
---- What an answer may hold that was not read as it is: the JSON in what is none
---- as a whole, or in a text, when it was written as JSON twice; and of a list
---- its only item. A refusal may be a list, of something else; and the page of a
---- failure may show anything.
+--- Values inside an answer that could not be read directly: JSON with other text
+--- around it, JSON that was encoded twice, and the only item of a list. A refusal
+--- may be a list of something else, and the page of a failure may show anything.
 local function values_inside(call, found)
   if found.is_page then
     return found.status < 300 and lenient.values((text.words(found.text:sub(1, MAX_PAGE))), core.null) or {}
@@ -204,7 +203,7 @@ local function values_inside(call, found)
   return values
 end
 
---- The same of what is inside an answer. Of several values the one that shows what
+--- Reads the values inside an answer. Of several values the one that shows what
 --- it is goes before one that only has an id.
 local function read_loosely(dialect, call, found)
   local whole, values = found.body, values_inside(call, found)
@@ -220,8 +219,8 @@ local function read_loosely(dialect, call, found)
   found.loose, found.careful, found.body = nil, nil, whole
 end
 
---- The generation in an item of a list, which is read like a list of its own;
---- nil if it is none.
+--- The generation in one item of a list, which is read like a list with one item;
+--- nil if there is none.
 ---@param dialect luma.Dialect
 ---@param item string
 ---@return luma.Generation?
@@ -233,8 +232,7 @@ function answer.read_item(dialect, item)
   return list and #list == 1 and list[1] or nil
 end
 
---- The id in what came at an address that a service was told to call. Anybody
---- can send that, so nothing else in it counts.
+--- The id in a notification. Anybody can send one, so nothing else in it is used.
 ---@param dialect luma.Dialect
 ---@param said string the body of the call
 ---@return string? id, string? problem
@@ -247,7 +245,7 @@ function answer.notified_id(dialect, said)
   return made.id
 end
 
--- ---- what an error is ----
+-- ---- errors ----
 
 local STATUS_KINDS = { [401] = "auth", [402] = "quota", [403] = "quota", [408] = "server",
   [429] = "rate_limit" }
@@ -280,7 +278,7 @@ local KIND_HINTS = {
 local MAYBE_SENT_HINT = "; the service may have accepted it and may charge for it: check the account before you "
   .. "send it again"
 
---- What to look at before a submit is sent again, as the end of a message.
+--- The end of a message: what to check before a submit is sent again.
 local function sent_hint(paid, sent)
   return paid and sent ~= "no" and MAYBE_SENT_HINT or ""
 end
@@ -296,7 +294,7 @@ local function has_word(value, list)
   return false
 end
 
---- Whether the answer is a firewall's, in front of the service.
+--- Whether a firewall in front of the service sent the answer.
 local function is_firewall(found)
   if found.status ~= 403 and found.status ~= 429 and found.status ~= 503 then return false end
   if found:header("cf-mitigated") or found.text:find("^%s*error code: 1%d%d%d") then return true end
@@ -304,13 +302,13 @@ local function is_firewall(found)
   return found.status == 403 and (found.is_page or found.body == nil and has_word(found.text, FIREWALL_WORDS))
 end
 
---- Where an answer redirects to, without what may be secret in it.
+--- The target of a redirect, without parts that may be secret.
 local function target_of(found)
   local target = found.status >= 300 and found.status < 400 and found:header("location")
   return target and text.line(target:gsub("[?#].*", ""):gsub("//[^/]*@", "//"), 200)
 end
 
---- What the answer shows, in words.
+--- The text of the answer, for a message.
 local function words_of(found)
   local words, title = text.words(found.text:sub(1, MAX_PAGE))
   title = title and text.line(title, 120)
@@ -320,7 +318,7 @@ local function words_of(found)
   return line == "" and "an empty answer" or line
 end
 
---- The message that a service gave, without the page that may be in it.
+--- The service's message as plain text, even if it contains a page.
 local function message_of(complaint)
   local message = complaint.message and text.line((text.words(complaint.message:sub(1, MAX_PAGE))), 500)
   return message ~= "" and message or nil
@@ -335,7 +333,7 @@ local function hint_of(call, found, complaint, kind)
   return complaint.kind == kind and complaint.no_hint and "" or KIND_HINTS[kind] or ""
 end
 
---- The error of an answer, or of what the dialect's complaint says of it.
+--- The error of an answer, from its status and the dialect's complaint.
 local function answer_error(call, found, complaint, now)
   local status, paid = found.status, call.paid
   -- What stands in front of the service knows nothing of its words for a status.
@@ -370,10 +368,10 @@ local function answer_error(call, found, complaint, now)
   })
 end
 
---- A server that speaks https hangs up where http comes.
+--- A server that expects https closes a connection with plain http.
 local PLAIN_HINT = " (if the server expects https, the base URL must begin with https://)"
 
---- The error of an exchange that brought no answer.
+--- The error of an exchange without an answer.
 local function transport_error(call, response, origin)
   local sent = call.paid and response.sent or "no"
   local is_plain = response.kind == "network" and response.sent ~= "no" and origin:find("^http:")
@@ -405,8 +403,8 @@ local function malformed_error(call, found, problem, id)
   })
 end
 
---- What an answer means: a generation, a list of them, an error; or a further
---- request, the answer to which will say it.
+--- What an answer means: a generation, a list of them, an error, or a further
+--- request whose answer will decide it.
 ---@param dialect luma.Dialect
 ---@param call luma.Call
 ---@param response luma.Response

@@ -23,18 +23,18 @@ local cut, lower = text.cut, text.lower
 ---@class luma.Client
 ---@field base_url string
 ---@field dialect luma.Dialect
----@field hosts table<string, integer> which of the core's bases its dialect's hosts are
+---@field hosts table<string, integer> the number of the core's base for each of the dialect's hosts
 ---@field options table the filled options, without the key
 ---@field core luma.core.Client
 ---@field source luma.Source
 ---@field random fun(): number
 ---@field has_key boolean
----@field has_environment boolean the variables of the environment can be read
----@field poller table what `luma.poller` keeps here
----@field lacks_batch? boolean the service cannot be asked for several at once
+---@field has_environment boolean environment variables can be read
+---@field poller table state of `luma.poller`
+---@field lacks_batch? boolean the service cannot answer one query for several generations
 ---@field books luma.Books what it has paid for
 ---@field closed? boolean nothing more can be sent
----@field is_shut? boolean and all that was under way has ended
+---@field is_shut? boolean closed, and everything that was running has ended
 ---@field defaults table<string, table> by call: the metatable of its options
 local Client = { __name = "luma.Client" }
 Client.__index = Client
@@ -43,8 +43,8 @@ local client = {}
 
 -- ---- making one ----
 
---- What is given, and for the rest what the environment says. A variable that
---- is set to nothing is not set.
+--- The given options, and values from the environment for the others. An empty
+--- variable counts as not set.
 local function with_environment(given, getenv)
   local values, origins = core.merge(given, {}), {}
   for _, row in ipairs(options.client) do
@@ -55,7 +55,7 @@ local function with_environment(given, getenv)
   return values, origins
 end
 
---- The headers of every request, as lines; and what is secret in them.
+--- The headers of every request, as lines; and the secrets in them.
 ---@param dialect luma.Dialect
 ---@param key? string
 ---@param further? table<string, string>
@@ -74,8 +74,8 @@ local function headers(dialect, key, further)
   return list, own_secrets
 end
 
---- The further addresses of a service, and which of them has which name. Who
---- gives a base URL means it for all: the key goes nowhere else then.
+--- The further addresses of a service, and the number of each name. A base URL
+--- from the program replaces all of them, so the key goes nowhere else.
 ---@return table<string, integer> hosts, string[] bases
 local function hosts_of(dialect, given)
   local hosts, bases = {}, {}
@@ -86,8 +86,7 @@ local function hosts_of(dialect, given)
   return hosts, bases
 end
 
---- The key, where only a variable of the service's own has it; what is wrong
---- with that.
+--- The key from one of the service's own variables; and a problem with it.
 local function own_key(dialect, getenv)
   for _, name in ipairs(dialect.key_variables) do
     local key = getenv(name)
@@ -98,7 +97,7 @@ local function own_key(dialect, getenv)
   end
 end
 
---- Words in the names of headers that carry a secret.
+--- Words in the names of headers with secrets.
 local SECRET_WORDS = { "auth", "key", "token", "secret", "cookie", "pass", "pwd", "credential", "session", "sig", "jwt",
   "psk", "bearer", "access", "licen", "private" }
 
@@ -110,9 +109,9 @@ local function is_secret(header)
   return false
 end
 
---- What the core strikes from all that comes back: what is secret in the key's
---- headers, and what headers of the program's carry, such as the second word of
---- "Token T" or T in "id=T".
+--- The texts that the core removes from answers: the secrets of the key's headers
+--- and of the program's headers, such as the second word of "Token T" or T in
+--- "id=T".
 local function secrets(own, further)
   local list = {}
   for i, secret in ipairs(own) do list[i] = secret end
@@ -125,12 +124,12 @@ local function secrets(own, further)
   return list
 end
 
---- A secret header's value as it may be shown.
+--- The value of a secret header, without the secret.
 local function hide(value)
   return (value:match("^([A-Za-z]+ )[^ ]+$") or "") .. "***"
 end
 
---- Where a name belongs that stands among the parameters, or among the options.
+--- Where a name belongs that was found among the parameters, or among the options.
 local function option_place(name)
   return options.place(name, true)
 end
@@ -144,14 +143,14 @@ local function place_of(dialect)
   end
 end
 
---- Where errors in callbacks go that nobody wants.
+--- Reports an error in a callback if there is no `on_error`.
 local function report(message)
   host.complain("error in a callback: " .. message)
 end
 
---- A new client, or what is wrong with the options.
+--- A new client, or a problem with the options.
 ---@param given table
----@param getenv? fun(name: string): string? nil where there is none
+---@param getenv? fun(name: string): string? nil if the host has none
 ---@param random fun(): number in [0, 1)
 ---@return luma.Client?, string? problem
 function client.new(given, getenv, random)
@@ -209,8 +208,8 @@ end
 
 -- ---- arguments ----
 
---- What stands behind the options of each such call, as its metatable: the
---- client's, and the call's own defaults. They never change, so this is made once.
+--- The metatable of a call's options, with the client's options and the call's
+--- defaults. They never change, so it is made once.
 local function call_defaults(self, name)
   local rows = options.calls[name]
   local filled = schema.fill(rows, {})
@@ -221,8 +220,8 @@ local function call_defaults(self, name)
   return self.defaults[name]
 end
 
---- The options of one call: those given, over the client's. They are not written
---- to afterwards.
+--- The options of one call: the given ones override the client's. They are never
+--- changed afterwards.
 local function call_options(self, name, given)
   local defaults = self.defaults[name] or call_defaults(self, name)
   if given == nil then return defaults.__index end
@@ -230,7 +229,7 @@ local function call_options(self, name, given)
   return setmetatable(opts, defaults)
 end
 
---- What was given in place of what is expected, and what to do about it.
+--- Describes a wrong argument, and the remedy.
 local function describe(value, remedy)
   if errors.is(value) then return "an error: " .. tostring(value) end
   if job.is(value) then return "a job: job:await() waits for it and returns its generation" end
@@ -247,8 +246,8 @@ local function check_table(name, params)
   end
 end
 
---- What keeps a text from being an id: the rest of a sentence that begins with it.
---- Dots alone would be a step in the path, for a server even when escaped.
+--- Why a text cannot be an id: the rest of a sentence that begins with it. A
+--- server may read dots alone as a step in the path, even when they are escaped.
 local function id_problem(id)
   if #id <= 256 and id:find("^[A-Za-z0-9_-]+$") then return nil end -- as most are, and quickly seen
   if id == "" then return "is empty: submit returns the id in generation.id" end
@@ -258,7 +257,7 @@ local function id_problem(id)
   if token.read(id) then return "is the token of a job: pass it to luma.resume" end
 end
 
---- What is given to find a generation by: its id, or it itself.
+--- Checks an argument that identifies a generation: its id, or the generation.
 ---@return luma.Ref?, luma.Error?
 local function check_ref(name, target)
   local id = target
@@ -296,8 +295,8 @@ local function check_open(self, name)
   if self.closed then errors.misuse(("luma.%s: the client is closed"):format(name)) end
 end
 
---- The parameters of a submit or an extension, checked and filled in; or what
---- is wrong.
+--- The parameters of a submit or an extension, checked and with defaults; or the
+--- error.
 local function check_params(self, kind, params, opts)
   local dialect = self.dialect
   local rows = kind == "extend" and dialect.extend_params or dialect.params
@@ -313,7 +312,7 @@ local function check_params(self, kind, params, opts)
   return nil, errors.new("invalid", ("%s (%s)"):format(problem, dialect.title), { field = field })
 end
 
---- The same for what is then sent.
+--- The same for a request that will be sent: it needs a key and a known price.
 local function check_submit(self, kind, params, opts)
   local checked, err = check_params(self, kind, params, opts)
   if not checked then return nil, err end
@@ -325,8 +324,8 @@ local function check_submit(self, kind, params, opts)
   return checked
 end
 
---- Claims the path of a job, if it has one, before anything is paid: a second job
---- that goes there is refused.
+--- Claims the path of a job, if it has one, before anything is paid, so that a
+--- second job to the same path is refused.
 ---@return luma.core.Claim? claim, luma.Error? err
 local function claim_path(path)
   if path then return download.claim(path) end
@@ -334,7 +333,7 @@ end
 
 -- ---- the calls ----
 
---- Has a clip made. Returns as soon as the service has accepted it.
+--- Orders a clip. Returns as soon as the service has accepted the submit.
 ---@param params luma.Params
 ---@param opts? luma.CallOptions
 ---@return luma.Generation?, luma.Error?
@@ -347,7 +346,7 @@ function Client:submit(params, opts)
   return loop.run(generation.submit, self, checked, opts)
 end
 
---- Has a completed clip continued. The new clip is a generation of its own.
+--- Orders a continuation of a completed clip. The result is a new generation.
 ---@param target string|luma.Generation
 ---@param params luma.ExtendParams
 ---@param opts? luma.CallOptions
@@ -372,7 +371,7 @@ function Client:extend(target, params, opts)
   return loop.run(generation.extend, self, ref, checked, opts)
 end
 
---- Looks at a generation once.
+--- Queries a generation once.
 ---@param target string|luma.Generation
 ---@param opts? luma.CallOptions
 ---@return luma.Generation?, luma.Error?
@@ -385,8 +384,8 @@ function Client:get(target, opts)
   return loop.run(generation.get, self, ref, opts)
 end
 
---- For a server that was called at `notify_hook`: looks at the generation that
---- the call is about. Anybody can call, so only the id is taken from it.
+--- For a server that the service calls at `notify_hook`: queries the generation
+--- of the call. Anybody can make such a call, so luma uses only the id in it.
 ---@param body string of the call, as it came
 ---@param opts? luma.CallOptions
 ---@return luma.Generation?, luma.Error?
@@ -404,7 +403,7 @@ function Client:notified(body, opts)
   return Client.get(self, id, opts)
 end
 
---- Looks at several at once: in the order asked, `false` for one that the
+--- Queries several generations, in the order given; `false` for one that the
 --- service does not know.
 ---@param targets (string|luma.Generation)[]
 ---@param opts? luma.CallOptions
@@ -429,7 +428,7 @@ function Client:get_many(targets, opts)
   return loop.run(generation.get_many, self, refs, opts)
 end
 
---- Waits until a generation is completed; an error once it has failed.
+--- Waits until a generation is completed; returns an error if it has failed.
 ---@param target string|luma.Generation
 ---@param opts? luma.WaitOptions
 ---@return luma.Generation?, luma.Error?
@@ -445,13 +444,13 @@ end
 
 local PATH = { { "path", type = "path" } }
 
---- Whether there is something to fetch, or to say why there is nothing.
+--- Whether it is a generation, which has a clip or a reason for having none.
 local function is_generation(target)
   if type(target) ~= "table" or errors.is(target) or job.is(target) then return false end
   return (target.id or target.video_url or target.image_url or target.outputs) ~= nil
 end
 
---- Fetches the clip of a generation, or of a URL, to a file.
+--- Downloads the clip of a generation, or a URL, to a file.
 ---@param target luma.Generation|string
 ---@param path string
 ---@param opts? luma.DownloadOptions
@@ -468,7 +467,7 @@ function Client:download(target, path, opts)
   return loop.run(generation.download, self, target, path, opts)
 end
 
---- Submits, waits, and fetches the clip if `opts.path` says where to.
+--- Submits, waits, and downloads the clip if there is an `opts.path`.
 ---@param params luma.Params
 ---@param opts? luma.GenerateOptions
 ---@return luma.Generation?, luma.Error?
@@ -508,8 +507,8 @@ function Client:preview(params, opts)
   }
 end
 
---- What the service's list says a submit with these parameters will cost. What
---- is not known is an error, never 0. Sends nothing, needs no key.
+--- The price of a submit with these parameters, by the service's list. An unknown
+--- price is an error, never 0. Sends nothing, needs no key.
 ---@param params luma.Params
 ---@param opts? luma.CallOptions
 ---@return number? amount, string|luma.Error currency such as "USD"
@@ -526,7 +525,7 @@ end
 
 -- ---- without waiting ----
 
---- `generate` as a job. Nothing happens to the caller but in `update`.
+--- `generate` as a job. Callbacks run only in `update` and in blocking calls.
 ---@param params luma.Params
 ---@param opts? luma.StartOptions
 ---@return luma.Job?, luma.Error?
@@ -542,7 +541,7 @@ function Client:start(params, opts)
   return job.start(self, checked, opts, { claim = claim })
 end
 
---- A job out of any function; the calls above yield in it instead of blocking.
+--- Runs any function as a job; the calls above yield in it instead of blocking.
 ---@param fn function
 ---@param ... any its arguments
 ---@return luma.Job
@@ -552,8 +551,8 @@ function Client:spawn(fn, ...)
   return job.spawn(self, fn, ...)
 end
 
---- Goes on with a job that was saved with `job:token()`: waits, and fetches the
---- clip where the job would have. Never submits.
+--- Continues a job that was saved with `job:token()`: waits, and downloads the
+--- clip to the job's path. Never submits.
 ---@param saved_text string
 ---@param opts? luma.StartOptions
 ---@return luma.Job?, luma.Error?
@@ -580,17 +579,17 @@ function Client:resume(saved_text, opts)
   return job.resume(self, ref, path, opts, claim)
 end
 
---- Once a frame: lets the jobs of all clients go on and calls callbacks. Never
---- waits. May be called with a colon.
+--- To be called once a frame: moves the jobs of all clients forward and calls
+--- callbacks. Never waits. May be called with a colon.
 ---@param budget? number seconds it may take
----@return integer moved jobs that went on
+---@return integer moved number of jobs that moved
 function Client.update(budget, after_colon)
   if getmetatable(budget) == Client then budget = after_colon end
   return loop.update(budget)
 end
 
 --- For a program with an event loop: a descriptor that becomes readable when
---- `update` has something to do. Starts the thread that makes it so.
+--- `update` has something to do. Starts the client's thread.
 ---@return integer? fd nil with `background = false`; on Windows a socket
 function Client:fd()
   check_open(self, "fd")
@@ -600,17 +599,17 @@ function Client:fd()
   return self.core:fd()
 end
 
---- Seconds after which `update` is to be called even if the descriptor is not
---- readable; nil for never.
+--- Seconds after which to call `update` even if the descriptor is not readable;
+--- nil for never.
 ---@return number?
 function Client:timeout()
   check_open(self, "timeout")
   return loop.is_due() and 0 or self.core:timeout()
 end
 
---- Ends all that is under way as `cancelled` and gives the connections back.
---- The client cannot be used afterwards. Any number of times. A job of its that
---- waits for another client is cancelled, and ends with the next update.
+--- Ends everything that is running as `cancelled` and closes the connections. The
+--- client cannot be used afterwards, but may be closed again. A job of this client
+--- that waits for a different client is cancelled, and ends with the next update.
 function Client:close()
   check_self(self, "close")
   if self.is_shut then return end
@@ -619,11 +618,11 @@ function Client:close()
   job.close(self)
   poller.close(self)
   loop.close(self.source)
-  self.is_shut = true -- last: what an error broke off is done by the next call
+  self.is_shut = true -- last: after an error, the next call finishes the work
 end
 
---- What has been, or may have been, paid for here and is not known to have ended:
---- ids to wait for, and submits whose answer nobody got to know.
+--- Generations of this client that are, or may be, paid for and are not known to
+--- have ended: ids to wait for, and submits whose answer was lost.
 ---@return luma.Unfinished[]
 function Client:unfinished()
   check_self(self, "unfinished")

@@ -1,5 +1,5 @@
---- The life of a generation: submit, look, what a look means, fetch; and the
---- money. `opts` are filled options, and are never written to.
+--- The life of a generation: submit, query, judge the answer, download; and the
+--- money. `opts` are options with defaults, and are never changed.
 local core = require "luma.core"
 local backoff = require "luma.backoff"
 local books = require "luma.books"
@@ -12,17 +12,17 @@ local poller = require "luma.poller"
 
 local generation = {}
 
-local CANCEL_TIME = 10 -- seconds that a service has to answer when it is told to stop a generation
-local LAST_LOOK = 0.8 -- of what is left of a wait, when the next look would be too late
+local CANCEL_TIME = 10 -- seconds for the service's answer to a cancel
+local LAST_LOOK = 0.8 -- share of the remaining time for the last query, if the next one would be too late
 local QUIET = 60 -- seconds at most in which nothing is judged anew, as looks bring nothing new
 
---- The job that the task which runs now is an act of.
+--- The job that the current task belongs to.
 local function current_job()
   local task = loop.current()
   return task and task.owner
 end
 
---- Keeps in a job, and in those that wait for it, how far its generation is.
+--- Stores the progress of a generation in its job, and in jobs that wait for it.
 ---@param job? luma.Job
 ---@param state string
 ---@param seen? luma.Generation
@@ -38,13 +38,14 @@ function generation.note(job, state, seen, progress)
   end
 end
 
---- Tells who watches how far a generation is.
+--- Reports the state of a generation to its job and to `on_update`.
 local function tell(client, opts, job, seen)
   generation.note(job, seen.state, seen, seen.progress)
   if opts.on_update then callbacks.defer(client.report, opts.on_update, seen) end
 end
 
---- What tells who watches how far a download is, or nil if nobody does.
+--- A function that reports the progress of a download to its job and to
+--- `on_progress`; nil if there is neither.
 local function teller(client, opts)
   local job, on_progress = current_job(), opts.on_progress
   if not (job or on_progress) then return nil end
@@ -56,8 +57,8 @@ end
 
 -- ---- what costs money ----
 
---- Notes what came of a payment that its task did not see to the end. What is
---- still under way comes here later. Can be done again.
+--- Records the result of a payment whose task ended early. If its exchange is
+--- still running, this is called again later. Can be repeated.
 ---@param payment luma.Payment
 function generation.conclude(payment)
   local exchange, client = payment.exchange, payment.client
@@ -75,8 +76,8 @@ local function on_orphan(exchange)
   generation.conclude(exchange.payment)
 end
 
---- However a task ends: what it has paid for comes into the books. So does what a
---- call of `generate` had made that did not return.
+--- Records in the books what a task has paid for, however it ends, and what a call
+--- of `generate` had made if it did not return.
 ---@param task luma.Task
 function generation.on_leave(task)
   local job = task.generating
@@ -87,7 +88,7 @@ function generation.on_leave(task)
   task.generating = nil
 end
 
---- Notes a payment before anything is sent; or refuses it.
+--- Records a payment before anything is sent; or refuses it.
 ---@param client luma.Client
 ---@param request luma.Call
 ---@param owner luma.Awaitable the task or the job that makes it
@@ -101,13 +102,13 @@ function generation.open_payment(client, request, owner, job)
   return payment
 end
 
---- Inside a task: makes a payment, of which the first exchange may be under way.
+--- Inside a task: makes a payment, whose first exchange may have begun.
 ---@param payment luma.Payment
 ---@param opts table
 ---@return luma.Generation?, luma.Error?
 function generation.pay(payment, opts)
   local client, task = payment.client, loop.current()
-  if task.payment then generation.conclude(task.payment) end -- an error that the program caught may have left it
+  if task.payment then generation.conclude(task.payment) end -- left by an error that the program caught
   task.payment, task.on_leave = payment, generation.on_leave
   local made, err = call.run(client, payment.request, opts, nil, payment)
   books.settle(client.books, payment, client.options, made, err)
@@ -157,7 +158,7 @@ function generation.extend(client, ref, params, opts)
   return pay(client, call.extend(client, ref, ready), opts)
 end
 
--- ---- looking ----
+-- ---- queries ----
 
 ---@param client luma.Client
 ---@param ref luma.Ref
@@ -190,7 +191,7 @@ local function about(made, id, kind, message, fields)
   return errors.new(kind, message, fields)
 end
 
---- The error of a generation that failed, or of which the file is gone.
+--- The error of a generation that failed, or whose file no longer exists.
 local function failure(made)
   if made.state == "expired" then return download.expired(made) end
   local reason = made.failure_reason
@@ -201,7 +202,7 @@ local function failure(made)
     { code = made.failure_code })
 end
 
---- Whether there is something to fetch.
+--- Whether there is a link to download.
 local function has_link(made)
   return made.video_url or made.image_url or made.outputs and made.outputs[1]
 end
@@ -213,7 +214,8 @@ local function overdue(id, made, err, timeout)
   return about(made, id, "timeout", message)
 end
 
---- No look is left before the deadline that the service wants to see.
+--- The error of a wait whose deadline is before the end of the pause that the
+--- service asks for.
 local function put_off(id, made, err)
   local message = ("generation %s was %s, and the service asks for a pause of %g s, longer than this wait: "
     .. "wait for it again then (%s)"):format(id, made and made.state or "not seen", err.retry_after, err.message)
@@ -226,13 +228,13 @@ local function without_link(made, grace)
       made.id, grace))
 end
 
---- What a look means: nothing yet, or what the wait returns. A service that
---- does not know yet what was just submitted may know it soon.
+--- Judges the answer to a query: the wait continues, or ends with this result. A
+--- service may need a moment before it knows a generation that was just submitted.
 ---@param made? luma.Generation
----@param err? luma.Error of the look, when it failed
+---@param err? luma.Error of a failed query
 ---@param own any whether this client submitted it, and saw it accepted
----@param without_link_for number seconds that it has been completed without a link
----@param grace number seconds that a link may take
+---@param without_link_for number seconds since it was first seen completed, without a link
+---@param grace number seconds until a link must be there
 ---@return boolean over, luma.Generation?, luma.Error?
 local function verdict(made, err, own, without_link_for, grace)
   if err and not err.retryable and not (own and err.kind == "invalid") then
@@ -246,22 +248,22 @@ local function verdict(made, err, own, without_link_for, grace)
   return false
 end
 
----@class luma.Wait: luma.Watch what a wait goes by
+---@class luma.Wait: luma.Watch the state of a wait
 ---@field client luma.Client
 ---@field began number clock time
 ---@field own any whether this client submitted it, and saw it accepted
----@field job? luma.Job that is told how far it is
----@field finish fun(wait: luma.Wait, result?: luma.Generation, err?: luma.Error) what comes then; it is called
---- again if it raises
+---@field job? luma.Job that gets the progress
+---@field finish fun(wait: luma.Wait, result?: luma.Generation, err?: luma.Error) called at the end, and again
+--- if it raises
 ---@field completed_at? number clock time at which it was first seen completed
----@field last? boolean no further look fits in
+---@field last? boolean there is no time for a further query
 
---- Seconds until the next look.
+--- Seconds until the next query.
 local function pause_before(watch, now)
   local client, known, looks = watch.client, watch.known, watch.looks
-  if not known and looks == 0 then return 0 end -- of what nothing is known it is due at once
+  if not known and looks == 0 then return 0 end -- without a known state, query at once
   local pause = backoff.delay(watch.opts, looks, known, now - watch.began, client.random)
-  -- What this client has not seen for a while, or never, is due earlier.
+  -- The first query is earlier if this client has not seen the generation lately.
   return looks == 0 and math.max(0, pause - (now - (client.books.seen[watch.id] or 0))) or pause
 end
 
@@ -274,11 +276,11 @@ local function quiet_until(watch, err, now)
   return math.min(now + QUIET, watch.deadline - 2 * opts.poll_max)
 end
 
---- What is known by now: whether the wait is over, and its result; else it has set
---- when the next look is due. A look that failed is not the end: the next one may
---- succeed.
+--- Whether the wait is over by what is known now, and its result; otherwise sets
+--- when the next query is due. A failed query does not end the wait, because the
+--- next one may succeed.
 ---@param watch luma.Wait
----@param err? luma.Error of the last look
+---@param err? luma.Error of the last query
 ---@return boolean over, luma.Generation?, luma.Error?
 local function judge(watch, err)
   local client, known, now = watch.client, watch.known, core.now()
@@ -301,7 +303,7 @@ local function judge(watch, err)
   return false
 end
 
---- In the poller: takes what was seen.
+--- Called by the poller with the answer to a query.
 local function on_answer(watch, seen, err)
   if seen then
     books.note(watch.client.books, seen)
@@ -315,8 +317,8 @@ local function on_answer(watch, seen, err)
   return over
 end
 
---- Has a generation looked at until it is completed or failed, or the deadline
---- has passed; then calls `finish`. What is known already may be enough.
+--- Polls a generation until it is completed or failed, or the deadline has passed;
+--- then calls `finish`. If `known` is enough, it sends nothing.
 ---@param client luma.Client
 ---@param ref luma.Ref
 ---@param known? luma.Generation what is known of it
@@ -345,7 +347,7 @@ end
 
 --- Ends a wait early.
 ---@param watch luma.Wait
----@param outcome? string what becomes of the generation
+---@param outcome? string what happens to the generation
 function generation.stop_following(watch, outcome)
   if watch.over then return end
   poller.unwatch(watch)
@@ -355,7 +357,7 @@ function generation.stop_following(watch, outcome)
   watch.over = true
 end
 
---- Inside a task: has the service stop a generation, where it can.
+--- Inside a task: asks the service to stop a generation, if it can.
 ---@param watch luma.Wait
 ---@return string outcome
 local function stop_at_service(watch)
@@ -376,7 +378,7 @@ local function stop_at_service(watch)
     seen.refunded and "costs nothing" or "may still be charged")
 end
 
---- Inside a task: ends a wait early for somebody who wants the generation no more.
+--- Inside a task: ends a wait early and stops the generation.
 ---@param watch luma.Wait
 function generation.give_up(watch)
   if watch.over then return end
@@ -403,20 +405,20 @@ function generation.wait(client, ref, known, opts)
   return watch.result, watch.problem
 end
 
--- ---- fetching ----
+-- ---- downloads ----
 
---- An error that comes after something was paid for says what that was.
+--- Adds the paid generation to an error that comes after the payment.
 local function with_generation(made, result, err)
   if not err then return result end
   return nil, errors.about(err, { id = made.id, generation = err.generation or made, sent = "yes" }, made.id)
 end
 
---- Fetches a generation's clip, or what is at a URL.
+--- Downloads a generation's clip, or a URL.
 ---@param client luma.Client
 ---@param target luma.Generation|string
 ---@param path string
 ---@param opts table
----@param claim? luma.core.Claim on that path, where there is one already
+---@param claim? luma.core.Claim on that path, if the caller has one
 ---@return string? path, luma.Error?
 function generation.download(client, target, path, opts, claim)
   local link, err = download.source(target, path)
@@ -433,7 +435,7 @@ function generation.download(client, target, path, opts, claim)
   return with_generation(target, done, err)
 end
 
---- Inside a task: fetches the clip of what was waited for.
+--- Inside a task: downloads the clip of a completed generation.
 ---@param client luma.Client
 ---@param made luma.Generation
 ---@param path string
@@ -443,12 +445,13 @@ end
 function generation.fetch(client, made, path, opts, claim)
   local fetched, err = generation.download(client, made, path, opts, claim)
   if not fetched then return nil, err end
-  made = core.merge(made, { path = fetched }) -- others may wait for the same one
+  made = core.merge(made, { path = fetched }) -- a copy, because others may wait for the same generation
   generation.note(current_job(), "completed", made, 1)
   return made
 end
 
---- An error after a submit that was accepted: the same call would pay again.
+--- An error after an accepted submit is not retryable: the same call would pay
+--- again.
 ---@param made luma.Generation
 ---@param err luma.Error
 ---@return luma.Error

@@ -9,34 +9,35 @@ local host = require "luma.host"
 local loop = require "luma.loop"
 local picture = require "luma.picture"
 
---- What a client can do and `luma` offers too, on a default client.
+--- The calls of a client that `luma` offers too, on a default client.
 local CALLS = { "submit", "extend", "get", "get_many", "notified", "wait", "download", "generate", "preview", "price",
   "start", "spawn", "resume", "unfinished", "fd", "timeout" }
 
 ---@class luma: luma.Client every call, on a client made from the environment
 local luma = {
   VERSION = require "luma.version",
-  --- What JSON's null is in `generation.raw`.
+  --- JSON's null in `generation.raw`.
   null = core.null,
   data_uri = picture.data_uri,
 }
 
---- Once a frame: lets the jobs of all clients go on and calls callbacks.
+--- To be called once a frame: moves the jobs of all clients forward and calls
+--- callbacks.
 ---@param budget? number seconds it may take; by default a small share of the time since the last call
----@return integer moved jobs that went on
+---@return integer moved number of jobs that moved
 local function update(budget)
-  if luma.update == update then luma.update = loop.update end -- a step less in each frame
+  if luma.update == update then luma.update = loop.update end -- saves a call in each frame
   return loop.update(budget)
 end
 luma.update = update
 
---- A new client, or what is wrong with the options.
+--- A new client, or a problem with the options.
 local function new_client(options)
   return client.new(options, host.getenv, math.random)
 end
 
---- A client of its own: for another key, service or set of limits. Raises
---- when an option is wrong.
+--- Makes a client with a key, a service or limits of its own. Raises if an option
+--- is wrong.
 ---@param options? luma.ClientOptions
 ---@return luma.Client
 function luma.client(options)

@@ -1,7 +1,7 @@
---- A job: what goes on while the program does something else, and what that can
---- look at, wait for and cancel. It goes by acts. While its submit is on the wire
---- it is an exchange without a task; while its generation is pending it is a watch
---- of the poller; only what reads the answer, and what fetches the clip, is a task.
+--- A job works while the program does something else; the program can inspect it,
+--- wait for it and cancel it. A job has acts. During its submit it is an exchange
+--- without a task, and while its generation is pending it is a watch of the
+--- poller. Only reading the answer and downloading the clip need a task.
 local core = require "luma.core"
 local books = require "luma.books"
 local call = require "luma.call"
@@ -16,9 +16,9 @@ local job = {}
 
 local unpack = table.unpack or unpack -- luacheck: ignore 143
 
-local AWAIT = 600 -- seconds, when none are given
--- Bytes of bodies that a client may have on the wire; jobs with more, as with
--- pictures, wait until there is room.
+local AWAIT = 600 -- seconds, by default
+-- Bytes of request bodies that a client may send at a time; further jobs, as with
+-- pictures, wait.
 local MOST_BYTES = 64 * 1024 * 1024
 local SMALL = 64 * 1024 -- bytes of a body that need not wait: to count all that is under way is for what may
 
@@ -33,22 +33,22 @@ local SMALL = 64 * 1024 -- bytes of a body that need not wait: to count all that
 ---@field path? string where the clip goes
 ---@field claim? luma.core.Claim on that path, until the end
 ---@field ref? luma.Ref of the generation, where that was known from the beginning
----@field opts? table of `start` or `resume`
+---@field opts? table options of `start` or `resume`
 ---@field payment? luma.Payment of `start`
 ---@field parent? luma.Job that waits for this one in `generate`
----@field caller? luma.Task the call of `generate` that this is for
+---@field caller? luma.Task the call of `generate` that made this job
 ---@field background boolean its client's engine has a thread
----@field act? string the last of its acts that was a task
----@field task? luma.Task that
+---@field act? string its last act with a task
+---@field task? luma.Task the task of that act
 ---@field watch? luma.Wait while its generation is pending
----@field waiters? luma.Exchange[] of those who await it
+---@field waiters? luma.Exchange[] timers of the calls that await it
 ---@field cancelled? boolean
----@field results? table what it returned
----@field called? boolean on_done was
+---@field results? table what its function returned
+---@field called? boolean on_done was called
 local Job = { __name = "luma.Job" }
 
--- Jobs under way, of all clients, and how many forks lie between the first process
--- and the one they began in. In a child of fork they end.
+-- Running jobs of all clients, with the number of forks between the first process
+-- and the one in which they began. In a child of fork they end.
 local under_way = {}
 
 function Job:__index(name)
@@ -81,7 +81,8 @@ local function call_back(self)
   self.on_done(self)
 end
 
---- The call that this was for did not return: nobody hears of how it ended.
+--- Records the result in the books, because the call of this job did not return
+--- and nobody receives the result.
 local function tell_books(self, err)
   if self.generation then books.keep(self.client.books, self.generation)
   elseif err and err.sent ~= "no" then
@@ -90,7 +91,7 @@ local function tell_books(self, err)
   end
 end
 
---- Can be done again until its last store.
+--- Can be repeated until its last store.
 local function end_job(self, err, ...)
   if self.over then return end
   self.error, self.results = err, { n = select("#", ...), ... }
@@ -107,12 +108,12 @@ local function end_job(self, err, ...)
   loop.note_move(self)
 end
 
---- It has made, or not made, a generation.
+--- Ends the job with a generation or an error.
 local function end_with(self, made, err)
   if err then end_job(self, err, nil, err) else end_job(self, nil, made) end
 end
 
---- What an error raised inside the job's function is to those who look at it.
+--- The error object for an error that the job's function raised.
 local function error_of(self, task)
   local raised = task.raised
   if errors.is(raised) then return raised end
@@ -128,7 +129,7 @@ local function error_of(self, task)
   })
 end
 
---- An act has ended, which may have begun the next one.
+--- Called when an act has ended; it may have begun the next one.
 local function on_act_done(task)
   local self = task.owner
   if self.task ~= task or self.over then return end
@@ -139,7 +140,7 @@ local function on_act_done(task)
   self.task = nil -- a pending job has none
 end
 
---- Begins an act that is a task. Can be done again: it is begun once.
+--- Begins an act with a task. Can be repeated: the act begins once.
 local function begin_act(self, act, fn, ...)
   if self.act ~= act then
     self.task = loop.prepare({ owner = self, on_done = on_act_done, background = self.background }, fn, self, ...)
@@ -151,7 +152,7 @@ end
 -- ---- its acts ----
 
 local function finish(self, made, err)
-  -- What it was started for is paid: the same call would pay again.
+  -- The submit is paid for: the same call would pay again.
   if err and self.payment then err = generation.after_paying(self.generation, err) end
   end_with(self, made, err)
 end
@@ -160,7 +161,7 @@ local function fetch(self, made)
   finish(self, generation.fetch(self.client, made, self.path, self.opts, self.claim))
 end
 
---- Its generation is over.
+--- Called when its generation has ended.
 local function on_watched(watch, made, err)
   local self = watch.job
   if made and self.path then begin_act(self, "fetch", fetch, made)
@@ -173,8 +174,8 @@ local function follow(self, ref, known)
   if not watch.over then self.watch = watch end
 end
 
---- Reads the answer to the submit, and repeats that where it is safe. Sends it, if
---- that was not done before.
+--- Reads the answer to the submit, and sends the submit again if that is safe.
+--- Sends it first if that was not done before.
 local function accept(self)
   local made, err = generation.pay(self.payment, self.opts)
   if not made then end_with(self, nil, err) return end
@@ -184,11 +185,11 @@ end
 
 local function on_response(exchange)
   local self = exchange.job
-  if self.over then generation.conclude(self.payment) -- it was given up as it began
+  if self.over then generation.conclude(self.payment) -- it was abandoned as it began
   else begin_act(self, "accept", accept) end
 end
 
---- Bytes of bodies that the client has on the wire.
+--- Bytes of request bodies that the client is sending.
 local function bytes_on_wire(client)
   local bytes = 0
   for _, exchange in pairs(client.source.waiting) do bytes = bytes + (exchange.body and #exchange.body or 0) end
@@ -202,15 +203,15 @@ local function has_room(client, size)
   return bytes == 0 or bytes + size <= MOST_BYTES
 end
 
---- Hands the submit to the core, which sends it as soon as it can. There is no
---- task until the answer is there.
+--- Passes the submit to the core, which sends it as soon as it can. There is no
+--- task until the answer arrives.
 local function submit(self, exchange)
   exchange.job, exchange.deliver, exchange.payment = self, on_response, self.payment
   self.payment.exchange = exchange
   loop.begin(self.client.source, "request", exchange)
 end
 
---- Waits until there is room for a large body. Nothing tells, so it looks.
+--- Waits until a large body may be sent. No event says so, so it checks regularly.
 local function submit_later(self, size)
   while not has_room(self.client, size) and not loop.refusal(self.client) do
     loop.send(self.client.source, "timer", { delay = 0.05 })
@@ -234,8 +235,8 @@ local function enter(self, begin, ...)
   begin(self, ...)
 end
 
---- Calls `begin`. A job that an error passed through is given up: what it has
---- sent is cut off, and nothing more is sent.
+--- Calls `begin`. After an error the job is abandoned: its requests are aborted,
+--- and nothing more is sent.
 local function start(self, begin, ...)
   local ok, problem = pcall(enter, self, begin, ...)
   if ok then return self end
@@ -248,7 +249,7 @@ local function start(self, begin, ...)
   error(problem, 0)
 end
 
---- Opens the payment and hands the submit over, or refuses it.
+--- Opens the payment and passes the submit to the core, or refuses it.
 local function send_paid(self, params)
   local client, exchange = self.client, nil
   local request = call.submit(client, params)
@@ -266,7 +267,7 @@ local function send_paid(self, params)
   end
 end
 
---- What goes before a submit is a task.
+--- Uploads before the submit, as a task.
 local function upload(self, params)
   local ready, err = generation.upload(self.client, "submit", params, self.opts)
   if ready then send_paid(self, ready) else end_with(self, nil, err) end
@@ -277,7 +278,7 @@ local function begin(self, params)
   else send_paid(self, params) end
 end
 
---- Has a clip made, and fetched if there is a path for it.
+--- Orders a clip, and downloads it if there is a path.
 ---@param client luma.Client
 ---@param params table checked parameters
 ---@param opts table
@@ -288,8 +289,8 @@ function job.start(client, params, opts, fields)
   return start(new(client, fields), begin, params)
 end
 
---- Waits for a generation that is known by its id, and fetches its clip if there
---- is a path for it.
+--- Waits for a generation with a known id, and downloads its clip if there is a
+--- path.
 ---@param client luma.Client
 ---@param ref luma.Ref
 ---@param path? string
@@ -312,7 +313,7 @@ local function on_function_done(task)
   end
 end
 
---- A job out of any function.
+--- Runs any function as a job.
 ---@param client luma.Client
 ---@param fn function
 ---@return luma.Job
@@ -326,7 +327,7 @@ local function cancel_job(waiter)
   waiter.job:cancel()
 end
 
---- Inside a task: `start`, and waits for the end.
+--- Inside a task: starts a job and waits for its end.
 ---@param client luma.Client
 ---@param params table checked parameters
 ---@param opts table
@@ -345,7 +346,7 @@ function job.generate(client, params, opts, claim)
   return self:result()
 end
 
---- Cancels the jobs of a client that is closed which wait for another one.
+--- Cancels the jobs of a closed client that wait for a different client.
 ---@param client luma.Client
 function job.close(client)
   for self in pairs(under_way) do
@@ -365,7 +366,8 @@ loop.on_fork(function()
   end
 end)
 
---- As the Lua state ends: says what was under way, so that it can be waited for.
+--- Called as the Lua state ends: writes the ids of running jobs, so that they can
+--- be waited for.
 local function say_what_is_left()
   local count, ids = 0, {}
   for self, forks in pairs(under_way) do
@@ -382,7 +384,7 @@ local function say_what_is_left()
     ids[count] == nil and ("%d without an id yet"):format(count - #ids) or ""))
 end
 
--- The table lives as long as the state. 5.1 and LuaJIT finalise no tables.
+-- The table lives as long as the state. 5.1 and LuaJIT have no finalisers for tables.
 local newproxy = rawget(_G, "newproxy")
 local guard = newproxy and newproxy(true)
 if guard then getmetatable(guard).__gc = say_what_is_left end
@@ -390,23 +392,22 @@ setmetatable(under_way, { __gc = not guard and say_what_is_left or nil, guard = 
 
 -- ---- what the program sees ----
 
---- Whether it has ended, in whatever way, and its `on_done` was called.
+--- Whether it has ended, and its `on_done` was called.
 ---@return boolean
 function Job:done()
   check(self, "done")
   return self.over == true and (self.on_done == nil or self.called == true)
 end
 
---- What the job's function returned; nil and the error when it failed, and
---- nothing while it runs.
+--- What the job's function returned; nil and the error if it failed; nothing
+--- while it runs.
 function Job:result()
   check(self, "result")
   if not self.over then return end
   return unpack(self.results, 1, self.results.n)
 end
 
---- Of a client that was closed there is no timer; but what its jobs may still
---- wait for comes soon.
+--- A closed client has no timer, but what its jobs still wait for comes soon.
 local function pass_until_over(self, seconds)
   local stop = core.now() + seconds
   repeat loop.pass() until self.over or core.now() > stop
@@ -426,10 +427,10 @@ local function wait_until_over(self, seconds)
   return response
 end
 
---- Waits until the job has ended and returns its result; inside another job
---- that one yields. Always ends.
+--- Waits until the job has ended and returns its result; inside a job it yields.
+--- It always ends.
 ---@param seconds? number 600 by default
----@return any result, luma.Error? err of kind "timeout" when it still runs
+---@return any result, luma.Error? err of kind "timeout" if the job is still running
 function Job:await(seconds)
   check(self, "await")
   if seconds ~= nil and not (type(seconds) == "number" and seconds > 0) then
@@ -450,16 +451,16 @@ function Job:await(seconds)
   return nil, refusal or errors.new("timeout", ("the job is still running after %g s"):format(seconds or AWAIT))
 end
 
---- What it sends to the service is the last thing that the job may send.
+--- Stops the generation. This is the last request that the job may send.
 local function stop(self)
   if self.watch then generation.give_up(self.watch) end
   self.cancelled = true
 end
 
---- Ends the job early. It ends as `cancelled` with the next update, unless what
---- it waits for came in before, or, where the service can stop a generation, once
---- that was told to. What was sent stays sent: the error says whether that was a
---- submit, the id where there is one, and what becomes of it.
+--- Ends the job early. It ends as `cancelled` with the next update, unless its
+--- result arrived before. If the service can stop a generation, it ends when the
+--- service has answered. A request that was sent cannot be taken back: the error
+--- says whether it was a submit, its id if known, and what happens to it.
 ---@return boolean whether there was something to cancel
 function Job:cancel()
   check(self, "cancel")
@@ -475,7 +476,7 @@ function Job:cancel()
 end
 
 --- A short text for `luma.resume`, without the key, good in another process.
----@return string? token, luma.Error? err while there is no id to save
+---@return string? token, luma.Error? err while there is no id
 function Job:token()
   check(self, "token")
   local known = self.generation or self.ref

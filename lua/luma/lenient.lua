@@ -7,7 +7,7 @@ local number = require("luma.text").number
 local lenient = {}
 
 local MAX_DEPTH, MAX_VALUES, MAX_NAME = 100, 20, 64
-local EXACT_DIGITS = 15 -- that any number of Lua's holds
+local EXACT_DIGITS = 15 -- digits that every Lua number keeps
 
 local WORDS = { ["true"] = true, ["false"] = false, True = true, False = false }
 local NOTHING = { null = true, None = true, undefined = true, NaN = true }
@@ -25,7 +25,7 @@ local function utf8_of(code)
   return string.char(256 - 2 * limit + code) .. table.concat(tail)
 end
 
---- Where the next thing begins: commas are no more than space.
+--- The position of the next token. Commas count as spaces.
 local function skip(s, at)
   while true do
     at = s:find("[^ \t\r\n,]", at) or #s + 1
@@ -35,8 +35,8 @@ local function skip(s, at)
   end
 end
 
---- The place after an escape that begins at `at`, and its text; half of a
---- character has none.
+--- The position after the escape at `at`, and its text; nil for half of a
+--- surrogate pair.
 local function read_escape(s, at)
   local high, after = s:match("^\\u(%x%x%x%x)()", at)
   if not high then
@@ -51,8 +51,8 @@ local function read_escape(s, at)
   return after, (code < 0xD800 or code >= 0xE000) and utf8_of(code) or nil
 end
 
---- A text that does not end, or has half of a character in it, is none: what is
---- missing may matter.
+--- Returns nil for a text without its end, or with half of a character: the
+--- missing part may matter.
 local function read_string(s, at, quote)
   local parts, stop, whole = {}, quote == '"' and '["\\]' or "['\\]", true
   at = at + 1
@@ -67,8 +67,7 @@ local function read_string(s, at, quote)
   end
 end
 
---- A number or a word. One that the end of the text cuts off is none, and so is one
---- that a quote has been put behind.
+--- A number or a word; nil if the text ends inside it, or if a quote follows it.
 local function read_word(s, at, null)
   local word, after = s:match("^([^%s,:{}%[%]\"']+)()", at)
   if not word then return nil, at + 1 end
@@ -120,7 +119,7 @@ function read_value(s, at, null, depth)
   return read_word(s, at, null)
 end
 
---- Where the next object, or list of objects, begins.
+--- The position of the next object, or list of objects.
 local function find_start(s, at)
   local brace = s:find("{", at, true)
   if not brace then return nil end
@@ -142,11 +141,11 @@ local function as_utf8(text)
   return table.concat(parts)
 end
 
---- Every object, and list of objects, that stands in the text by itself. One that
---- is the value of a name, in what cannot be read as a whole, keeps that: it may be
---- no more than a part of what it seems to be.
+--- Every outermost object, and list of objects, in the text. If the text cannot be
+--- read as a whole, an object that is the value of a name keeps that name, because it
+--- may be only a part of something else.
 ---@param text string
----@param null any what stands for null
+---@param null any the value for null
 ---@return table[]
 function lenient.values(text, null)
   text = as_utf8(text)

@@ -1,6 +1,6 @@
---- Tasks: coroutines that wait. A call that blocks is a task that is pumped until
---- it ends, so nothing is written twice. One loop serves all clients of a Lua
---- state. How it all fits together, and what must hold, is in doc/waiting.md.
+--- Tasks: coroutines that wait. A blocking call runs the loop until its task has
+--- ended, so no code exists twice. One loop serves all clients of a Lua state.
+--- doc/waiting.md describes how this works and which invariants must hold.
 local core = require "luma.core"
 local callbacks = require "luma.callbacks"
 local errors = require "luma.errors"
@@ -8,17 +8,17 @@ local host = require "luma.host"
 
 local loop = {}
 
-local SLICE = 0.25 -- seconds; how long an interrupt (Ctrl-C) may go unseen
-local SHARED_SLICE = 0.005 -- seconds; with several clients under way
--- Time budget of update(), when none is given: this share of the time since the
--- last call, within two limits. The last event may overrun it.
+local SLICE = 0.25 -- seconds until an interrupt (Ctrl-C) is noticed
+local SHARED_SLICE = 0.005 -- seconds; with several active clients
+-- Default time budget of update(): this share of the time since the last call,
+-- within two limits. The last event may overrun it.
 local SHARE, LEAST, MOST = 0.006, 0.0001, 0.001
 local MOST_TRIES = 100 -- of a task whose end raises each time
 
 local unpack = table.unpack or unpack -- luacheck: ignore 143
 
--- A web server's Lua (ngx_lua) replaces these by functions that belong to one
--- request, and keeps the plain ones beside them.
+-- A web server's Lua (ngx_lua) replaces these functions with ones that belong to
+-- one request, and keeps the original ones under these names.
 local create = coroutine._create or coroutine.create
 local resume = coroutine._resume or coroutine.resume
 local yield = coroutine._yield or coroutine.yield
@@ -26,53 +26,53 @@ local status = coroutine._status or coroutine.status
 local running, is_yieldable = coroutine.running, coroutine.isyieldable
 local close = coroutine.close -- from 5.4 on
 
----@class luma.Source where responses come from: one client's core
+---@class luma.Source the source of responses: one client's core
 ---@field core luma.core.Client
----@field waiting table<integer, luma.Exchange> by id; an exchange leaves when its end was delivered
----@field background boolean jobs may have it run on a thread of its own
----@field threaded? integer it does, in the process that is so many forks from the first
+---@field waiting table<integer, luma.Exchange> by id; an exchange is removed when its end was delivered
+---@field background boolean jobs may start its thread
+---@field threaded? integer number of forks at which its thread was started: it exists only in that process
 ---@field last_id integer of an exchange
----@field closed? boolean its core takes no more
+---@field closed? boolean its core accepts nothing more
 ---@field watched? boolean the program has its descriptor
----@field nudge? luma.Exchange makes that readable, as there is more to do
+---@field nudge? luma.Exchange a timer that makes the descriptor readable because there is more to do
 
---- What a task can wait for.
+--- Something that a task can wait for.
 ---@class luma.Awaitable
 ---@field over? boolean
 ---@field task? luma.Task that waits for it
 ---@field on_cancel? fun(awaitable: luma.Awaitable) ends it early
 
---- A request, a download or a timer. Its other fields are what the core is asked
---- for; see luma.core.Request and luma.core.Fetch.
+--- A request, a download or a timer. Its other fields are arguments for the core;
+--- see luma.core.Request and luma.core.Fetch.
 ---@class luma.Exchange: luma.Awaitable
 ---@field id integer
 ---@field source luma.Source
----@field begun boolean the core has it; the core itself sets this
+---@field begun boolean the core has accepted it; the core sets this
 ---@field response? luma.Response once it is over
----@field on_note? fun(received: number, total?: number) hears of its progress
----@field deliver? fun(exchange: luma.Exchange) takes the response where no task waits
----@field on_orphan? fun(exchange: luma.Exchange) the same, when the task that did is over
+---@field on_note? fun(received: number, total?: number) receives its progress
+---@field deliver? fun(exchange: luma.Exchange) receives the response if no task waits
+---@field on_orphan? fun(exchange: luma.Exchange) receives the response if the task that waited is over
 
 ---@class luma.Task: luma.Awaitable
 ---@field co? thread nil once it is over
----@field state "ready"|"running"|"parked" who is parked has `what`
+---@field state "ready"|"running"|"parked" a parked task has `what`
 ---@field what? luma.Awaitable that it waits for
 ---@field results? table what the function returned
----@field failure? string why it was cut off: an error, with a traceback
+---@field failure? string the error that ended it, with a traceback
 ---@field raised? any the error itself
----@field message? string the same as text
+---@field message? string the error as text
 ---@field on_leave? fun(task: luma.Task) called however it ends, also when it is abandoned
 ---@field on_done? fun(task: luma.Task) called when it ends by itself
----@field lost? boolean it was abandoned: nobody gets its results
----@field raises? boolean nobody waits for it: its error is raised to whoever turns the loop
+---@field lost? boolean it was abandoned: nothing receives its results
+---@field raises? boolean nothing waits for it, so its error is raised to the caller of the loop
 ---@field parent? luma.Task that it is a part of
----@field background? boolean part of a job
----@field owner? luma.Job the job it is an act of
+---@field background? boolean it belongs to a job
+---@field owner? luma.Job the job that it belongs to
 ---@field cancelled? boolean
 
 local tasks = setmetatable({}, { __mode = "kv" }) -- by coroutine
-local queue = { first = 1, last = 0 } -- the run queue; an entry leaves when it is over
-local sources = {} -- those for which something waits; the first is asked next
+local queue = { first = 1, last = 0 } -- the run queue; an entry is removed when it is done
+local sources = {} -- those with exchanges; the first is asked next
 local forks = core.forks() -- between the first process and this one
 local on_fork = {} -- called in a child
 local seen -- the events of core.tick() when update() found nothing left to do; nil: look
@@ -83,13 +83,14 @@ local stop -- clock time at which this update() is to end; nil in a call that bl
 
 -- ---- fork ----
 
---- Has `fn` called in a child of fork, before anything else happens there.
+--- Registers a function to be called in a child of fork before anything else.
 ---@param fn function
 function loop.on_fork(fn)
   on_fork[#on_fork + 1] = fn
 end
 
---- In a child of fork: what was under way is the parent's, which goes on with it.
+--- In a child of fork: drops everything that was running, because it continues in
+--- the parent.
 function loop.check_fork()
   if core.forks() == forks then return end
   forks = core.forks()
@@ -107,14 +108,14 @@ end
 
 -- ---- the run queue ----
 
---- The task that runs now, if it is one of ours: a coroutine of the program's
---- own is none, even inside a task.
+--- The task that runs now, or nil: a coroutine that the program made is not a
+--- task, even inside one.
 ---@return luma.Task?
 function loop.current()
   return tasks[running() or queue] -- 5.1 has nil for the first coroutine
 end
 
---- Its place is taken first: a finaliser that comes in between has another one.
+--- The place is reserved first, so that a finaliser in between gets a different one.
 local function push(task)
   seen = nil
   local place = queue.last + 1
@@ -123,13 +124,13 @@ local function push(task)
   return place
 end
 
---- Inside a job: this one has moved.
+--- Counts a job that has moved in this update.
 ---@param job luma.Job
 function loop.note_move(job)
   if job.moved_at ~= last_update then job.moved_at, moved = last_update, moved + 1 end
 end
 
---- Has a task go on that waits for this, and for nothing else by now.
+--- Wakes the task that waits for this, if it waits for nothing else by now.
 ---@param awaitable luma.Awaitable
 function loop.wake(awaitable)
   local task = awaitable.task
@@ -144,7 +145,7 @@ local function fail(task, raised)
   task.failure = ok and trace or task.message
 end
 
---- Can be done again until its last store.
+--- Can be repeated until its last store.
 local function finish(task)
   if not (task.results or task.failure) then fail(task, "the task was interrupted") end
   -- What its function has declared as to be closed: nobody else does it for a coroutine.
@@ -157,8 +158,8 @@ local function finish(task)
   task.co = nil -- whoever keeps the task need not keep that
 end
 
---- Runs a task until it waits, or ends it. It looks at the coroutine, so it can be
---- done again after an error came in between.
+--- Runs a task until it waits, or ends it. It decides by the state of the
+--- coroutine, so it can be repeated after an interrupt.
 local function run_task(task)
   task.tries = (task.tries or 0) + 1
   if task.tries > MOST_TRIES then task.over = true end
@@ -181,20 +182,20 @@ local function run_task(task)
   task.tries = nil
 end
 
---- Runs the entry at that place, which it then leaves.
+--- Runs the entry at that place, and then removes it.
 local function run_entry(place, task)
   run_task(task)
   queue[place] = nil
   if task.raises and task.failure then error(task.failure, 0) end
 end
 
---- Whether the task is in the middle of something, of which this is a part.
+--- Whether the task is running, and the current code is a part of it.
 local function is_inside(task)
   local state = task.co and status(task.co)
   return state == "running" or state == "normal"
 end
 
---- The first task that can go on, and its place.
+--- The first task that can continue, and its place.
 local function find_next()
   for place = queue.first, queue.last do
     local task = queue[place]
@@ -215,7 +216,7 @@ local function pack(...)
   return { n = select("#", ...), ... }
 end
 
---- The first that a task's coroutine does. Its last act is to store the results.
+--- The function of a task's coroutine. Its last step stores the results.
 local function main(task)
   task.state = "running"
   local fn, args = task.fn, task.args
@@ -223,7 +224,7 @@ local function main(task)
   task.results = pack(fn(unpack(args, 1, args.n)))
 end
 
---- Makes a task of `fields`, which nobody runs before it is enqueued.
+--- Makes a task with these fields. It runs once it is enqueued.
 ---@param fields? table
 ---@param fn function
 ---@return luma.Task
@@ -236,12 +237,11 @@ function loop.prepare(fields, fn, ...)
   return task
 end
 
---- Has it run when the loop turns. To do so again does no harm.
+--- Puts a task into the run queue. Doing so twice is harmless.
 ---@type fun(task: luma.Task)
 loop.enqueue = push
 
---- The same for a call of the program's: it has run until it first waits before
---- this returns.
+--- Runs a task at once, until it first waits.
 ---@param task luma.Task
 function loop.run_now(task)
   run_entry(push(task), task)
@@ -251,7 +251,7 @@ end
 
 local pump
 
---- Lets all others go first.
+--- Lets all other tasks run first.
 local function pass(task)
   push(task)
   task.state = "ready"
@@ -259,13 +259,13 @@ local function pass(task)
   task.state = "running"
 end
 
---- Inside a task: the same, where it can yield.
+--- Inside a task: lets all other tasks run first, if it can yield.
 function loop.pass()
   if not is_yieldable or is_yieldable() then pass(loop.current()) end
 end
 
---- Inside a task: waits until it is over. Where the task cannot yield, the loop
---- is turned until it is.
+--- Inside a task: waits until it is over. If the task cannot yield, this runs the
+--- loop until then.
 ---@param awaitable luma.Awaitable
 function loop.wait(awaitable)
   local task = loop.current()
@@ -273,7 +273,7 @@ function loop.wait(awaitable)
   if awaitable.over then return end
   task.what = awaitable
   if task.cancelled and awaitable.on_cancel then awaitable.on_cancel(awaitable) end
-  if is_yieldable and not is_yieldable() then -- in a function that C calls, as one of gsub's
+  if is_yieldable and not is_yieldable() then -- as in a callback of gsub, which C calls
     local ok, problem = pcall(pump, awaitable)
     if not ok then
       if awaitable.on_cancel then awaitable.on_cancel(awaitable) end
@@ -289,8 +289,8 @@ function loop.wait(awaitable)
   task.what = nil
 end
 
---- Inside a task, between two steps of long work: lets the program go on with
---- its frame when this update has taken its time.
+--- Inside a task, between two steps of long work: returns to the program if this
+--- update has used its time.
 function loop.yield_if_over_budget()
   if not stop or core.now() < stop then return end
   if loop.current() then loop.pass() end
@@ -321,7 +321,7 @@ function loop.all(functions)
   end
 end
 
---- Ends what a task waits for early; what it calls from then on is refused.
+--- Ends early what a task waits for; its further calls are refused.
 ---@param task luma.Task
 function loop.cancel(task)
   task.cancelled = true
@@ -329,7 +329,7 @@ function loop.cancel(task)
   if not task.over and what and not what.over and what.on_cancel then what.on_cancel(what) end
 end
 
---- Why the task that runs now may send nothing more, or nil.
+--- The error that stops the current task from sending anything more, or nil.
 ---@param client luma.Client
 ---@return luma.Error?
 function loop.refusal(client)
@@ -352,7 +352,7 @@ function loop.source(client, background)
   return { core = client, waiting = {}, background = background, last_id = 0 }
 end
 
---- Has a source's engine run on a thread of its own, if it may.
+--- Starts the thread of a source's engine, if that is allowed.
 ---@param source luma.Source
 function loop.use_thread(source)
   if not source.background or source.threaded == forks then return end
@@ -372,13 +372,13 @@ local function delist(source)
   end
 end
 
---- Ends an exchange early. Its end comes in all the same, as cancelled if nothing
---- else did.
+--- Ends an exchange early. Its end is still delivered, as cancelled unless it had
+--- ended before.
 ---@param exchange luma.Exchange
 function loop.cut_off(exchange)
   local source = exchange.source
   if exchange.over or not source then return end
-  if not exchange.begun then -- nobody will hear of it
+  if not exchange.begun then -- the core does not know it
     source.waiting[exchange.id] = nil
     exchange.over = true
   elseif not source.closed then
@@ -399,8 +399,8 @@ local function hand_over(source, what, exchange)
   end
 end
 
---- Hands an exchange to the core. Its id is noted first, so that its end always
---- finds somebody.
+--- Passes an exchange to the core. Its id is stored first, so that its end can
+--- always be delivered.
 ---@param source luma.Source
 ---@param what "request"|"fetch"|"timer"
 ---@param exchange luma.Exchange
@@ -411,7 +411,7 @@ function loop.begin(source, what, exchange)
   local id = source.last_id + 1
   source.last_id = id
   exchange.id, exchange.begun, exchange.on_cancel = id, false, loop.cut_off
-  exchange.source = source -- so that it can be cut off
+  exchange.source = source -- now it can be aborted
   local ok, problem = pcall(hand_over, source, what, exchange)
   if not ok then
     loop.cut_off(exchange)
@@ -420,7 +420,7 @@ function loop.begin(source, what, exchange)
   return exchange
 end
 
---- Inside a task: hands it over and waits for what comes of it.
+--- Inside a task: passes an exchange to the core and waits for its response.
 ---@param source luma.Source
 ---@param what "request"|"fetch"|"timer"
 ---@param exchange luma.Exchange
@@ -432,7 +432,7 @@ function loop.send(source, what, exchange, on_note)
   return exchange.response
 end
 
---- Has who waits go on now. An exchange is cut off, whatever comes of it.
+--- Wakes the waiting task now. An exchange is aborted, and its response ignored.
 ---@param awaitable luma.Awaitable
 function loop.interrupt(awaitable)
   if awaitable.source then loop.cut_off(awaitable) end
@@ -440,7 +440,7 @@ function loop.interrupt(awaitable)
   loop.wake(awaitable)
 end
 
---- Can be done again until the event is acknowledged.
+--- Can be repeated until the event is acknowledged.
 local function deliver(exchange, response)
   local task = exchange.task
   exchange.response = response
@@ -456,7 +456,7 @@ local function take_from(source, seconds)
   local id, response, received, total = source.core:peek(seconds)
   local exchange = id and source.waiting[id]
   if exchange and response then
-    -- One that is over without a response was interrupted: nobody wants it.
+    -- An exchange that is over without a response was interrupted: ignore it.
     if not exchange.over or exchange.response then deliver(exchange, response) end
     source.waiting[id] = nil
   elseif exchange and exchange.on_note and not exchange.over then
@@ -475,10 +475,10 @@ local function take_event(seconds)
     local source = sources[1]
     if not source then break end
     if sources[2] then
-      sources[#sources + 1] = source -- it comes last from here on
+      sources[#sources + 1] = source -- it is asked last from now on
       table.remove(sources, 1)
     end
-    -- What a thread moves need not be moved here.
+    -- A source with a thread needs no work here.
     if take_from(source, seconds or source.threaded ~= forks and 0 or nil) then return true end
   end
   return false
@@ -496,9 +496,9 @@ local function end_all(source)
   while run_next() do end -- luacheck: ignore 542
 end
 
---- Ends all that waits for a source whose core was closed. What the core could
---- not say in time may have been sent. An error that passes through, as of a
---- task that had failed before, is raised when all the others have ended.
+--- Ends everything that waits for a source whose core was closed. An exchange
+--- without a response by then may have been sent. An error, as of a task that had
+--- failed before, is raised when all others have ended.
 ---@param source luma.Source
 function loop.close(source)
   stop = nil
@@ -509,15 +509,15 @@ function loop.close(source)
   if not ok then error(problem, 0) end
 end
 
--- ---- turning ----
+-- ---- running ----
 
----@return boolean whether there is something to do that no descriptor tells
+---@return boolean whether there is work that makes no descriptor readable
 function loop.is_due()
   return callbacks.is_due() or find_next() ~= nil
 end
 
---- Does one thing; waits up to `seconds` for it. One event is one step: what it
---- wakes runs at once.
+--- Does one step, and waits up to `seconds` for one. An event and the task that it
+--- wakes are one step.
 ---@return boolean whether there was one
 local function step(seconds)
   local busy = run_next() or callbacks.run_one()
@@ -526,7 +526,7 @@ local function step(seconds)
   return true
 end
 
---- Turns the loop until it is over.
+--- Runs the loop until it is over.
 function pump(awaitable)
   local outer = stop
   stop = nil
@@ -536,8 +536,8 @@ function pump(awaitable)
   stop = outer
 end
 
---- Ends a task that nobody waits for any more, wherever it is. What it has sent
---- is cut off; what comes of that goes to whoever asks next.
+--- Ends a task whose caller is gone, wherever it is. Its exchange is aborted;
+--- results of payments go to the books.
 ---@param task luma.Task
 function loop.abandon(task)
   local what = task.what
@@ -553,10 +553,10 @@ local function run_to_end(task)
   while callbacks.run_one() do end -- luacheck: ignore 542
 end
 
---- Runs `fn` as a task to its end and returns what it returns. Inside a task
---- it is simply called, and yields with it. Lua 5.1 and 5.2 cannot be asked whether
---- a task can yield where it is: there it yields once, before anything is done, and
---- Lua raises what is the matter.
+--- Runs `fn` as a task to its end and returns its results. Inside a task it is a
+--- plain call, which may yield. Lua 5.1 and 5.2 cannot tell whether a task can
+--- yield: there it yields once before anything is sent, and Lua raises its error if
+--- that is not possible.
 ---@param fn function
 function loop.run(fn, ...)
   local me = loop.current()
@@ -573,7 +573,7 @@ function loop.run(fn, ...)
   return unpack(task.results, 1, task.results.n)
 end
 
---- Works until that clock time.
+--- Does steps until that clock time.
 ---@return boolean whether there is nothing left to do
 local function advance(deadline)
   local busy
@@ -588,7 +588,7 @@ local function advance(deadline)
   return not busy and not loop.is_due()
 end
 
---- Makes the descriptors readable that the program has, as there is more to do.
+--- Makes the program's descriptors readable, because there is more to do.
 local function nudge()
   for _, source in ipairs(sources) do
     if source.watched and not source.closed and (not source.nudge or source.nudge.over) then

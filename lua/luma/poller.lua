@@ -1,5 +1,5 @@
---- Looks at pending generations for all who wait for one: what is due at the
---- same time is asked for in one request.
+--- Polls pending generations for everything that waits for one. Generations that
+--- are due at the same time share one request.
 local core = require "luma.core"
 local answer = require "luma.answer"
 local call = require "luma.call"
@@ -9,10 +9,10 @@ local loop = require "luma.loop"
 local poller = {}
 
 local CHUNK = 50 -- ids in one request
-local SLACK = 0.5 -- of the poll interval: what is due so soon goes along
-local UNCHANGED = {} -- the reading of an answer that was given before
+local SLACK = 0.5 -- of the poll interval: a query that is due so soon joins the request
+local UNCHANGED = {} -- stands for an answer that is the same as the last one
 
--- ---- asking for several ----
+-- ---- queries for several ----
 
 local function by_id(list)
   local found = {}
@@ -20,20 +20,21 @@ local function by_id(list)
   return found
 end
 
---- A relay without the batch query, or with one that makes no sense. What it
---- lacks it will go on lacking, so it is not asked again.
+--- Whether a relay has no batch query, or one that luma cannot read. This will not
+--- change, so luma does not try again.
 local function lacks_batch(err)
   return err.kind == "protocol" or err.kind == "invalid" or err.status == 501
 end
 
---- Whether a single query works where that of several has failed, which may be
---- so for ever: without it all would wait as long as that.
+--- Whether to query each generation by itself. If the batch query fails for ever
+--- and single queries work, waiting for the batch query would never end.
 local function is_rather_each(client, ref, opts, err)
   return lacks_batch(err)
     or err.kind == "server" and call.run(client, call.look(client, ref), opts) ~= nil
 end
 
---- One by one, at the same time. An id the service does not know is left out.
+--- Sends one query for each, all at the same time. The result has no entry for an
+--- id that the service does not know.
 local function ask_each(client, refs, opts)
   local found, failure, asks = {}, nil, {}
   for i, ref in ipairs(refs) do
@@ -48,8 +49,8 @@ local function ask_each(client, refs, opts)
   return found
 end
 
---- The generation in an item of a list, which stands in `text` from one place
---- to another. One that goes on and has not changed needs no reading.
+--- The generation in one item of a list, at these positions in `text`. A pending
+--- item that has not changed is not decoded again.
 local function read_item(client, text, from, to)
   local items, print = client.poller.items, core.fingerprint(text, from, to)
   if items[print] then return items[print] end
@@ -59,8 +60,8 @@ local function read_item(client, text, from, to)
   return made
 end
 
---- Inside a task: the generations in the text of a list, item by item, so that
---- between two of them a frame can go on. Nil where it is not that simple.
+--- Inside a task: decodes the text of a list item by item, so that a frame can
+--- continue between two items. Nil if the list cannot be read this way.
 local function read_items(client, text)
   local split = client.dialect.split
   local list, at = {}, 1
@@ -74,9 +75,9 @@ local function read_items(client, text)
   end
 end
 
---- Inside a task: the generations in the answer to `request`, which asks for up
---- to CHUNK ids, by id. An answer in which nothing is may be all that a relay
---- ever says: it is checked.
+--- Inside a task: sends `request`, which queries up to CHUNK ids, and returns the
+--- generations by id. Some relays always answer with an empty list, so an empty
+--- answer is checked with single queries.
 ---@param client luma.Client
 ---@param refs luma.Ref[]
 ---@param opts table
@@ -93,7 +94,7 @@ local function ask_together(client, refs, opts, request, read)
   return found, problem
 end
 
---- Whether each is to be asked for by itself.
+--- Whether each generation needs a query of its own.
 local function is_for_each(client)
   return client.lacks_batch or not client.dialect.look_many
 end
@@ -118,9 +119,9 @@ function poller.get_many(client, refs, opts)
   return results
 end
 
--- ---- looking for those who wait ----
+-- ---- watches ----
 
----@class luma.Watch: luma.Awaitable a generation that somebody waits for
+---@class luma.Watch: luma.Awaitable a generation that is waited for
 ---@field id string
 ---@field handle? string
 ---@field known? luma.Generation as last seen
@@ -146,19 +147,19 @@ end
 ---@field quiet_until? number clock time until which none of its watches need hear of such a one
 ---@field failed? boolean its task was cut off, and was begun again
 
---- What a client keeps of it. In a child of fork it begins anew: those who look
---- in the parent do so there alone.
+--- The poller's state of a client. A child of fork begins with an empty one,
+--- because the parent's batches continue in the parent.
 local function state_of(client)
   local forks = core.forks()
   if client.poller.forks ~= forks then
-    -- Items of lists and what they say, as long as someone waits for more.
+    -- Decoded items of lists, which the collector may drop.
     client.poller = { batches = {}, forks = forks, items = setmetatable({}, { __mode = "v" }) }
   end
   return client.poller
 end
 
---- The watches that are in a batch. One with the nearest deadline is the first:
---- a request may take as long as that one can wait.
+--- The watches of a batch. The first has the nearest deadline, which limits the
+--- time of a request.
 local function members(batch)
   if batch.question then return batch.watches end
   local list = {}
@@ -184,12 +185,12 @@ local function enter(batch, watch)
   watch.batch = batch
 end
 
---- Seconds by which a look may come early to go along with another one.
+--- Seconds by which a query may be early to share a request.
 local function slack(client)
   return client.options.poll_interval * SLACK
 end
 
---- A batch that sleeps, has room, and is due at about that time.
+--- A sleeping batch with room that is due at about that time.
 local function find_batch(client, due)
   if is_for_each(client) then return nil end
   for batch in pairs(state_of(client).batches) do
@@ -198,7 +199,7 @@ local function find_batch(client, due)
   end
 end
 
---- Inside its task: until the batch is due.
+--- Inside its task: waits until the batch is due.
 local function sleep(client, batch)
   local left = batch.due - core.now()
   while left > 0 and not loop.refusal(client) do
@@ -209,8 +210,8 @@ local function sleep(client, batch)
   end
 end
 
---- Takes in what other sleeping batches have that is due as well. Those are left
---- with nothing, and end.
+--- Takes the watches of other sleeping batches that are due too. Those batches
+--- become empty, and end.
 local function absorb(client, batch)
   local by = core.now() + slack(client)
   batch.watches = members(batch)
@@ -256,7 +257,7 @@ local function ask(client, watches, question)
   return found, err, print
 end
 
---- Hands a watch what was seen of it.
+--- Passes an answer to a watch.
 local function tell(watch, batch, generation, err)
   if watch.batch ~= batch then return end
   watch.looks = watch.looks + 1
@@ -304,7 +305,7 @@ local function poll_batch(client, batch)
     absorb(client, batch)
     local watches = members(batch)
     if not watches[1] or loop.refusal(client) then break end
-    if watches[2] and is_for_each(client) then -- it has turned out that each has to be asked for by itself
+    if watches[2] and is_for_each(client) then -- since the last query, the batch query has turned out not to work
       for i = 2, #watches do poller.watch(client, watches[i], watches[i].due) end
       watches = members(batch)
     end
@@ -328,8 +329,9 @@ local function launch(batch)
   loop.enqueue(batch.task)
 end
 
---- The task has ended. One that was cut off, as by an interrupt, is begun again
---- with its watches; a second time in a row it is a mistake, and all are told.
+--- Called when the task has ended. If it was aborted, as by an interrupt, it is
+--- started again with its watches; the second time in a row it is an error, which
+--- all watches get.
 local function on_done(task)
   local batch = task.batch
   if batch.task ~= task then return end
@@ -346,7 +348,7 @@ local function on_done(task)
   state_of(batch.client).batches[batch] = nil
 end
 
---- Has a generation looked at from the clock time `due` on, until it is over.
+--- Polls a generation from the clock time `due` until its wait is over.
 ---@param client luma.Client
 ---@param watch luma.Watch
 ---@param due number
@@ -366,7 +368,7 @@ function poller.watch(client, watch, due)
   state_of(client).batches[batch] = true
 end
 
---- Looks for it no more. What is under way for it alone is cut off.
+--- Stops polling it. A request that was only for it is aborted.
 ---@param watch luma.Watch
 function poller.unwatch(watch)
   local batch = watch.batch
