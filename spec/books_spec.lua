@@ -20,10 +20,10 @@ describe("luma.books", function()
   it("count it for ten more once it was seen again", function()
     local time = 0
     local account = books.new(function() return time end)
-    books.note(account, { id = "a", state = "pending" }, true)
+    books.record(account, { id = "a", state = "pending" }, true)
 
     time = 599
-    books.note(account, { id = "a", state = "processing" })
+    books.record(account, { id = "a", state = "processing" })
     time = 1198
 
     assert.equal(1, (select(2, books.count(account))))

@@ -41,7 +41,7 @@ describe("luma.job", function()
 
   --- Tells the job, as luma.generation does.
   local function tell(...)
-    generation.note(loop.current().owner, ...)
+    generation.record(loop.current().owner, ...)
   end
 
   local function start(fn, fields)

@@ -120,7 +120,7 @@ end
 ---@param self luma.Books
 ---@param generation luma.Generation
 ---@param own? boolean it was just submitted
-function books.note(self, generation, own)
+function books.record(self, generation, own)
   local id, state = generation.id, generation.state
   if not (own or self.seen[id] or self.states[id]) then return end
   local ended = state == "completed" or state == "failed" or state == "expired"
@@ -143,7 +143,7 @@ end
 ---@param generation? luma.Generation
 ---@param err? luma.Error
 function books.settle(self, payment, limits, generation, err)
-  if generation then books.note(self, generation, true) end
+  if generation then books.record(self, generation, true) end
   local taken = generation ~= nil or err ~= nil and err.sent ~= "no"
   local counts = taken and (limits.max_submits or limits.max_cost)
   self.payments[payment.place] = counts and (payment.cost or 0) or nil

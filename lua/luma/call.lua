@@ -181,8 +181,8 @@ end
 ---@param pause number seconds before it is sent
 ---@return luma.Exchange?, luma.Error?
 function call.exchange(client, request, opts, pause)
-  local refusal = write_body(request) or loop.refusal(client)
-  if refusal then return nil, refusal end
+  local problem = write_body(request) or loop.cancellation(client)
+  if problem then return nil, problem end
   local timeout, deadline = opts.request_timeout, opts.deadline
   if deadline then timeout = math.max(0.001, math.min(timeout, deadline - core.now() - pause)) end
   return {

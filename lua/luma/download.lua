@@ -165,18 +165,18 @@ end
 
 --- Inside a task: downloads a URL to a claimed path. The file appears when it is
 --- complete. An interrupted transfer is continued where it stopped.
-local function run(client, url, media, claim, opts, on_note)
+local function run(client, url, media, claim, opts, on_progress)
   local pause, attempt, offset, validator, as_it_is = 0, 0, 0, nil, false
   while true do
-    local err = loop.refusal(client)
+    local err = loop.cancellation(client)
     if err then return nil, err end
     local response = loop.send(client.source, "fetch", {
       url = url, file = claim, media = media, as_it_is = as_it_is, stall_timeout = opts.stall_timeout, delay = pause,
-      progress = on_note ~= nil, offset = offset, validator = validator,
-    }, on_note)
+      progress = on_progress ~= nil, offset = offset, validator = validator,
+    }, on_progress)
     err = attempt_error(response, url, claim, media)
     if not err then
-      if on_note then on_note(response.received, response.received) end
+      if on_progress then on_progress(response.received, response.received) end
       return claim:path()
     end
     validator = validator_of(response.head) or validator
@@ -223,12 +223,12 @@ function download.source(target, path)
     tostring(target.id), tostring(target.state)), { field = "video_url", id = target.id, generation = target })
 end
 
-local function fetch(client, target, claim, opts, on_note)
+local function fetch(client, target, claim, opts, on_progress)
   local link, media = download.source(target, claim:path())
   if not link then return nil, media end
   local url, err = download.link(link, client.base_url)
   if not url then return nil, err end
-  return run(client, url, media, claim, opts, on_note)
+  return run(client, url, media, claim, opts, on_progress)
 end
 
 --- Kinds of errors that a fresh link does not solve.
@@ -242,17 +242,17 @@ local OURS = { io = true, cancelled = true, invalid = true, failed = true }
 ---@param claim luma.core.Claim
 ---@param opts table filled options
 ---@param look? fun(): luma.Generation? queries the generation
----@param on_note? fun(received: number, total?: number)
+---@param on_progress? fun(received: number, total?: number)
 ---@return string? path, luma.Error? err
-function download.run(client, target, claim, opts, look, on_note)
-  local path, err = fetch(client, target, claim, opts, on_note)
+function download.run(client, target, claim, opts, look, on_progress)
+  local path, err = fetch(client, target, claim, opts, on_progress)
   if not err or not look or OURS[err.kind] then return path, err end
   local fresh = look()
   if fresh and fresh.state == "expired" then return nil, download.expired(fresh) end
   local link = fresh and download.source(fresh, claim:path())
   -- A temporary failure was already retried with this link.
   if not link or err.retryable and link == download.source(target, claim:path()) then return nil, err end
-  return fetch(client, fresh, claim, opts, on_note)
+  return fetch(client, fresh, claim, opts, on_progress)
 end
 
 return download

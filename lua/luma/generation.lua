@@ -27,7 +27,7 @@ end
 ---@param state string
 ---@param seen? luma.Generation
 ---@param progress? number
-function generation.note(job, state, seen, progress)
+function generation.record(job, state, seen, progress)
   while job do
     -- A generation that has ended is not the end of its job.
     if state ~= "completed" and state ~= "failed" and state ~= "expired" then job.state = state end
@@ -39,18 +39,18 @@ function generation.note(job, state, seen, progress)
 end
 
 --- Reports the state of a generation to its job and to `on_update`.
-local function tell(client, opts, job, seen)
-  generation.note(job, seen.state, seen, seen.progress)
+local function report(client, opts, job, seen)
+  generation.record(job, seen.state, seen, seen.progress)
   if opts.on_update then callbacks.defer(client.report, opts.on_update, seen) end
 end
 
 --- A function that reports the progress of a download to its job and to
 --- `on_progress`; nil if there is neither.
-local function teller(client, opts)
+local function progress_reporter(client, opts)
   local job, on_progress = current_job(), opts.on_progress
   if not (job or on_progress) then return nil end
   return function(received, total)
-    generation.note(job, "downloading", nil, total and total > 0 and received / total or nil)
+    generation.record(job, "downloading", nil, total and total > 0 and received / total or nil)
     if on_progress then callbacks.defer(client.report, on_progress, received, total) end
   end
 end
@@ -66,7 +66,7 @@ function generation.conclude(payment)
   local result, err
   if exchange and exchange.response then
     result, err = call.read(client, payment.request, exchange.response)
-    if result then generation.note(payment.job, result.state, result, result.progress)
+    if result then generation.record(payment.job, result.state, result, result.progress)
     elseif err.sent ~= "no" then books.doubt(client.books, err.sent) end
   end
   books.settle(client.books, payment, client.options, result, err)
@@ -112,7 +112,7 @@ function generation.pay(payment, opts)
   task.payment, task.on_leave = payment, generation.on_leave
   local made, err = call.run(client, payment.request, opts, nil, payment)
   books.settle(client.books, payment, client.options, made, err)
-  if made then generation.note(payment.job, made.state, made, made.progress) end -- so that it can be saved at once
+  if made then generation.record(payment.job, made.state, made, made.progress) end -- so that it can be saved at once
   payment.exchange, payment.request, payment.owner = nil, nil, nil -- a job keeps the payment while it is pending
   return made, err
 end
@@ -166,7 +166,7 @@ end
 ---@return luma.Generation?, luma.Error?
 function generation.get(client, ref, opts)
   local seen, err = call.run(client, call.look(client, ref), opts)
-  if seen then books.note(client.books, seen)
+  if seen then books.record(client.books, seen)
   elseif not err.id then err = errors.about(err, { id = ref.id }) end
   return seen, err
 end
@@ -178,13 +178,13 @@ end
 function generation.get_many(client, refs, opts)
   local list, err = poller.get_many(client, refs, opts)
   for _, seen in ipairs(list or {}) do
-    if seen then books.note(client.books, seen) end
+    if seen then books.record(client.books, seen) end
   end
   return list, err
 end
 
 --- An error about a generation that is, or may be, paid for.
-local function about(made, id, kind, message, fields)
+local function generation_error(made, id, kind, message, fields)
   fields = fields or {}
   fields.sent, fields.id, fields.generation = "yes", id, made
   fields.raw = made and made.raw
@@ -192,12 +192,12 @@ local function about(made, id, kind, message, fields)
 end
 
 --- The error of a generation that failed, or whose file no longer exists.
-local function failure(made)
+local function failure_error(made)
   if made.state == "expired" then return download.expired(made) end
   local reason = made.failure_reason
     or ("the service says %q and gives no reason"):format(made.raw_state or made.state)
   local refund = made.refunded and " (the service refunds it)" or ""
-  return about(made, made.id, made.failure_kind or "failed",
+  return generation_error(made, made.id, made.failure_kind or "failed",
     ("generation %s %s: %s%s"):format(made.id, made.state, reason, refund),
     { code = made.failure_code })
 end
@@ -207,23 +207,23 @@ local function has_link(made)
   return made.video_url or made.image_url or made.outputs and made.outputs[1]
 end
 
-local function overdue(id, made, err, timeout)
+local function timeout_error(id, made, err, timeout)
   local message = ("generation %s was %s after %g s: wait for it again"):format(
     id, made and made.state or "not seen", timeout)
   if err then message = message .. (" (the last query failed: %s)"):format(err.message) end
-  return about(made, id, "timeout", message)
+  return generation_error(made, id, "timeout", message)
 end
 
 --- The error of a wait whose deadline is before the end of the pause that the
 --- service asks for.
-local function put_off(id, made, err)
+local function pause_error(id, made, err)
   local message = ("generation %s was %s, and the service asks for a pause of %g s, longer than this wait: "
     .. "wait for it again then (%s)"):format(id, made and made.state or "not seen", err.retry_after, err.message)
-  return about(made, id, "timeout", message, { retry_after = err.retry_after })
+  return generation_error(made, id, "timeout", message, { retry_after = err.retry_after })
 end
 
-local function without_link(made, grace)
-  return about(made, made.id, "protocol",
+local function no_link_error(made, grace)
+  return generation_error(made, made.id, "protocol",
     ("generation %s is completed, but has no link %d s later: get it again later"):format(
       made.id, grace))
 end
@@ -241,10 +241,10 @@ local function verdict(made, err, own, without_link_for, grace)
     return true, nil, err
   end
   local state = made and made.state
-  if state == "failed" or state == "expired" then return true, nil, failure(made) end
+  if state == "failed" or state == "expired" then return true, nil, failure_error(made) end
   if state ~= "completed" then return false end
   if has_link(made) then return true, made end
-  if without_link_for >= grace then return true, nil, without_link(made, grace) end
+  if without_link_for >= grace then return true, nil, no_link_error(made, grace) end
   return false
 end
 
@@ -294,9 +294,9 @@ local function judge(watch, err)
   end
   if over then return true, result, final end
   local left = watch.deadline - now
-  if watch.last or left <= 0 then return true, nil, overdue(watch.id, known, err, watch.opts.timeout) end
+  if watch.last or left <= 0 then return true, nil, timeout_error(watch.id, known, err, watch.opts.timeout) end
   local asked = err and err.retry_after or 0
-  if asked >= left then return true, nil, put_off(watch.id, known, err) end
+  if asked >= left then return true, nil, pause_error(watch.id, known, err) end
   local pause = math.max(asked, pause_before(watch, now))
   if pause >= left then pause, watch.last = left * LAST_LOOK, true end
   watch.due, watch.quiet_until = now + pause, quiet_until(watch, err, now)
@@ -306,8 +306,8 @@ end
 --- Called by the poller with the answer to a query.
 local function on_answer(watch, seen, err)
   if seen then
-    books.note(watch.client.books, seen)
-    tell(watch.client, watch.opts, watch.job, seen)
+    books.record(watch.client.books, seen)
+    report(watch.client, watch.opts, watch.job, seen)
   end
   local over, result, final = judge(watch, err)
   if over then
@@ -334,8 +334,8 @@ function generation.follow(client, ref, known, opts, job, finish)
     own = known and client.books.seen[ref.id], job = job, finish = finish, on_answer = on_answer,
   }
   local over, result, err = judge(watch)
-  local refusal = loop.refusal(client)
-  if not over and refusal then over, result, err = judge(watch, refusal) end
+  local cancellation = loop.cancellation(client)
+  if not over and cancellation then over, result, err = judge(watch, cancellation) end
   if over then
     finish(watch, result, err)
     watch.over = true
@@ -372,7 +372,7 @@ local function stop_at_service(watch)
   if err then return ("%s continues, because %s could not be told to stop it: %s"):format(name, title, err.message) end
   if not seen.id then return ("%s was told to stop %s, which may still be charged"):format(title, name) end
   watch.known = seen
-  books.note(client.books, seen)
+  books.record(client.books, seen)
   if seen.state == "completed" then return ("%s was already completed, and is paid for"):format(name) end
   return ("%s says that %s is %s: it %s"):format(title, name, seen.raw_state or seen.state,
     seen.refunded and "costs nothing" or "may still be charged")
@@ -428,7 +428,7 @@ function generation.download(client, target, path, opts, claim)
   if claim then
     local is_known = type(target) == "table" and client.has_key
     local function look() return (generation.get(client, target, opts)) end
-    done, err = download.run(client, target, claim, opts, is_known and look or nil, teller(client, opts))
+    done, err = download.run(client, target, claim, opts, is_known and look or nil, progress_reporter(client, opts))
     claim:release()
   end
   if type(target) == "string" then return done, err end
@@ -446,7 +446,7 @@ function generation.fetch(client, made, path, opts, claim)
   local fetched, err = generation.download(client, made, path, opts, claim)
   if not fetched then return nil, err end
   made = core.merge(made, { path = fetched }) -- a copy, because others may wait for the same generation
-  generation.note(current_job(), "completed", made, 1)
+  generation.record(current_job(), "completed", made, 1)
   return made
 end
 

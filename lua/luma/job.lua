@@ -213,7 +213,7 @@ end
 
 --- Waits until a large body may be sent. No event says so, so it checks regularly.
 local function submit_later(self, size)
-  while not has_room(self.client, size) and not loop.refusal(self.client) do
+  while not has_room(self.client, size) and not loop.cancellation(self.client) do
     loop.send(self.client.source, "timer", { delay = 0.05 })
   end
   accept(self)
@@ -446,9 +446,9 @@ function Job:await(seconds)
   end
   local slept = loop.run(wait_until_over, self, seconds or AWAIT)
   if self.over then return self:result() end
-  local refusal = loop.refusal(self.client)
-  if not refusal and slept and slept.kind then return nil, errors.new(slept.kind, slept.message) end
-  return nil, refusal or errors.new("timeout", ("the job is still running after %g s"):format(seconds or AWAIT))
+  local cancellation = loop.cancellation(self.client)
+  if not cancellation and slept and slept.kind then return nil, errors.new(slept.kind, slept.message) end
+  return nil, cancellation or errors.new("timeout", ("the job is still running after %g s"):format(seconds or AWAIT))
 end
 
 --- Stops the generation. This is the last request that the job may send.

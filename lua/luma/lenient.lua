@@ -1,7 +1,7 @@
---- Reads what is JSON but for something around or inside it: a byte order
---- mark, UTF-16, a line of a log, a guard against scripts, one comma too many, an end
---- that did not come. Long whole numbers are kept as text, with all their
---- digits. For what is paid for and has no name otherwise. Pure.
+--- Reads damaged JSON: in UTF-16, with a byte order mark, a log line or a guard
+--- against scripts around it, with a comma too many, or without its end. Long
+--- whole numbers become text, with all their digits. luma uses it when an answer
+--- would otherwise have no id, although it was paid for. Pure.
 local number = require("luma.text").number
 
 local lenient = {}

@@ -49,7 +49,7 @@ local close = coroutine.close -- from 5.4 on
 ---@field source luma.Source
 ---@field begun boolean the core has accepted it; the core sets this
 ---@field response? luma.Response once it is over
----@field on_note? fun(received: number, total?: number) receives its progress
+---@field on_progress? fun(received: number, total?: number) receives its progress
 ---@field deliver? fun(exchange: luma.Exchange) receives the response if no task waits
 ---@field on_orphan? fun(exchange: luma.Exchange) receives the response if the task that waited is over
 
@@ -75,8 +75,8 @@ local queue = { first = 1, last = 0 } -- the run queue; an entry is removed when
 local sources = {} -- those with exchanges; the first is asked next
 local forks = core.forks() -- between the first process and this one
 local on_fork = {} -- called in a child
-local seen -- the events of core.tick() when update() found nothing left to do; nil: look
-local innermost -- the task that was resumed last, and in which all others are
+local seen -- the events of core.tick() when update() found nothing left to do; nil: check again
+local innermost -- the task that was resumed last, inside all other running tasks
 local last_update = core.now()
 local moved = 0 -- jobs that went on in it
 local stop -- clock time at which this update() is to end; nil in a call that blocks
@@ -332,7 +332,7 @@ end
 --- The error that stops the current task from sending anything more, or nil.
 ---@param client luma.Client
 ---@return luma.Error?
-function loop.refusal(client)
+function loop.cancellation(client)
   if client.closed then return errors.new("cancelled", "the client was closed") end
   local task = loop.current()
   while task do
@@ -424,10 +424,10 @@ end
 ---@param source luma.Source
 ---@param what "request"|"fetch"|"timer"
 ---@param exchange luma.Exchange
----@param on_note? fun(received: number, total?: number)
+---@param on_progress? fun(received: number, total?: number)
 ---@return luma.Response
-function loop.send(source, what, exchange, on_note)
-  exchange.on_note = on_note
+function loop.send(source, what, exchange, on_progress)
+  exchange.on_progress = on_progress
   loop.wait(loop.begin(source, what, exchange))
   return exchange.response
 end
@@ -459,8 +459,8 @@ local function take_from(source, seconds)
     -- An exchange that is over without a response was interrupted: ignore it.
     if not exchange.over or exchange.response then deliver(exchange, response) end
     source.waiting[id] = nil
-  elseif exchange and exchange.on_note and not exchange.over then
-    exchange.on_note(received, total)
+  elseif exchange and exchange.on_progress and not exchange.over then
+    exchange.on_progress(received, total)
   end
   if id then source.core:ack(id) end
   if next(source.waiting) == nil then delist(source) end
@@ -622,8 +622,8 @@ local function check_budget(budget)
     .. (type(budget) == "table" and " (call it with a dot: luma.update())" or "")))
 end
 
---- Once a frame: lets the jobs of all clients go on and calls callbacks. Never
---- waits. Where nothing has happened it does no more than to see that.
+--- To be called once a frame: moves the jobs of all clients forward and calls
+--- callbacks. Never waits. If nothing has happened, it only detects that.
 ---@param budget? number seconds it may take; by default a share of the time since the last call
 ---@return integer moved jobs that went on
 function loop.update(budget)

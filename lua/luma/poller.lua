@@ -52,11 +52,11 @@ end
 --- The generation in one item of a list, at these positions in `text`. A pending
 --- item that has not changed is not decoded again.
 local function read_item(client, text, from, to)
-  local items, print = client.poller.items, core.fingerprint(text, from, to)
-  if items[print] then return items[print] end
+  local items, fingerprint = client.poller.items, core.fingerprint(text, from, to)
+  if items[fingerprint] then return items[fingerprint] end
   local made = answer.read_item(client.dialect, text:sub(from, to))
   local state = made and made.state
-  if state == "pending" or state == "processing" or state == "unknown" then items[print] = made end
+  if state == "pending" or state == "processing" or state == "unknown" then items[fingerprint] = made end
   return made
 end
 
@@ -125,27 +125,27 @@ end
 ---@field id string
 ---@field handle? string
 ---@field known? luma.Generation as last seen
----@field opts table of its wait
+---@field opts table options of its wait
 ---@field deadline number clock time
----@field due number clock time of the next look
----@field quiet_until number clock time until which it need not hear of a look that brings nothing new
----@field looks integer that were made
----@field batch? luma.Batch that it is in: this is the truth, the batch's list a hint
----@field on_answer fun(watch: luma.Watch, generation?: luma.Generation, err?: luma.Error): boolean takes what was
---- seen, and says whether it is over; else it has set when it is due, and how long it is quiet. It must not wait, or
---- call the program
+---@field due number clock time of the next query
+---@field quiet_until number clock time until which it does not need an answer without changes
+---@field looks integer number of queries that were made
+---@field batch? luma.Batch that it is in: this field is the truth, the batch's list is a hint
+---@field on_answer fun(watch: luma.Watch, generation?: luma.Generation, err?: luma.Error): boolean receives the
+--- answer and returns whether the wait is over; if not, it sets `due` and `quiet_until`. It must not wait or call the
+--- program
 
----@class luma.Batch watches that are looked at together; a task sees to it
+---@class luma.Batch watches that share queries; a task runs it
 ---@field client luma.Client
----@field watches luma.Watch[] and some that have left since it last asked
+---@field watches luma.Watch[] may contain watches that have left since the last query
 ---@field due number clock time
 ---@field task? luma.Task
----@field timer? luma.Exchange while it sleeps: others may join
----@field question? luma.Call that is asked again, as long as nobody enters or leaves; it has the fingerprint of the
---- last answer that was told
----@field pause? number seconds to the next look, when the last one brought nothing new
----@field quiet_until? number clock time until which none of its watches need hear of such a one
----@field failed? boolean its task was cut off, and was begun again
+---@field timer? luma.Exchange while it sleeps: further watches may join
+---@field question? luma.Call the query that is repeated until a watch enters or leaves; it has the fingerprint of the
+--- last answer that was delivered
+---@field pause? number seconds until the next query, after an answer without changes
+---@field quiet_until? number clock time until which no watch needs an answer without changes
+---@field failed? boolean its task was aborted and started again
 
 --- The poller's state of a client. A child of fork begins with an empty one,
 --- because the parent's batches continue in the parent.
@@ -202,7 +202,7 @@ end
 --- Inside its task: waits until the batch is due.
 local function sleep(client, batch)
   local left = batch.due - core.now()
-  while left > 0 and not loop.refusal(client) do
+  while left > 0 and not loop.cancellation(client) do
     batch.timer = loop.begin(client.source, "timer", { delay = left })
     loop.wait(batch.timer)
     batch.timer = nil
@@ -224,7 +224,7 @@ local function absorb(client, batch)
   end
 end
 
---- What a batch asks for.
+--- The query of a batch.
 local function question_of(client, batch)
   if batch.question then return batch.question end
   local watches = members(batch)
@@ -235,15 +235,15 @@ local function question_of(client, batch)
   return question
 end
 
---- Inside a task: asks it. By id what was found; UNCHANGED where the service says
---- what it said last.
----@return table?, luma.Error?, number? print of the answer
+--- Inside a task: sends the query. Returns the generations by id, or UNCHANGED if
+--- the answer is the same as the last one.
+---@return table?, luma.Error?, number? fingerprint of the answer
 local function ask(client, watches, question)
   local first = watches[1]
   local opts = setmetatable({ deadline = first.deadline }, { __index = first.opts })
-  local print
+  local fingerprint
   local function read(response)
-    print = response.fingerprint
+    fingerprint = response.fingerprint
     if not response.body then return UNCHANGED end
     return watches[2] and read_items(client, response.body) or nil
   end
@@ -254,30 +254,30 @@ local function ask(client, watches, question)
     found, err = call.run(client, question, opts, read)
     if found and found ~= UNCHANGED then found = { [first.id] = found } end
   end
-  return found, err, print
+  return found, err, fingerprint
 end
 
 --- Passes an answer to a watch.
-local function tell(watch, batch, generation, err)
+local function deliver(watch, batch, generation, err)
   if watch.batch ~= batch then return end
   watch.looks = watch.looks + 1
   watch.known = generation or watch.known
   if watch.on_answer(watch, generation, err) then leave(watch) end
 end
 
---- Inside a task: delivers the answers. A watch that a list left out is asked
---- for by itself, each time: only that answer says why.
+--- Inside a task: delivers the answers. A watch that is missing in a list gets a
+--- query of its own each time, because only that answer says why.
 local function dispatch(client, batch, watches, found, err)
   local alone = {}
   for _, watch in ipairs(watches) do
     local generation = found == UNCHANGED and watch.known or found and found[watch.id]
     if generation then
-      tell(watch, batch, generation)
+      deliver(watch, batch, generation)
     elseif err then
-      tell(watch, batch, nil, err)
+      deliver(watch, batch, nil, err)
     else
       local opts = setmetatable({ deadline = watch.deadline }, { __index = watch.opts })
-      alone[#alone + 1] = function() tell(watch, batch, call.run(client, call.look(client, watch), opts)) end
+      alone[#alone + 1] = function() deliver(watch, batch, call.run(client, call.look(client, watch), opts)) end
       batch.question = nil
     end
     loop.yield_if_over_budget()
@@ -285,8 +285,8 @@ local function dispatch(client, batch, watches, found, err)
   loop.all(alone)
 end
 
---- When the watches of a batch that were told of a look at this time are due, and
---- how long they are quiet.
+--- Sets when the watches that got an answer at this time are due, and how long they
+--- need no answer without changes.
 local function schedule(batch, looked)
   batch.watches = members(batch)
   batch.due, batch.quiet_until = math.huge, math.huge
@@ -304,13 +304,13 @@ local function poll_batch(client, batch)
     sleep(client, batch)
     absorb(client, batch)
     local watches = members(batch)
-    if not watches[1] or loop.refusal(client) then break end
+    if not watches[1] or loop.cancellation(client) then break end
     if watches[2] and is_for_each(client) then -- since the last query, the batch query has turned out not to work
       for i = 2, #watches do poller.watch(client, watches[i], watches[i].due) end
       watches = members(batch)
     end
     local question = question_of(client, batch)
-    local found, err, print = ask(client, watches, question)
+    local found, err, fingerprint = ask(client, watches, question)
     local now = core.now()
     if found == UNCHANGED and batch.question and now < batch.quiet_until then
       batch.due = now + batch.pause
@@ -318,7 +318,7 @@ local function poll_batch(client, batch)
       dispatch(client, batch, watches, found, err)
       schedule(batch, now)
     end
-    question.if_changed = found and print or 0 -- now that all were told
+    question.if_changed = found and fingerprint or 0 -- now that all were told
     batch.failed = nil
   until not batch.watches[1]
 end
@@ -341,9 +341,10 @@ local function on_done(task)
     batch.failed = true
     return
   end
-  local refusal = failed and errors.new("error", task.message) or loop.refusal(batch.client)
+  local cancellation = failed and errors.new("error", task.message) or loop.cancellation(batch.client)
   for _, watch in ipairs(watches) do
-    if watch.on_answer(watch, nil, refusal or errors.new("cancelled", "the job was cancelled")) then leave(watch) end
+    local err = cancellation or errors.new("cancelled", "the job was cancelled")
+    if watch.on_answer(watch, nil, err) then leave(watch) end
   end
   state_of(batch.client).batches[batch] = nil
 end
