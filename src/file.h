@@ -37,7 +37,7 @@ typedef struct File {
 } File;
 
 /* Claims a path until the last user lets go. NULL, with an errno in `*err`:
-   EBUSY when a different download uses it, ETXTBSY when another program has the
+   EBUSY when another download goes there, ETXTBSY when another program has the
    file open, EEXIST when it is no plain file. */
 File *file_claim(const char *path, int *err);
 /* One more user. */

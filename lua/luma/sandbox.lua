@@ -1,7 +1,7 @@
---- A local server that speaks a service's API, makes nothing but a two-second
--- clip, costs nothing and can be told to misbehave: for specs, for newcomers
+--- A local server with a service's API. It returns the same two-second clip for
+-- everything, costs nothing and can fail on request: for specs, for newcomers
 -- and for games in development. `run` serves in the foreground, `start` in a
--- thread of its own, so that a program that blocks in C can talk to it.
+-- thread of its own, so that a program that blocks in C can use it.
 local json = require "luma.sandbox.json"
 local options = require "luma.sandbox.options"
 local schema = require "luma.schema"
@@ -29,7 +29,7 @@ end
 local ROWS = { { "on_ready" }, { "on_request" } }
 for _, row in ipairs(options.rows) do ROWS[#ROWS + 1] = row end
 
---- What a table shows to who indexes it.
+--- The fields that indexing a table finds.
 local function plain(given)
   if type(given) ~= "table" then return given end
   return (schema.read(ROWS, given))

@@ -1,5 +1,5 @@
---- The commands that speak to the service: arguments to luma's calls, and
---- results to lines and codes.
+--- The commands that use the service: they turn arguments into calls, and results
+--- into lines and exit codes.
 local exit_codes = require "luma.cli.exit_codes"
 local reference = require "luma.cli.reference"
 local session = require "luma.cli.session"
@@ -38,7 +38,7 @@ function actions.extend(self)
   return submit(self, function() return self.client:extend(target, params) end)
 end
 
---- Runs a job for each word that names a clip, and tells of each as it ends.
+--- Runs a job for each clip, and reports each one as it ends.
 ---@param self luma.cli.Session
 ---@param make fun(ref: luma.Ref, path?: string, label?: string): luma.Job
 ---@param tell fun(generation: luma.Generation)
@@ -57,7 +57,7 @@ local function for_each(self, make, tell)
       told[jobs[#jobs]] = { word = words[i], path = paths[i] }
     end
   end
-  -- In the order of the words: a line of output then belongs to one of input.
+  -- In the order of the arguments, so that each line of output belongs to one.
   for _, job in ipairs(jobs) do
     self:run { job }
     local generation, problem = job:result()
@@ -139,7 +139,7 @@ function actions.price(self)
   return exit_codes.DONE
 end
 
---- What needs no key.
+--- Commands that need no key.
 local KEYLESS = { preview = true, price = true }
 
 --- Runs one of the commands above.

@@ -3,7 +3,7 @@ local text = require "luma.cli.text"
 
 local config = {}
 
---- Names that are no options of luma's.
+--- Names that are not options of luma.
 local KEYS = { key = true, key_command = true }
 
 ---@class luma.cli.Config
@@ -19,7 +19,7 @@ function config.path(getenv)
   return home and home .. "/.config/luma/config"
 end
 
---- The lines of a config file as tables, or what is wrong with one.
+--- The lines of a config file as tables, or a problem with one.
 ---@param contents string
 ---@return luma.cli.Config?, string? problem
 function config.parse(contents)
@@ -41,7 +41,7 @@ function config.parse(contents)
   return read
 end
 
---- Whether a section holds the key itself.
+--- Whether a section contains the key itself.
 local function holds_key(read)
   if read.common.key then return true end
   for _, section in pairs(read.profiles) do
@@ -96,7 +96,7 @@ function config.select(read, profile)
   return { chosen = chosen, common = read.common }
 end
 
---- The first name that nothing is called, or nil.
+--- The first unknown name, or nil.
 ---@param settings { chosen: table<string, string>, common: table<string, string> }
 ---@param known table<string, any>
 ---@return string?

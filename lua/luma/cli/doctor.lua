@@ -1,6 +1,6 @@
---- `luma doctor`: what a maintainer would ask, in one paste. Works without a key,
---- a network and lua-cjson, and shows nothing secret. What is not there is a
---- result like any other, so nothing is required here that may lack.
+--- `luma doctor`: all that a maintainer would ask. It works without a key, a
+--- network and lua-cjson, and shows no secrets. A missing part is a result too, so
+--- nothing that may be missing is required here.
 local exit_codes = require "luma.cli.exit_codes"
 local json = require "luma.cli.json"
 local output = require "luma.cli.output"
@@ -40,7 +40,7 @@ local function failure(name, message, remedy)
   return { name = name, status = "failure", message = message, remedy = remedy }
 end
 
---- What was raised, as one line that is not too long.
+--- An error as one short line.
 local function brief(message)
   return (tostring(message):gsub("%s+", " "):sub(1, 300))
 end
@@ -52,12 +52,12 @@ local function contents_of(path)
   return contents
 end
 
---- The files that a module could be, in the order in which they are sought.
+--- The files that `require` would find for a module, in its order.
 local function found_files(name, path)
   local files, seen = {}, {}
   for template in path:gmatch("[^;]+") do
     local file = template:gsub("%?", (name:gsub("%.", "/")))
-    -- One file may be found by two names.
+    -- Two names may lead to the same file.
     local contents = contents_of(file)
     if contents and not seen[contents] then files[#files + 1] = file end
     seen[contents or file] = true
@@ -65,7 +65,7 @@ local function found_files(name, path)
   return files
 end
 
---- An address without what may be secret in it.
+--- An address without parts that may be secret.
 local function without_secrets(url)
   return (url:gsub("://[^/@]*@", "://***@"):gsub("[?#].*$", "?***"))
 end
@@ -78,7 +78,7 @@ function checks.lua()
   local jit = rawget(_G, "jit")
   local words = { _VERSION .. (jit and " (" .. jit.version .. ")" or "") }
   if jit then words[#words + 1] = ("%s %s"):format(jit.os, jit.arch) end
-  -- Options of the interpreter, such as the code of LuaRocks, stand behind it.
+  -- The interpreter's options, such as LuaRocks' code, come after it.
   local first = 0
   while arg and arg[first - 1] do first = first - 1 end
   words[#words + 1] = ("program %s"):format(first < 0 and arg[first] or "unknown")
@@ -103,7 +103,7 @@ function checks.core(facts)
   return failure("core", brief(facts.core_problem), remedy)
 end
 
---- Windows' PATH is another matter.
+--- Windows uses a different PATH.
 function checks.command(facts)
   local files, seen = {}, {}
   for folder in (facts.getenv "PATH" or ""):gmatch("[^:]+") do
@@ -208,7 +208,7 @@ function checks.clock(facts)
   return warning("clock", ("%+d s against the service's"):format(skew), "set the clock of this machine")
 end
 
---- What is wrong with the form of a key, without a word of it.
+--- A problem with the form of a key, without showing the key.
 ---@param key string
 ---@return string?
 function doctor.key_problem(key)
@@ -257,7 +257,7 @@ end
 local ORDER = { "lua", "luma", "core", "command", "argparse", "cjson", "libcurl", "authorities", "proxy", "config",
   "service", "connection", "clock", "key", "account", "sandbox" }
 
---- Looks at everything.
+--- Runs all checks.
 ---@param facts luma.cli.Facts
 ---@return luma.cli.Finding[]
 function doctor.examine(facts)
@@ -266,7 +266,7 @@ function doctor.examine(facts)
   return findings
 end
 
---- Prints what was found.
+--- Prints the results.
 ---@param findings luma.cli.Finding[]
 ---@param out luma.cli.Output
 ---@return integer code
@@ -286,7 +286,7 @@ end
 
 local NOBODY = "00000000-0000-4000-8000-000000000000" -- no generation is called so
 
---- What the service says to the key, at no cost: a look at what does not exist.
+--- Tests the key for free, with a query for an unknown id.
 local function key_check(args, read, env)
   local opened, err = require("luma.cli.session").open(args, read, env, true)
   if not opened then return nil, err end
@@ -299,7 +299,7 @@ local function key_check(args, read, env)
   return generation, err or { kind = "cancelled", message = "interrupted" }
 end
 
---- Adds what is known of the service, the connection and the key.
+--- Adds facts about the service, the connection and the key.
 local function look_at_service(facts, args, env)
   local read = facts.settings
   local opened, err = require("luma.cli.session").open(args, read, env, false)
@@ -319,7 +319,7 @@ local function look_at_service(facts, args, env)
   if facts.key then facts.check_key = function() return key_check(args, read, env) end end
 end
 
---- Looks at all, with a core.
+--- Runs all checks, with a core.
 ---@param args luma.cli.Words
 ---@param env luma.cli.Environment
 ---@param read? luma.cli.Settings
@@ -335,7 +335,7 @@ function doctor.run(args, env, read, problem)
   return out:finish(doctor.report(findings, out))
 end
 
---- The same where there is no core.
+--- Runs the checks that need no core.
 ---@param words string[]
 ---@param core_problem string
 ---@return integer code

@@ -9,7 +9,7 @@ local exit_codes = {
   INTERRUPTED = 130,
 }
 
---- What they mean, as the help and the manual list them.
+--- Their meanings, for the help and the manual.
 exit_codes.meanings = {
   { 0, "done" },
   { 1, "the service failed or refused the clip" },
@@ -34,7 +34,7 @@ local BY_KIND = {
   protocol = exit_codes.LATER,
 }
 
---- Whether a clip may have been paid for that nobody can ask for.
+--- Whether a clip may be paid for whose id is not known.
 ---@param err luma.Error
 ---@return boolean
 function exit_codes.is_doubtful(err)
@@ -55,7 +55,7 @@ function exit_codes.of(err)
   if err.kind ~= "cancelled" and exit_codes.is_doubtful(err) then return exit_codes.DOUBT end
   if err.kind == "invalid" then
     if err.status then return exit_codes.FAILED end
-    -- A clip that is asked for too early, or for ever in vain.
+    -- A download of a clip that is not completed yet, or never will be.
     local state = err.generation and err.generation.state
     return state == "failed" and exit_codes.FAILED or state and exit_codes.LATER or exit_codes.MISUSED
   end
@@ -66,7 +66,7 @@ function exit_codes.of(err)
   return BY_KIND[err.kind]
 end
 
---- The gravest last.
+--- The rank of each code; the most serious is the highest.
 local GRAVITY = { [0] = 0, [4] = 1, [1] = 2, [2] = 3, [3] = 4, [5] = 5, [130] = 6 }
 
 ---@param a integer

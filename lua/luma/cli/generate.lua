@@ -1,5 +1,5 @@
---- `luma generate`: a clip from a prompt to a file, and never two for one file.
---- What was sent stands in a note beside the file until that is there.
+--- `luma generate`: makes one clip from a prompt, and never two for one file. Until
+--- the file is saved, a note beside it says what was sent.
 local exit_codes = require "luma.cli.exit_codes"
 local json = require "luma.cli.json"
 local names = require "luma.cli.names"
@@ -25,7 +25,7 @@ local function new_note(self, params)
   }
 end
 
---- Ends a clip, and its note where nothing is left to be looked after.
+--- Ends a clip, and removes its note if nothing is left to wait for.
 local function finish(self, clip, generation, err, word)
   if generation then
     if clip.noted then note.remove(clip.path) end
@@ -40,8 +40,8 @@ local function finish(self, clip, generation, err, word)
   return code
 end
 
---- Makes the clip. With a name that the id is part of it is fetched once there
---- is one.
+--- Makes the clip. If the id is part of the file's name, the download begins after
+--- the wait.
 local function make(self, clip)
   local opts, err = self:call_options "generate"
   if not opts then return self:fail(err) end
@@ -86,7 +86,7 @@ local function make(self, clip)
   return finish(self, clip, generation, err, seen and reference.write(seen))
 end
 
---- Goes on with a clip that an earlier run has sent.
+--- Continues with a clip that an earlier run has sent.
 local function go_on(self, clip, word)
   local opts, err = self:call_options "generate"
   if not opts then return self:fail(err) end
@@ -116,7 +116,7 @@ local function still_in_doubt(self, clip, found)
   return code
 end
 
---- What an earlier run has left to do, or nil.
+--- Finishes what an earlier run has begun, or returns nil.
 local function earlier(self, clip)
   local found = clip.path and not clip.later and not self.args.force and note.read(clip.path)
   if not found then return nil end

@@ -8,7 +8,7 @@ local dialects = require "luma.dialects"
 
 local cli = {}
 
---- What a run has of the world.
+--- What a run uses of its environment.
 ---@class luma.cli.Environment
 ---@field out file*
 ---@field err file*
@@ -42,7 +42,7 @@ function local_commands.sandbox(args, env, out)
   return require("luma.cli.sandbox").run(args, env, out)
 end
 
---- What is wrong with the words or the settings: said without a client.
+--- Reports a problem with the arguments or the settings, without a client.
 local function refuse(env, words, problem, code)
   local as_json = false
   for _, word in ipairs(words) do as_json = as_json or word == "--json" end
@@ -53,7 +53,7 @@ local function refuse(env, words, problem, code)
   return code
 end
 
---- What the words ask for.
+--- The command that the arguments name.
 ---@param words string[]
 ---@param root table
 ---@return luma.cli.Words? args, string? problem
@@ -67,7 +67,7 @@ local function read_words(words, root)
   return args
 end
 
---- What is done without argparse too.
+--- Commands that work without argparse.
 local UNPARSED = {
   doctor = { command = "doctor" }, version = { command = "version" }, ["--version"] = { command = "version" },
 }
@@ -118,8 +118,8 @@ function cli.main(words, env)
   return refuse(env, words, ("%s (luma help%s)"):format(problem, topic))
 end
 
---- How a shell calls this program: by its name where the shell finds it by
---- that, else as it was called now.
+--- How to call this program: by its name if a shell finds it in PATH, otherwise as
+--- it was called now.
 local function program_of(words, getenv)
   local path = words[0]
   if path:find("/luarocks/", 1, true) then return "luma" end
@@ -135,7 +135,7 @@ local function trace(raised)
   return debug.traceback("luma: internal error: " .. tostring(raised), 2)
 end
 
---- Runs the program, which ends here. Signals are caught already.
+--- Runs the program and ends it. Signals are already caught.
 ---@param words string[] `arg`
 function cli.run(words)
   local core = require "luma.core"
@@ -152,7 +152,7 @@ function cli.run(words)
     code = exit_codes.FAILED
   end
   io.stdout:flush()
-  -- A shell ends its loop only for a program that died of the interrupt.
+  -- A shell ends its loop only if the program ended by the signal.
   if code == exit_codes.INTERRUPTED and core.system.caught() == "INT" then core.system.die_of_interrupt() end
   os.exit(code)
 end

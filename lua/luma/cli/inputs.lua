@@ -1,4 +1,4 @@
---- What is read before anything is sent: the prompt, files of parameters,
+--- Input that is read before anything is sent: the prompt, files of parameters,
 --- pictures.
 local settings = require "luma.cli.settings"
 
@@ -47,7 +47,7 @@ function inputs.params(name, stdin, decode)
   return params
 end
 
---- A picture on disk as the text that the service takes.
+--- A picture on disk as a data: URI.
 ---@param word string
 ---@param data_uri fun(path: string): string?, luma.Error?
 ---@return string? picture, string? problem
@@ -66,8 +66,7 @@ local function take_picture(value, context, earlier)
   return inputs.picture(value, context.data_uri)
 end
 
---- The parameters of a clip: those of the flags, over the file's, over the
---- config's.
+--- The parameters of a clip: flags override the file, which overrides the config.
 ---@param args luma.cli.Words
 ---@param context { rows: luma.Row[], settings: luma.cli.Settings, stdin: file*, data_uri: fun(path: string): string? }
 ---@return table? params, string? problem

@@ -1,5 +1,6 @@
---- JSON as the command prints it: in the order a person reads it in, on one
---- line, without lua-cjson, whose lack is among what there is to report. Pure.
+--- JSON as the command prints it: on one line, with the important fields first,
+--- and without lua-cjson, because doctor must be able to report that it is missing.
+--- Pure.
 local json = {}
 
 local ESCAPES = { ['"'] = '\\"', ["\\"] = "\\\\", ["\n"] = "\\n", ["\r"] = "\\r", ["\t"] = "\\t" }
@@ -16,7 +17,7 @@ local function number_of(n)
   return (("%.14g"):format(n):gsub(",", ".")) -- whatever the locale's point is
 end
 
---- The names of an object: those that `first` lists, then the others.
+--- The names of an object: those in `first`, then the others.
 local function names_of(object, first)
   local names, listed = {}, {}
   for _, name in ipairs(first or {}) do
@@ -32,8 +33,8 @@ local function names_of(object, first)
   return names
 end
 
---- A table with a first item is a list, any other an object. Functions and the
---- like are left out.
+--- A table with a first item is a list, any other an object. Functions and other
+--- values without JSON are left out.
 ---@param value any
 ---@param first? string[] names that come first in the object
 ---@return string

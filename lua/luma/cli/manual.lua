@@ -1,4 +1,4 @@
---- The manual page luma.1, in mdoc, of the same rows as the help. Pure.
+--- The manual page luma.1, in mdoc, from the same rows as the help. Pure.
 local commands = require "luma.cli.commands"
 local dialects = require "luma.dialects"
 local exit_codes = require "luma.cli.exit_codes"
@@ -11,8 +11,8 @@ local DATE = "November 29, 2026" -- of the last change to what stands here
 
 local WIDTH = 78
 
---- Text as roff takes it: a sentence begins a line, and no line is long or
---- looks like a macro.
+--- Text for roff: each sentence begins a line, and no line is long or looks like a
+--- macro.
 local function prose(words)
   local lines, line = {}, ""
   local function finish()
@@ -43,7 +43,7 @@ local function synopsis(command)
   return table.concat(parts, " ")
 end
 
---- Which of the groups of options a command has.
+--- The groups of options that a command has.
 local function groups_of(command)
   local names = {}
   if command.params then names[#names + 1] = "The clip" end
@@ -104,8 +104,8 @@ local function flags(lines, title, given)
   list(lines, ".Ss " .. title, parts)
 end
 
---- The parameters of all services: those of the first, and what others have
---- besides or otherwise.
+--- The parameters of all services: those of the first, then those that are missing
+--- or different there.
 local function clip_flags(lines)
   local known = {}
   for i, name in ipairs(dialects.NAMES) do

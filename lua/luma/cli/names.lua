@@ -1,7 +1,7 @@
---- The names of files: templates such as `{n:03}-{slug}-{id8}.{ext}`. Pure.
+--- File names from templates such as `{n:03}-{slug}-{id8}.{ext}`. Pure.
 local names = {}
 
---- What may stand in braces.
+--- Names that may be in braces.
 names.FIELDS = { n = true, slug = true, id = true, id8 = true, ext = true }
 
 ---@param name string
@@ -10,19 +10,19 @@ function names.is_template(name)
   return name:find("{[%a][%w:]*}") ~= nil
 end
 
---- Whether its name is only known once there is an id.
+--- Whether the name contains the id.
 ---@param name string
 ---@return boolean
 function names.needs_id(name)
   return name:find("{id8?}") ~= nil
 end
 
---- A value as a part of one name: it cannot lead into another folder.
+--- A value as a part of a name: it cannot lead into a different folder.
 local function part(value)
   return (value:gsub("[/\\:%c%z]", "-"):gsub("^%.+", "-"))
 end
 
---- What is wrong with a template, or nil.
+--- A problem with a template, or nil.
 ---@param template string
 ---@return string? problem
 function names.problem(template)
@@ -58,7 +58,7 @@ end
 
 local ENDINGS = { "mp4", "webm", "mov", "gif", "png", "jpg", "webp", "avif", "exr" }
 
---- The names that a file may have whose ending the clip tells.
+--- The names that a file may get if its extension depends on the clip.
 ---@param path string
 ---@return string[]
 function names.candidates(path)
@@ -69,7 +69,7 @@ function names.candidates(path)
   return paths
 end
 
---- The first name that two of the files would have, or nil.
+--- The first name that two files would have, or nil.
 ---@param paths string[]
 ---@return string?
 function names.twice(paths)

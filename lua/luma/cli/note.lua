@@ -1,6 +1,6 @@
---- A note beside a file that is being made: written before the submit, gone once
---- the file is there. A run that comes after one which was interrupted, or killed,
---- goes on with what was paid for and does not pay again.
+--- A note beside a file that is being made: written before the submit, removed when
+--- the file is saved. After an interrupt or a kill, the next run continues with the
+--- paid clip and does not pay again.
 local config = require "luma.cli.config"
 
 local note = {}
@@ -25,13 +25,13 @@ function note.read(path)
   if not file then return nil end
   local read = config.parse(file:read "*a" or "")
   file:close()
-  -- One that cannot be read was cut short by what it was to outlive.
+  -- An unreadable note was cut short by a crash, so the submit is in doubt.
   return read and read.common.state and read.common or { state = "sending", since = "an unknown time" }
 end
 
 local NAMES = { "state", "clip", "since", "service", "request" }
 
---- Takes the place of the note that may be there, all at once.
+--- Replaces the note in one step.
 ---@param path string
 ---@param fields luma.cli.Note
 ---@return boolean? ok, string? problem

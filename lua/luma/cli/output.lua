@@ -1,5 +1,5 @@
---- What a command ends with: results on stdout, one line or one JSON object
---- each, and what went wrong on stderr.
+--- The output of a command: results on stdout, one line or one JSON object each,
+--- and errors on stderr.
 local exit_codes = require "luma.cli.exit_codes"
 local json = require "luma.cli.json"
 local text = require "luma.cli.text"
@@ -37,7 +37,7 @@ function Output:print(words)
   self.lost = self.lost or words
 end
 
---- A line of result; tabs between words, where there are several.
+--- A line of results, separated by tabs.
 ---@param ... string
 function Output:line(...)
   local words = { ... }
@@ -52,7 +52,7 @@ function Output:say(sentence)
   self.err:flush()
 end
 
---- A line below a sentence, to be pasted: nothing in it is changed.
+--- A line below a sentence, unchanged, so that it can be pasted.
 function Output:hint(line)
   if self.progress and self.progress.mode == "json" then return self.progress:message(line) end
   self.err:write("  ", line, "\n")
@@ -65,7 +65,7 @@ local function copy(fields)
   return copied
 end
 
---- A clip: as one object, or as the words that a person or a script wants.
+--- A clip as one object, or as words.
 ---@param generation luma.Generation
 ---@param ... string
 function Output:generation(generation, ...)
@@ -97,8 +97,8 @@ function Output:failure(err, code, resume)
   }
 end
 
---- The code to end with: what could not be printed is not lost, but somebody
---- did not get it. A reader that has left does not want to hear of it.
+--- The exit code, changed if stdout could not be written. A reader that has closed
+--- the pipe gets no message.
 ---@param code integer
 ---@return integer
 function Output:finish(code)

@@ -1,4 +1,4 @@
---- The command line as tables: argparse, fed with rows.
+--- The command line as tables, read by argparse with options made from rows.
 local commands = require "luma.cli.commands"
 local dialects = require "luma.dialects"
 local exit_codes = require "luma.cli.exit_codes"
@@ -6,17 +6,17 @@ local rows = require "luma.cli.rows"
 
 local parser = {}
 
---- Where argparse comes from, for those who lack it.
+--- How to install argparse.
 parser.MISSING = "the command needs argparse (Debian: apt install lua-argparse; luarocks install argparse)"
 
---- Words by which a key would be given; refused with a reason.
+--- Flags with which a user might pass a key; they are refused with a reason.
 local KEY_FLAGS = { "--api-key", "--key", "--token", "--api-token" }
 
 local NO_KEY = "every user of this machine could read a key on the command line: "
   .. "set LUMA_API_KEY, or key_command in the config file"
 
---- Ends the reading at once. argparse would make text of what is raised, so it
---- is kept at the root.
+--- Ends the parsing at once. argparse turns a raised value into text, so the value
+--- is stored at the root.
 local function stop(root, what)
   return function()
     root.stopped = what
@@ -24,7 +24,7 @@ local function stop(root, what)
   end
 end
 
---- A row as one flag, or as two where it can be denied.
+--- A row as one flag, or as two for a boolean.
 local function add_row(command, row, with_choices)
   local flag = rows.flag(row)
   if rows.is_switch(row) then
@@ -76,7 +76,7 @@ local function add_command(root, command, dialect, with_choices)
   return made
 end
 
---- What stands behind a command's name in its usage.
+--- The arguments in a command's usage.
 ---@param command luma.cli.Command
 ---@return string
 function parser.usage(command)
@@ -92,7 +92,7 @@ function parser.usage(command)
   return table.concat(parts)
 end
 
---- What stands below the commands.
+--- The text below the list of commands.
 local function epilog()
   local lines = {
     "luma help COMMAND says more, with examples. Set LUMA_API_KEY to the key of the account;"
@@ -106,8 +106,8 @@ local function epilog()
   return table.concat(lines, "\n") .. "\n\n" .. examples_text(commands.list.generate.examples)
 end
 
---- Everything argparse knows of. The values of choices are for completion
---- alone: what luma says of a wrong one is better.
+--- The whole argparse parser. Values of choices are only for completion, because
+--- luma's own message about a wrong value is better.
 ---@param dialect string
 ---@param with_choices? boolean
 ---@return table? root, string? problem
@@ -137,7 +137,7 @@ function parser.command(root, name)
   return root.by_name[name]
 end
 
---- What makes a shell complete luma's words.
+--- The completion script for a shell.
 ---@param shell "bash"|"zsh"|"fish"
 ---@return string
 function parser.completion(shell)
@@ -145,11 +145,11 @@ function parser.completion(shell)
   root.by_name.help._is_help_command = true -- then argparse has the commands complete it
   local script = root["get_" .. shell .. "_complete"](root)
   if shell ~= "zsh" then return script end
-  -- In zsh a colon ends a value, which argparse leaves to be seen to.
+  -- In zsh a colon ends a value, and argparse does not escape it.
   return (script:gsub("(: :)(%b())", function(before, values) return before .. values:gsub(":", "\\:") end))
 end
 
---- One clear sentence for argparse's.
+--- argparse's message as one clear sentence.
 local function reword(problem, name)
   if problem == "too many arguments" then
     return name and commands.list[name].params and "too many arguments: put the prompt in quotes" or problem
@@ -166,7 +166,7 @@ end
 ---@field version? boolean
 ---@field [string] any
 
---- The words as a table, or what is wrong with them.
+--- The arguments as a table, or a problem with them.
 ---@param root table
 ---@param words string[]
 ---@return luma.cli.Words? parsed, string? problem

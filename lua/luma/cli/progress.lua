@@ -1,5 +1,5 @@
---- What is told on stderr while a clip is made: a bar, lines, JSON objects, or
---- the id alone. The stream, the clock and the width are passed in.
+--- Progress on stderr while a clip is made: a bar, lines, JSON objects, or only the
+--- id. The stream, the clock and the width are passed in.
 local json = require "luma.cli.json"
 local text = require "luma.cli.text"
 
@@ -14,7 +14,7 @@ local BAR = 24 -- columns at most
 local Progress = { __name = "luma.cli.Progress" }
 Progress.__index = Progress
 
---- What `auto` is here.
+--- The mode that `auto` stands for here.
 ---@param asked string as --progress says
 ---@param is_terminal boolean
 ---@param getenv fun(name: string): string?
@@ -41,14 +41,14 @@ function progress.new(fields)
   }, Progress)
 end
 
---- Takes the bar away, so that a line can be printed.
+--- Erases the bar, so that a line can be printed.
 function Progress:clear()
   if not self.drawn then return end
   self.stream:write("\r\27[K")
   self.drawn = nil
 end
 
---- A line for people, whatever the mode.
+--- A line for people, in every mode.
 function Progress:say(line)
   self:clear()
   self.stream:write("luma: ", text.line(line), "\n")
@@ -63,7 +63,7 @@ function Progress:event(event)
   self.told = self.now()
 end
 
---- A sentence for people, as an object where objects are asked for.
+--- A sentence for people, or a JSON object in the mode json.
 function Progress:message(sentence)
   if self.mode == "json" then return self:event { event = "message", message = sentence } end
   self:say(sentence)
@@ -79,7 +79,7 @@ function Progress:id(id)
   self:say("id " .. id)
 end
 
---- How far a clip is.
+--- Reports the state and progress of a clip.
 ---@param id string
 ---@param state string
 ---@param fraction? number 0 to 1
@@ -95,7 +95,7 @@ function Progress:state(id, state, fraction, label)
   self:say(label and label .. " " .. state or state)
 end
 
---- The bar as it is at a width: what does not fit is left out.
+--- The bar for a width, without parts that do not fit.
 ---@param state string
 ---@param fraction? number
 ---@param elapsed number
@@ -111,7 +111,7 @@ function progress.line(state, fraction, elapsed, columns)
     local full = math.floor(done * room)
     bar = ("[%s%s] "):format(("#"):rep(full), ("-"):rep(room - full))
   end
-  -- The last column stays free: some terminals go to the next line behind it.
+  -- The last column stays empty, because some terminals start a new line after it.
   return (text.clamp(text.line(percent .. bar .. rest), math.max(0, columns - 1)))
 end
 

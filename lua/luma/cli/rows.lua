@@ -1,12 +1,12 @@
---- The flags of each command, as rows: luma's own options and parameters, and
---- what only the command has. Help, completion, the manual and the reading of
---- flags are all made of them, so a new row is a new flag.
+--- The flags of each command, as rows: luma's own options and parameters, and the
+--- command's own flags. Help, completion, the manual and the parser are made from
+--- them, so a new row is a new flag.
 local dialects = require "luma.dialects"
 local options = require "luma.options"
 
 local rows = {}
 
---- What only the command has, in the form of luma's own rows.
+--- The command's own flags, in the form of luma's rows.
 rows.own = {
   output = { "output", short = "o", type = "path", argument = "FILE",
     doc = "Where to save the clip. The parts {n}, {n:03}, {slug}, {id}, {id8} and {ext} are filled in." },
@@ -48,7 +48,7 @@ function rows.params(dialect, command)
   return service.params
 end
 
---- The options of a call, those of the client's apart.
+--- The options of a call, without those of the client.
 ---@param call string
 ---@return luma.Row[]
 function rows.call(call)
@@ -59,7 +59,7 @@ function rows.call(call)
   return found
 end
 
---- Those of a list that have a flag.
+--- The rows of a list that have a flag.
 ---@param list luma.Row[]
 ---@return luma.Row[]
 function rows.flags(list)
@@ -131,7 +131,7 @@ local function choices(row, separator)
   return text, text ~= nil and #text > LONG
 end
 
---- Sentences on what a row takes.
+--- Sentences about a row's values.
 ---@param row luma.Row
 ---@return string
 function rows.doc(row)
@@ -152,15 +152,15 @@ local TEXTS = { string = true, text = true, line = true, path = true, file = tru
   image = true, proxy = true, choice = true, dialect = true, duration = true }
 local BOOLEANS = { ["true"] = true, ["false"] = false, yes = true, no = false }
 
---- Whether it is said without a value. What a service does not offer may be
---- denied, which is what it does anyway.
+--- Whether its flag has no value. A parameter that a service does not offer can be
+--- set to false, which asks for nothing.
 ---@param row luma.Row
 ---@return boolean
 function rows.is_switch(row)
   return row.type == "boolean" or row.type == "unsupported"
 end
 
---- What stands for a row's value in the help.
+--- The placeholder for a row's value in the help.
 ---@param row luma.Row
 ---@return string
 function rows.argument(row)
@@ -174,7 +174,7 @@ local JSON = { list = '["…"]', object = '{"name": …}', extra = '{"name": …
   prices = '[{"amount": …, "currency": "…"}]' }
 local NUMBERS = { number = true, integer = true, seconds = true, count = true, positive = true,
   amount = true }
---- A word as a row's value, or what is wrong with it.
+--- A word as a row's value, or a problem with it.
 ---@param row luma.Row
 ---@param word string
 ---@param decode fun(text: string): any

@@ -1,5 +1,5 @@
---- Runs jobs to their end, or until a signal asks for the end of the program.
---- The work is on luma's own thread: here is only looked, some times a second.
+--- Runs jobs until they end, or until a signal arrives. luma's thread does the
+--- work; this only checks several times a second.
 local run = {}
 
 local SLICE = 0.05 -- seconds between two looks at the signals
@@ -27,9 +27,9 @@ function run.jobs(jobs, system, tick)
   end
 end
 
---- Leaves jobs to the service. One that pays for a clip and has no id yet is
---- given a moment to hear of it: what is in doubt afterwards needs a person. They
---- are not cancelled, since a service may then stop what it makes.
+--- Leaves jobs to the service. A job that has submitted and has no id yet gets a
+--- moment for the answer, because a submit in doubt needs a person. Jobs are not
+--- cancelled, because a service may then stop the clip.
 ---@param jobs luma.Job[]
 ---@param paid? boolean
 function run.leave(jobs, paid)

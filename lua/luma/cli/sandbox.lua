@@ -5,7 +5,7 @@ local exit_codes = require "luma.cli.exit_codes"
 
 local sandbox = {}
 
---- What was given, as the sandbox takes it: it reads words by itself.
+--- The given flags as options of the sandbox, which converts words itself.
 local function values_of(args, rows)
   local values = {}
   for _, row in ipairs(rows) do values[row[1]] = args[row[1]] end
@@ -21,7 +21,7 @@ function sandbox.run(args, env, out)
   local values = values_of(args, server.options)
   function values.on_ready(url)
     out:line("luma sandbox at " .. url)
-    -- Said in any case: the other terminal may have another service's.
+    -- Always printed: the second terminal may be set to a different service.
     local dialect = values.dialect or dialects.NAMES[1]
     out:line(("  export LUMA_BASE_URL=%s LUMA_API_KEY=sandbox LUMA_DIALECT=%s"):format(url, dialect))
   end
@@ -34,7 +34,7 @@ function sandbox.run(args, env, out)
     end
   end
   env.system.leave_to_signals()
-  -- A wrong value is raised, with the option's name.
+  -- A wrong value raises an error with the option's name.
   local ok, served, message = pcall(server.run, values)
   if not ok then return nil, (tostring(served):gsub("^.-:%d+: ", ""):gsub("^sandbox%.run: ", "")) end
   if served then return exit_codes.DONE end

@@ -1,5 +1,5 @@
---- One run of a command that speaks to the service: its client, what it says
---- meanwhile, and how it ends.
+--- One run of a command that uses the service: its client, its output, and how it
+--- ends.
 local dialects = require "luma.dialects"
 local errors = require "luma.errors"
 local exit_codes = require "luma.cli.exit_codes"
@@ -26,7 +26,7 @@ local session = {}
 local Session = { __name = "luma.cli.Session" }
 Session.__index = Session
 
---- What is wrong with the use of the command, as an error of luma's.
+--- A wrong use of the command, as an error object.
 ---@param message string
 ---@return table
 function session.misuse(message)
@@ -54,7 +54,7 @@ local function key_names(dialect)
   return names
 end
 
---- The client of a run. Without `with_key` no command is run to get a key.
+--- The client of a run. Without `with_key`, key_command is not run.
 ---@param self luma.cli.Session
 ---@param with_key boolean
 ---@return luma.Client?, luma.Error? err
@@ -120,7 +120,7 @@ function Session:call_options(call)
   return values
 end
 
---- Runs jobs; false when a signal came first.
+--- Runs jobs; returns false if a signal came first.
 ---@param jobs luma.Job[]
 ---@param paid? boolean they pay for a clip
 ---@return boolean
@@ -132,7 +132,7 @@ function Session:run(jobs, paid)
   return over
 end
 
---- The flags of the client that were given, to be given again.
+--- The client's flags of this run, for the command that continues.
 local function repeated_flags(self)
   local words = {}
   if self.args.profile then words = { "--profile", text.quote(self.args.profile) } end
@@ -148,7 +148,7 @@ local function repeated_flags(self)
   return words
 end
 
---- The line that goes on with a clip.
+--- The command that continues with a clip.
 ---@param clip string as a word
 ---@param path? string
 ---@return string
@@ -163,13 +163,13 @@ function Session:resume_line(clip, path)
   return table.concat(words, " ") .. (is_flag and " -- " .. text.quote(clip) or "")
 end
 
---- What is said where there is no key: here there is no client to give one to.
+--- The message about a missing key: a command has no luma.client{…}.
 local function no_key(client)
   return ("no key: set the environment variable %s, or key_command in the config file"
     .. " (to try luma without a key: luma sandbox)"):format(table.concat(key_names(client.dialect), " or "))
 end
 
---- What a person needs who has to find out whether a clip was made.
+--- Prints what a person needs to find out whether a clip was made.
 local function explain_doubt(self, err, path)
   local out = self.output
   local request = self.args.command ~= "extend" and self.client:preview(self.params)
@@ -184,7 +184,7 @@ local function explain_doubt(self, err, path)
   out:hint("if the clip is there: " .. self:resume_line("ID", path))
 end
 
---- Ends a failure: says it, says what to do next, and returns the code.
+--- Reports a failure and what to do next, and returns the exit code.
 ---@param err luma.Error
 ---@param clip? string as a word, where it is known
 ---@param path? string where it was to go
@@ -195,7 +195,7 @@ function Session:fail(err, clip, path)
   local known = setmetatable({ id = err.id or clip and reference.read(clip).id }, { __index = err })
   local code = interrupted and exit_codes.INTERRUPTED or exit_codes.of(known)
   local doubtful = exit_codes.is_doubtful(known)
-  -- After Ctrl-C somebody reads, and a loop in a shell is to end.
+  -- After Ctrl-C a person reads the message, and a loop in a shell should end.
   if interrupted and doubtful and self.env.system.caught() ~= "INT" then code = exit_codes.DOUBT end
   local message = errors.is(err) and wording.of(err.message) or err.message
   if interrupted then
@@ -219,7 +219,7 @@ function Session:fail(err, clip, path)
   return code
 end
 
---- The end of a run that a signal cut short before anything was started.
+--- Ends a run that a signal interrupted before anything was started.
 ---@return integer code
 function Session:cut_short()
   return self:fail { kind = "cancelled", message = "", sent = "no" }

@@ -1,5 +1,5 @@
---- Where a run's settings come from: flags, the profile that was asked for, the
---- environment, what the config file says for all. In this order.
+--- The sources of a run's settings, the first first: flags, the chosen profile, the
+--- environment, the config file's part for all profiles.
 local config = require "luma.cli.config"
 local exit_codes = require "luma.cli.exit_codes"
 local dialects = require "luma.dialects"
@@ -60,7 +60,7 @@ function settings.read(words, env)
   return self
 end
 
---- Words as the values of rows, or what is wrong with one.
+--- Words as values of rows, or a problem with one.
 local function convert(self, list, word_of)
   local values = {}
   for _, row in ipairs(list) do

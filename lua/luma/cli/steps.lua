@@ -1,5 +1,4 @@
---- What commands that speak to the service do before they send, and while a clip
---- is made.
+--- The steps of commands before they send, and while a clip is made.
 local exit_codes = require "luma.cli.exit_codes"
 local inputs = require "luma.cli.inputs"
 local names = require "luma.cli.names"
@@ -29,8 +28,7 @@ function steps.collect(self)
   return params
 end
 
---- The names of the files, one for each id or prompt; an error when two would
---- be one.
+--- The names of the files, one for each id or prompt; an error if two are equal.
 ---@param self luma.cli.Session
 ---@param clips { id?: string, prompt?: string }[]
 ---@return string[]? paths none without -o, luma.Error? err
@@ -50,7 +48,7 @@ function steps.paths_of(self, clips)
   return paths
 end
 
---- The file that is there already and to be left alone, or nil. Says so.
+--- The file if it exists and must not be replaced, or nil. Prints a message.
 ---@param self luma.cli.Session
 ---@param path? string
 ---@return string?
@@ -73,7 +71,7 @@ function steps.skipped(self, path, id)
   return exit_codes.DONE
 end
 
---- What keeps a file from being written there, as luma would say it.
+--- Why a file cannot be written there, in luma's words.
 function steps.unwritable(path)
   local claim, err = require("luma.download").claim(path)
   if claim then claim:release() end
@@ -91,7 +89,7 @@ function steps.show_request(self, preview)
   out:line(preview.body)
 end
 
---- The request, the price and the file's name, and nothing sent.
+--- Prints the request, the price and the file's name, and sends nothing.
 function steps.dry_run(self, params, path)
   local preview, err = self.client:preview(params)
   if not preview then return self:fail(err) end
@@ -114,8 +112,7 @@ end
 
 -- ---- while it is made ----
 
---- Callbacks that tell the progress of one clip. One that was not known before
---- is told of first.
+--- Callbacks that report the progress of one clip, and first the id of a new one.
 ---@param self luma.cli.Session
 ---@param id? string
 ---@param label? string where there are several
@@ -131,7 +128,7 @@ function steps.watchers(self, id, label)
   return on_update, on_progress
 end
 
---- Fetches a clip, in a job. A note beside the file has then done its work.
+--- Downloads a clip in a job, and then removes the note beside the file.
 function steps.download(self, generation, path, on_progress)
   local saved, err = self.client:download(generation, path, { on_progress = on_progress })
   if not saved then return nil, err end

@@ -1,10 +1,8 @@
---- Text for terminals, shells and file names: what it looks like there, and
---- nothing that a terminal would obey. Pure.
+--- Text for terminals, shells and file names, without control sequences. Pure.
 local text = {}
 
---- Characters that take no column, and those that take two. Where fonts and
---- terminals differ the wider reading is taken: a line that is a little short
---- is right everywhere.
+--- Characters that need no column, and those that need two. If fonts and terminals
+--- differ, the larger width counts, because a line that is too short does no harm.
 local NARROW = { { 0x0300, 0x036F }, { 0x0483, 0x0489 }, { 0x0591, 0x05BD }, { 0x0610, 0x061A },
   { 0x064B, 0x065F }, { 0x0E34, 0x0E3A }, { 0x0E47, 0x0E4E }, { 0x1AB0, 0x1AFF }, { 0x1DC0, 0x1DFF },
   { 0x200B, 0x200D }, { 0x20D0, 0x20FF }, { 0xFE00, 0xFE0F }, { 0xFE20, 0xFE2F }, { 0xE0100, 0xE01EF } }
@@ -12,7 +10,7 @@ local WIDE = { { 0x1100, 0x115F }, { 0x231A, 0x2329 }, { 0x23E9, 0x23FA }, { 0x2
   { 0x2E80, 0xA4CF }, { 0xA960, 0xA97F }, { 0xAC00, 0xD7A3 }, { 0xF900, 0xFAFF }, { 0xFE10, 0xFE19 },
   { 0xFE30, 0xFE6F }, { 0xFF00, 0xFF60 }, { 0xFFE0, 0xFFE6 }, { 0x1F000, 0x1FAFF }, { 0x20000, 0x3FFFD } }
 
---- Those that turn the direction of what follows, or begin another line.
+--- Characters that change the direction of text, or begin a new line.
 local OBEYED = { { 0x0080, 0x009F }, { 0x061C, 0x061C }, { 0x200E, 0x200F }, { 0x2028, 0x202E },
   { 0x2066, 0x2069 }, { 0xFEFF, 0xFEFF } }
 
@@ -23,8 +21,8 @@ local function is_in(ranges, code)
   return false
 end
 
---- The character at `i`: its code and where the next one begins. A byte that is
---- no UTF-8 has no code.
+--- The character at `i`: its code and the position of the next one. A byte that is
+--- not UTF-8 has no code.
 local function character(s, i)
   local first = s:byte(i)
   if first < 0x80 then return first, i + 1 end
@@ -36,7 +34,7 @@ local function character(s, i)
   return code, i + length
 end
 
---- One line, without anything that a terminal obeys.
+--- One line without control sequences.
 ---@param s string
 ---@return string
 function text.line(s)
@@ -56,7 +54,7 @@ function text.line(s)
   return table.concat(parts)
 end
 
---- The beginning of a line that fits into so many columns.
+--- The beginning of a line that fits into this number of columns.
 ---@param s string as `text.line` makes it
 ---@param columns integer
 ---@return string fits, integer width
@@ -71,8 +69,8 @@ function text.clamp(s, columns)
   return s:sub(1, i - 1), width
 end
 
---- What a prompt is called as a file: letters and digits of any script, with
---- dashes between, and not too long for a name.
+--- A file name from a prompt: letters and digits of any script with dashes between,
+--- short enough for a name.
 ---@param prompt? string
 ---@return string
 function text.slug(prompt)
@@ -87,7 +85,7 @@ function text.slug(prompt)
   return slug == "" and "clip" or slug
 end
 
---- A word as a shell reads it.
+--- A word, quoted for a shell.
 ---@param word string
 ---@return string
 function text.quote(word)
@@ -95,7 +93,7 @@ function text.quote(word)
   return "'" .. word:gsub("'", "'\\''") .. "'"
 end
 
---- Seconds as a clock shows them.
+--- Seconds in the form of a clock.
 ---@param seconds number
 ---@return string
 function text.clock(seconds)

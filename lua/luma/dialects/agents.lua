@@ -1,6 +1,6 @@
---- Luma's own Agents API. One call makes clips and pictures, by its type; what
---- is of a clip is nested; a clip is continued by its id in place of a first
---- frame. Pure: parameters to request, answer to generation.
+--- Luma's own Agents API. One request makes clips and pictures, by its type. The
+--- fields of a clip are nested, and an extension has the id of a clip instead of a
+--- first frame. Pure: parameters to request, answer to generation.
 local common = require "luma.dialects.common"
 
 local text, object, field = common.text, common.object, common.field
@@ -132,7 +132,7 @@ agents.extend_params = {
     doc = "Further fields, sent as they are." },
 }
 
---- The type of what is asked for.
+--- The type of the order.
 local function type_of(params)
   if params.type then return params.type end
   local model = params.model_name
@@ -150,8 +150,8 @@ local FILES = { "image_url", "image_end_url", "source", "keyframes", "image_ref"
 local STRENGTHS = { "adhere_1", "adhere_2", "adhere_3", "flex_1", "flex_2", "flex_3", "reimagine_1", "reimagine_2",
   "reimagine_3" }
 
---- What is wrong with one of them: a URL, data, or where a generation may stand
---- its id.
+--- A problem with one of them: it must be a URL, data, or in some places the id of
+--- a generation.
 local function file_problem(file, most, is_source)
   if file:find("^http:") then return "must be https: the service accepts nothing else" end
   if file:find("^https:") then return nil end
@@ -163,7 +163,7 @@ local function file_problem(file, most, is_source)
   if (#file - from) / 4 * 3 > most then return ("is larger than %d MB"):format(most / MEGABYTE) end
 end
 
---- What is wrong with the pictures, and the clip, themselves.
+--- A problem with the pictures and the clip themselves.
 local function files_problem(params, kind)
   local is_clip = kind == "video_edit" or kind == "video_reframe"
   for _, name in ipairs(FILES) do
@@ -176,8 +176,7 @@ local function files_problem(params, kind)
   end
 end
 
---- How a clip is edited: that is the service's own, but for what would be paid
---- for in vain.
+--- Checks only those settings of an edit that would make a paid clip useless.
 local function edit_problem(edit)
   local frames, indexes = object(edit.keyframes) or {}, object(edit.keyframe_indexes) or {}
   if edit.auto_controls and (edit.strength or edit.controls) then
@@ -189,7 +188,7 @@ local function edit_problem(edit)
   return problem and "edit." .. problem, "edit"
 end
 
---- What does not go together in a clip.
+--- Settings of a clip that cannot be used together.
 local function clash(params)
   local ten, frames = params.duration == "10s", params.keyframes
   local small = params.resolution == "360p" or params.resolution == "540p"
@@ -208,7 +207,7 @@ local function clash(params)
   }
 end
 
---- What one thing needs of another.
+--- Parameters that need a second one.
 local function lack(params, kind)
   if params.exr_export and not params.hdr then return "exr_export needs hdr = true", "exr_export" end
   if kind == "image_edit" and not (params.source or params.image_url) then
@@ -240,7 +239,7 @@ local function order_problem(params, kind, order)
   return common.among(params, "aspect_ratio", ratios, what)
 end
 
---- The parameter that a field of the service's is.
+--- The name of the parameter for a field of the service.
 local FIELDS = { prompt = "user_prompt", model = "model_name", start_frame = "image_url", end_frame = "image_end_url" }
 
 ---@param params table
@@ -270,7 +269,7 @@ end
 
 local FILE = "file:" -- in front of the id of what was brought there
 
---- A picture, or a clip, as the service takes it.
+--- A picture or a clip in the service's form.
 ---@param value string a URL, a data: URI, what was brought there, or the id of a generation
 ---@param media? string of what is at a URL
 local function ref(value, media)
@@ -288,7 +287,7 @@ local function refs(list)
   return made
 end
 
---- What is edited, with its key frames as the service takes them.
+--- The settings of an edit, with key frames in the service's form.
 local function edit_of(given)
   local edit = {}
   for name, value in pairs(given) do edit[name] = value end
@@ -296,7 +295,8 @@ local function edit_of(given)
   return edit
 end
 
---- What is of a clip. Ten seconds of a picture are one key frame at the beginning.
+--- The nested fields of a clip. Ten seconds from a picture use one key frame at the
+--- beginning.
 local function clip_of(params, kind)
   local edit = params.edit
   if kind == "video_edit" then
@@ -315,7 +315,7 @@ local function clip_of(params, kind)
   return clip
 end
 
---- Puts what no row knows among the fields; of the clip's among those.
+--- Adds the fields that no row has, to the order or to its nested clip.
 local function add_further(body, params, rows)
   local is_row = {}
   for _, row in ipairs(rows) do is_row[row[1]] = true end
@@ -374,8 +374,9 @@ end
 local MOST_DATA = 8 * 1024 * 1024 -- characters that go along with an order; Luma names no number
 local PATIENCE = 1 -- seconds before a file is looked at again
 
---- Brings a large picture there before the order: tells of it, puts the bytes
---- where the answer says, says that they are there, and looks until it is ready.
+--- Uploads a large picture before the order: announces it, sends the bytes to the
+--- address in the answer, reports that they are complete, and polls until the file
+--- is ready.
 ---@param params table
 ---@param tools luma.Tools
 ---@return luma.Request?
@@ -426,23 +427,23 @@ end
 local STATES = { queued = "pending", pending = "pending", processing = "processing", dreaming = "processing",
   completed = "completed", failed = "failed" }
 
---- What a failure is about, where it is not the making itself.
+--- Kinds of failures that are not the generation itself.
 local FAILURES = { content_moderated = "moderation", budget_exhausted = "quota", rate_limited = "rate_limit",
   image_too_large = "invalid", unsupported_format = "invalid", corrupt_input = "invalid", invalid_request = "invalid" }
 
---- Failures of which Luma says that they cost nothing.
+--- Failures that cost nothing, as Luma says.
 local REFUNDED = { content_moderated = true, generation_failed = true, output_not_found = true }
 
 local LINK_LIFE = 3600 -- seconds, where a link does not say it
 
---- When the links of an answer die.
+--- When the links of an answer expire.
 local function expiry_of(url, answer)
   local now = answer:time()
   local life = tonumber(url:match "[?&]X%-Amz%-Expires=(%d+)") or LINK_LIFE
   return now and common.date(now + life) or nil
 end
 
---- All that was made, and the first of each kind.
+--- All results, and the first of each kind.
 local function fill_outputs(generation, body, answer)
   local outputs = {}
   for _, item in ipairs(object(body.output) or {}) do
@@ -487,7 +488,7 @@ local function read_list(list)
   return sentences[1] and table.concat(sentences, "; ") or nil, name and (FIELDS[name] or name) or nil
 end
 
---- What words of a refusal mean that their status does not say, and what to do.
+--- Texts of refusals that say more than their status, and what to do.
 local SAYINGS = {
   { "^Too many concurrent jobs", hint = "the account has too many running jobs: wait for one to end" },
   { "^Rate limit exceeded", hint = "too many requests per minute" },
@@ -519,7 +520,7 @@ end
 -- ---- prices ----
 
 local SIZES = { "360p", "540p", "720p", "1080p" }
---- US dollars of a clip, by size: how it is made, and how much that is.
+--- US dollars for a clip, by size: the order and its price.
 local CLIPS = {
   { { duration = "5s", hdr = false }, { 0.06, 0.15, 0.30, 1.20 } },
   { { duration = "10s", hdr = false }, { 0.18, 0.45, 0.90, 3.60 } },
@@ -527,7 +528,7 @@ local CLIPS = {
   { { duration = "5s", hdr = true, exr_export = true }, { false, false, 0.90, 3.60 } },
 }
 local EXTENSIONS = { false, 0.15, 0.30, 1.20 }
---- Of a picture alone, and of one that is changed.
+--- For a new picture, and for a changed one.
 local PICTURES = { ["uni-1"] = { 0.0404, 0.0434 }, ["uni-1-max"] = { 0.1000, 0.1030 } }
 
 agents.prices = {}
@@ -538,7 +539,7 @@ local function add_price(amount, unit, where, extend)
     where = where, extend = extend }
 end
 
---- A clip is what is asked for where neither type nor model says so.
+--- The order is a clip if neither the type nor the model says otherwise.
 for _, row in ipairs(CLIPS) do
   for i, size in ipairs(SIZES) do
     for _, kind in ipairs { "video", false } do

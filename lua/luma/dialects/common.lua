@@ -1,5 +1,5 @@
---- What dialects share: readers to which JSON's null is nothing, and rules that
---- several services have. No dialect itself. Pure.
+--- Functions for several dialects: readers that treat JSON's null as nil, and rules
+--- that several services have. Not a dialect itself. Pure.
 local common = {}
 
 local type = type
@@ -28,8 +28,8 @@ end
 
 -- ---- requests ----
 
---- A text as one step of a path, or as a value in a query. One of nothing but
---- dots would be a step back.
+--- A text as one step of a path, or as a value in a query string. Dots alone would
+--- be a step back, so they are escaped too.
 ---@param text string
 ---@return string
 function common.escape(text)
@@ -51,7 +51,7 @@ local function day_of(days)
   return year + era * 400 + (month <= 2 and 1 or 0), month, date
 end
 
---- A moment as services write it. Not by os.date, which a host may lack.
+--- A time as services write it, without os.date, which a host may not have.
 ---@param seconds number since 1970
 ---@return string
 function common.date(seconds)
@@ -63,7 +63,7 @@ end
 
 local SKEW = 120 -- seconds by which two clocks may differ
 
---- The dates between which something was made that was sent at that time.
+--- The dates between which a request that was sent at that time was processed.
 ---@param sent_at number seconds since 1970
 ---@return string from, string to escaped
 function common.around(sent_at)
@@ -89,13 +89,13 @@ end
 
 -- ---- parameters ----
 
---- What every order has, and the rows that are no field of one.
+--- Parameters of every order, and rows that are not fields of an order.
 local ALWAYS = { user_prompt = true }
 local ELSEWHERE = { model_name = true, notify_hook = true, type = true }
 
---- The fields of an order: what it takes, under the service's names, and what no
---- row knows, which goes before a row of that name. A default of what it does not
---- take is left out.
+--- The fields of an order under the service's names: the parameters that it
+--- accepts, without the others' defaults, and unknown fields, which override a
+--- parameter of the same name.
 ---@param rows luma.Row[]
 ---@param params table
 ---@param takes? table<string, boolean> names; all if nil
@@ -115,7 +115,8 @@ end
 
 -- ---- rules between parameters: what is wrong, and with which ----
 
---- A further field that a parameter is already, under the service's name for it.
+--- A problem with a field in `extra` that luma has as a parameter, under a
+--- different name.
 ---@param params table
 ---@param names table<string, string> parameters, by the service's name
 ---@return string? problem, string? field
@@ -125,8 +126,8 @@ function common.twice(params, names)
   end
 end
 
---- The first parameter that an order does not take. False is what it does
---- anyway, and a default may be what was not given.
+--- The first parameter that an order does not accept. False asks for nothing, and
+--- a default may not have been given by the program.
 ---@param rows luma.Row[]
 ---@param params table
 ---@param takes table<string, boolean> names
@@ -142,7 +143,7 @@ function common.foreign(rows, params, takes, order)
   end
 end
 
---- A value that only some orders take.
+--- A problem with a value that only some orders accept.
 ---@param params table
 ---@param name string
 ---@param values? string[]
@@ -169,7 +170,7 @@ end
 -- Of Ray 3.2, wherever it is sold.
 local FRAMES_PER_SECOND, MOST_FRAMES = 24, 64
 
---- Key frames and their places in the clip.
+--- A problem with key frames and their positions in the clip.
 ---@param params table
 ---@return string? problem, string? field
 function common.keyframe_problem(params)
@@ -187,7 +188,7 @@ function common.keyframe_problem(params)
 end
 
 
---- The place of a clip in one of another shape: its fields, and what each is.
+--- The position of a clip in a frame of a different shape: its fields and ranges.
 local PLACE = { { "x_norm", -2, "from -2 to 2" }, { "y_norm", -2, "from -2 to 2" }, { "w_norm", 0, "above 0, up to 2" },
   { "h_norm", 0, "above 0, up to 2" } }
 
@@ -217,7 +218,7 @@ end
 ---@field list? string[] what it is in, and where
 ---@field index? integer
 
---- The first data: URI of more than so many characters, and its place.
+--- The first data: URI with more than this number of characters, and its place.
 ---@param params table
 ---@param names string[] parameters that are pictures, or lists of them
 ---@param most integer
@@ -232,7 +233,7 @@ function common.large(params, names, most)
   end
 end
 
---- Parameters in which something else is at that place.
+--- A copy of the parameters with a different value at that place.
 ---@param place luma.dialects.Place
 ---@param value string
 ---@return table<string, any>

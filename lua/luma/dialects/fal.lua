@@ -1,5 +1,5 @@
---- fal's queue. A model is a path; an order is a job that is looked at until it
---- is called completed, and whose result then says whether it was. Pure:
+--- fal's queue. A model is a path, and an order becomes a job. luma polls the job
+--- until fal calls it completed; its result then says whether it failed. Pure:
 --- parameters to request, answer to generation.
 local common = require "luma.dialects.common"
 local lower = require("luma.text").lower
@@ -31,7 +31,7 @@ local MANGA_RATIOS = { "2:3", "9:16", "1:2", "1:3" }
 local SHAPE = "16:9" -- by default
 local UNI_RATIOS = { "16:9", "9:16", "1:1", "3:2", "2:3", "2:1", "1:2", "3:1", "1:3" }
 
---- What a kind of order takes besides the prompt and the hook.
+--- Parameters of each kind of order, besides the prompt and the hook.
 local function takes(names)
   local set = {}
   for name in names:gmatch "%S+" do set[name] = true end
@@ -51,7 +51,7 @@ local PHOTON = takes "aspect_ratio"
 ---@field ratios? string[]
 ---@field durations? string[]
 
---- What can be ordered, by model.
+--- The orders, by model.
 ---@type table<string, luma.fal.Order>
 local MODELS = {
   ["ray-3.2"] = { text = "luma/agent/ray/v3.2/text-to-video", image = "luma/agent/ray/v3.2/image-to-video",
@@ -69,7 +69,7 @@ local MODELS = {
   ["photon-flash"] = { text = "fal-ai/luma-photon/flash", takes = PHOTON, ratios = PHOTON_RATIOS },
 }
 
---- What ray-3.2 makes of a clip, by type.
+--- Orders of ray-3.2 that change a clip, by type.
 ---@type table<string, luma.fal.Order>
 local TYPES = {
   video_edit = { text = "luma/agent/ray/v3.2/video-to-video", durations = { "5s", "10s" },
@@ -136,14 +136,14 @@ fal.params = {
     doc = "Further fields, sent as they are." },
 }
 
---- What is ordered, and its name in messages.
+--- The order, and its name in messages.
 ---@return luma.fal.Order?, string
 local function order_of(params)
   local kind = TYPES[params.type]
   return kind or MODELS[params.model_name], kind and params.type or params.model_name
 end
 
---- What ray-3.2 does not do.
+--- Combinations that ray-3.2 does not support.
 local function clash(params)
   local ten, frames = params.duration == "10s", params.keyframes
   local changes = MODELS[params.model_name].takes == UNI and params.image_url
@@ -165,7 +165,7 @@ local function clash(params)
   }
 end
 
---- What one thing needs of another.
+--- Parameters that need a second one.
 local function lack(params)
   if params.exr_export and not params.hdr then return "exr_export needs hdr = true", "exr_export" end
   if params.type == "video" then return nil end
@@ -173,7 +173,7 @@ local function lack(params)
   if not params.video_url then return params.type .. " needs video_url", "video_url" end
 end
 
---- The names of fields as luma's parameters have them.
+--- The names of luma's parameters for the service's fields.
 local PARAMS = { prompt = "user_prompt", end_image_url = "image_end_url" }
 
 local MOST_CHARACTERS = 6000
@@ -204,7 +204,7 @@ end
 
 local FIELDS = { user_prompt = "prompt", image_end_url = "end_image_url" }
 
---- Ten seconds of a picture are a single key frame at the beginning.
+--- Ten seconds from a picture use a single key frame at the beginning.
 local function anchor(body)
   body.keyframes, body.keyframe_indexes, body.image_url = { body.image_url }, { 0 }, nil
 end
@@ -228,8 +228,8 @@ function fal.submit(params)
   return { path = path, body = body }
 end
 
---- Where jobs are found of which no more than the id is known: among those of
---- each family of models, the newest first.
+--- Paths at which a job is searched if only its id is known: those of each family
+--- of models, the newest first.
 local FAMILIES = { "/luma/agent", "/fal-ai/luma-dream-machine", "/fal-ai/luma-photon" }
 
 local MOST_DATA = 8 * 1024 * 1024 -- bytes of a data: URI that go along with an order; fal names no number
@@ -237,7 +237,7 @@ local MOST_DATA = 8 * 1024 * 1024 -- bytes of a data: URI that go along with an 
 --- Parameters that may be data: URIs.
 local PICTURES = { "image_url", "image_end_url", "keyframes", "reference_image_urls" }
 
---- Brings a large picture to fal's storage first.
+--- Uploads a large picture to fal's storage first.
 ---@param params table
 ---@param tools luma.Tools
 ---@return luma.Request?
@@ -250,8 +250,8 @@ function fal.upload(params, tools)
     place = place, file = bytes, media = media }
 end
 
---- The path of a job. The addresses in an answer are used by their paths alone,
---- so that the key goes to no other host.
+--- The path of a job. Only the paths of addresses in an answer are used, so that
+--- the key goes to no other host.
 local function path_of(ref, family)
   return ref.handle or ("%s/requests/%s"):format(FAMILIES[family or 1], common.escape(ref.id))
 end
@@ -270,7 +270,7 @@ function fal.cancel(ref, family)
   return { method = "PUT", path = path_of(ref, family) .. "/cancel", family = not ref.handle and (family or 1) or nil }
 end
 
---- The same among the next family, when it is not known there.
+--- The same query for the next family, if the job is not known in this one.
 local function ask_on(answer, call)
   local family = call.family and call.family + 1
   if answer.status ~= 404 or not FAMILIES[family] then return nil end
@@ -296,7 +296,7 @@ local function kind_of(word)
   return KINDS[word] or word:find("^runner_") and "server" or nil
 end
 
---- What a body says is wrong: the sentences, the first word and the field.
+--- The error in a body: the sentences, the first type and the field.
 local function complaint_of(body)
   local detail = field(body, "detail")
   local list = object(detail) and (object(detail[1]) and detail or { detail }) or {}
@@ -312,7 +312,7 @@ local function complaint_of(body)
   }
 end
 
---- A job that came to nothing.
+--- A failed job as a generation.
 local function failed(generation, complaint)
   generation.state = "failed"
   generation.failure_reason, generation.failure_code = complaint.message, complaint.code
@@ -332,7 +332,7 @@ end
 
 local MEDIA = { video = "video", exr_file = "exr" }
 
---- What a job made, and the first of each kind.
+--- All results of a job, and the first of each kind.
 local function fill_outputs(generation, body)
   local outputs = {}
   local function add(file, kind)
@@ -347,15 +347,14 @@ local function fill_outputs(generation, body)
   generation.outputs = outputs[1] and outputs or nil
 end
 
---- Whether an answer to the second look is about the job. Any other error may
---- be gone when it is asked again.
+--- Whether an answer to the second query is about the job. Any other error may be
+--- temporary.
 local function is_verdict(answer, complaint)
   if answer.status == 422 then return true end
   return (answer.status == 400 or answer.status >= 500) and complaint.code ~= nil
 end
 
---- The result, by which a job of which fal says that it is completed is told
---- from one that failed.
+--- Reads the result, which says whether a completed job has failed.
 local function read_result(answer, call)
   local body = object(answer.body)
   if not body then return nil end
@@ -390,8 +389,8 @@ function fal.read(answer, call)
     is_result = true }
 end
 
---- Storage names the address for the bytes, which gets no key, and the one at
---- which they are found then.
+--- The storage returns the address for the bytes, to which they are sent without
+--- the key, and the address of the stored file.
 ---@param answer luma.Answer
 ---@param call luma.Call
 ---@return table<string, string>?, luma.Request?
@@ -404,7 +403,7 @@ function fal.read_upload(answer, call)
     file_url = file_url }
 end
 
---- What was asked of that model about then.
+--- The requests for that model at about that time.
 ---@param request luma.Request
 ---@param sent_at number seconds since 1970
 ---@return luma.Request
@@ -415,8 +414,7 @@ function fal.find_lost(request, sent_at)
       common.escape(request.path:match "^/([^?]+)"), from, to) }
 end
 
---- The jobs that may be what was lost: those of the same model with the same
---- input.
+--- The jobs that may be the lost one: those of the same model with the same input.
 ---@param answer luma.Answer
 ---@param call luma.Call
 ---@return luma.Generation[]?
@@ -442,15 +440,15 @@ local function is_about_money(message)
   return message:find("exhausted balance", 1, true) or message:find("user is locked", 1, true)
 end
 
---- Kinds by status and words: fal says 403 to an empty balance too.
+--- Kinds by status and text: fal also answers 403 for an empty balance.
 local function error_kind(answer, complaint)
   if answer.status == 403 then return is_about_money(complaint.message) and "quota" or "auth" end
   return answer.status >= 400 and complaint.code and kind_of(complaint.code) or nil
 end
 
---- Whether a submit that was refused so was certainly not queued, where the
---- status does not say: by the front door, an nginx, or as no runner took it in
---- time. The page of another gateway says nothing of what lies behind it.
+--- Whether a refused submit was certainly not queued, if the status does not say:
+--- fal's front server, an nginx, refused it, or no runner took it in time. The page
+--- of a different gateway says nothing about fal itself.
 local function was_not_queued(answer)
   if answer:header("x-fal-request-timeout-type") == "user" then return true end
   return answer.is_page and lower(answer.text):find("nginx", 1, true) and answer.status >= 502 and answer.status <= 504
@@ -484,8 +482,8 @@ end
 
 local SIZES = { "540p", "720p", "1080p" }
 
---- What it is for, the day, and the price at each size. What ray-3.2 costs with
---- hdr or ten seconds of a picture is not known.
+--- The order, the date, and the price of each size. The price of ray-3.2 with hdr,
+--- or for ten seconds from a picture, is not known.
 local CLIPS = {
   { { model_name = "ray-3.2", image_url = false, image_end_url = false, keyframes = false, duration = "5s",
     hdr = false, type = "video" }, "2026-09-25", { 0.50, 1.00, 2.00 } },

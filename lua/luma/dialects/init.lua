@@ -1,17 +1,17 @@
---- The services that luma speaks to, and what a table must have to be one.
+--- The services that luma knows, and the members that a dialect must have.
 local errors = require "luma.errors"
 local text = require "luma.text"
 
 local dialects = {}
 
---- The dialects that come with luma: each is a file beside this one.
+--- luma's own dialects: each is a file beside this one.
 dialects.NAMES = { "relay", "agents", "fal", "replicate" }
 
--- All are read now: later a host may have taken `require` away.
+-- All are loaded now, because a host may remove `require` later.
 local built_in = {}
 for _, name in ipairs(dialects.NAMES) do built_in[name] = require("luma.dialects." .. name) end
 
---- What a dialect has: name, type, and whether it must.
+--- The members of a dialect: name, type, and whether it is required.
 local MEMBERS = {
   { "name", "string", true },
   { "title", "string", true },
@@ -40,7 +40,7 @@ local MEMBERS = {
   { "prices", "table" },
 }
 
---- Members that only make sense together.
+--- Members that need each other.
 local TOGETHER = { extend = "extend_params", extend_params = "extend", look_many = "read_many",
   read_many = "look_many", split = "look_many", find_lost = "read_lost", read_lost = "find_lost",
   upload = "read_upload", read_upload = "upload" }
@@ -80,8 +80,8 @@ function dialects.problem(given)
   end
 end
 
---- The header lines that carry a key, and what is secret in them. Raises what
---- is wrong with them.
+--- The header lines with the key, and the secrets in them. Raises if they are
+--- wrong.
 ---@param dialect luma.Dialect
 ---@param key string
 ---@return string[] headers, string[] secrets

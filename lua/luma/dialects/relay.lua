@@ -1,7 +1,7 @@
---- The relay API: AnyAPI and the many that sell the same four endpoints, each in
---- shapes of its own. What is sent is exact; what comes back is read wherever
---- relays and gateways are known to put it, but nothing is taken for an id that
---- may be the name of something else. Pure: parameters to request, answer to
+--- The relay API: AnyAPI and many others with the same four endpoints, whose
+--- answers have different forms. Requests are exact. Answers are read liberally, in
+--- all forms that relays and gateways are known to use, but an id is never read from
+--- a field that may name something else. Pure: parameters to request, answer to
 --- generation.
 local common = require "luma.dialects.common"
 local texts = require "luma.text"
@@ -27,7 +27,7 @@ end
 -- ---- parameters ----
 
 --- The service's own names and values. Source: the relay's page for POST
---- /luma/generations; `aspect_ratio` is documented by sister relays only.
+--- /luma/generations; only other relays document `aspect_ratio`.
 ---@type luma.Row[]
 relay.params = {
   { "user_prompt", type = "text", required = true, extend = true,
@@ -91,17 +91,16 @@ end
 
 -- ---- answers: small readers, to which JSON's null is nothing; more are in common.lua ----
 
---- What programs write that have no id.
+--- Texts that programs write in place of a missing id.
 local NO_ID = { null = true, None = true, undefined = true, ["nil"] = true }
 
---- What a list of one holds, and any other value itself.
+--- The item of a list with one item; any other value unchanged.
 local function single(value)
   if type(value) == "table" and value[1] ~= nil and value[2] == nil then return value[1] end
   return value
 end
 
---- Ids are text; a relay that numbers them gets its digits back, as far as a
---- number holds them.
+--- Ids are text. A number becomes its digits, if a Lua number can hold them all.
 local function identifier(value)
   local kind = value and type(value)
   if kind == "table" then
@@ -124,7 +123,7 @@ local function number(value)
   return kind == "number" and value or kind == "string" and number_of(value) or nil
 end
 
---- What stands at a place: a name, or a list of names, one within the other.
+--- The value at a place: a name, or a list of nested names.
 local function at(value, place)
   if type(place) == "string" then return field(value, place) end
   for i = 1, #place do value = field(value, place[i]) end
@@ -143,7 +142,7 @@ local function is_url(value)
   return text(value) and value:find("^%s*[hH][tT][tT][pP][sS]?://[^%s]") ~= nil
 end
 
---- The value itself, or what JSON in a text is.
+--- The value, or the decoded JSON if it is a text with JSON.
 local function opened(value, answer)
   if value and type(value) == "string" and value:find("^%s*[%[{]") then return answer:decode(value) end
   return value
@@ -161,8 +160,8 @@ end
 
 -- ---- words ----
 
---- The vocabularies of all relays, and what other services of the kind say; no
---- word means two things.
+--- The words of all relays, and of other services of this kind; no word has two
+--- meanings.
 local STATES = {}
 for state, words in pairs {
   pending = "pending queued queueing queuing submitted not_start not_started waiting created accepted in_queue "
@@ -179,14 +178,14 @@ for state, words in pairs {
   for word in words:gmatch "%S+" do STATES[word] = state end
 end
 
---- What some write in front of each.
+--- Prefixes that some relays use.
 local PREFIXES = { "^%a+_?%a*_state_", "^%a+_?%a*_status_", "^task_", "^status_", "^state_", "^job_", "^generation_",
   "^video_" }
 
 local function state_of(word)
   if not word then return nil end
   if STATES[word] then return STATES[word] end
-  -- An enumeration's name may stand in front, and a mark behind.
+  -- It may have an enumeration's name before it, and punctuation after it.
   local plain = lower(word):gsub("[%s.!]+$", ""):gsub("^.*[.:]", ""):gsub("^%s+", ""):gsub("[%s-]+", "_")
   if STATES[plain] then return STATES[plain] end
   for _, prefix in ipairs(PREFIXES) do
@@ -198,8 +197,8 @@ local function state_of(word)
   return not is_call and STATES[plain:match("_(%a+)$")] == "failed" and "failed" or "unknown"
 end
 
---- What it is about, by the service's codes and, where these say too little, by
---- its words. The first that fits.
+--- The kind of an error by the service's codes and, if these are not enough, by its
+--- words. The first match counts.
 local KINDS = {
   { "moderation",
     codes = "content_filter content_moderated content_policy_violation sensitive_words_detected moderation_blocked "
@@ -252,7 +251,7 @@ local function is_fine_code(code)
   return type(code) ~= "string" or code == "" or FINE_CODES[lower(code)] or false
 end
 
---- Whether the words beside a code say that all went well.
+--- Whether the text beside a code reports success.
 local function says_fine(body)
   local words = text(body.message) or text(body.msg) or text(body.description)
   for _, word in ipairs(words and FINE_WORDS or {}) do
@@ -261,7 +260,7 @@ local function says_fine(body)
   return words ~= nil and lower(words) == "ok"
 end
 
---- What says that something is wrong: a text, or an object in which something is.
+--- The value that reports an error: a text, or an object that is not empty.
 local function is_complaint(value)
   return value and (text(value) ~= nil and lower(value) ~= "null" or object(value) ~= nil and next(value) ~= nil)
 end
@@ -277,7 +276,7 @@ end
 
 -- ---- ids ----
 
---- Names that an id of a generation has and nothing else does.
+--- Names that only the id of a generation has.
 local TASK_IDS = { "task_id", "taskId", "taskID", "TaskId", "taskid", "generation_id", "generationId", "job_id",
   "jobId" }
 local PLAIN_IDS = { "id", "Id", "ID" }
@@ -315,7 +314,7 @@ end
 
 local LEAST_NUMBER = 1000 -- a smaller one, of less digits, may count something
 
---- A text that is the whole answer to a submit, and can be nothing but an id.
+--- A text that is the whole answer to a submit, and can only be an id.
 local function bare_id(value)
   value = single(value)
   if type(value) == "number" then return value >= LEAST_NUMBER and identifier(value) or nil end
@@ -331,7 +330,7 @@ local PROMPTS = { "prompt", { "request", "prompt" } }
 local MODELS = { "model", "model_name" }
 local DATES = { "created_at", "createdAt", "create_time", "created", "submit_time" }
 
---- Of a link the clean rendition first; `video.url` may carry a watermark.
+--- Places of the link, those without a watermark first; `video.url` may have one.
 local LINKS = { { "video", "download_url" }, { "artifact", "video", "download_url" },
   { "video_raw", "url" }, { "artifact", "video_raw", "url" },
   { "video", "url" }, { "artifact", "video", "url" }, { "assets", "video" } }
@@ -404,20 +403,20 @@ local function first_link(task, item, places, is_link)
   end
 end
 
---- Where a clip's link has no scheme or no host, its ending shows what it is.
+--- A link without a scheme or a host is recognised by its extension.
 local function is_clip_link(value)
   if is_url(value) then return true end
   return text(value) ~= nil and not value:find("%s") and is_clip("https://" .. value)
 end
 
---- The address of the generation itself is no clip's.
+--- The address of the generation itself is not a link to a clip.
 local function is_other_link(value)
   return is_url(value) and not value:find("/generations/[^/?]+/?$") and not value:find("/tasks/[^/?]+/?$")
 end
 
 local LINK_NAMES = { "url", "uri", "src", "href", "link", "download_url" }
 
---- A link somewhere in a value under a name that says that it is a video's.
+--- A link anywhere in a value, under a name that says that it is a video.
 local function find_video(value, depth, is_named)
   value = single(value)
   if is_named and is_url(value) then return value end
@@ -432,7 +431,7 @@ local function find_video(value, depth, is_named)
   end
 end
 
---- The link of what is completed.
+--- The link of a completed generation.
 local function link_of(task, item)
   return first_text(task, LINKS) or first_link(task, item, CLIP_LINKS, is_clip_link) or find_clip(task, 1)
     or item ~= task and find_clip(item, 1) or find_video(task, 1) or first_link(task, item, OTHER_LINKS, is_other_link)
@@ -441,7 +440,8 @@ end
 local ZERO_DAY = "0001-01-02" -- the zero time stands for none, and sorts before this
 local EARLY, LATE, NEVER = 1e9, 1e11, 1e17 -- seconds since 1970; what is beyond LATE is a finer unit
 
---- A moment as text; a number in seconds, or in a thousandth or millionth of one.
+--- A time as text, from a text or from a number of seconds, milliseconds or
+--- microseconds.
 local function moment_of(value)
   if text(value) and not value:find("^%d+$") then return value >= ZERO_DAY and value or nil end
   local seconds = number(value)
@@ -462,7 +462,7 @@ end
 
 local PARTS = { "percent", "percentage", "value", "progress" }
 
---- Hundredths with a sign, or of a number above 1; else parts of one.
+--- Progress from 0 to 1: a number with % or above 1 is in percent.
 local function progress_of(value)
   if object(value) then value = value[PARTS[1]] or value[PARTS[2]] or value[PARTS[3]] or value[PARTS[4]] end
   local words = text(value)
@@ -482,7 +482,7 @@ local REASONS = { "failure_reason", "fail_reason", "failed_reason", "failureReas
   "failure", "error_message", "errorMessage", "error_msg", "err_msg", "error", "errors", "message", "msg", "reason",
   "detail", "description", "task_status_msg" }
 
---- Why something failed, in words: of a text, an object in which one is, a list.
+--- The reason of a failure as text, from a text, an object or a list.
 local function words_of(value, answer, depth)
   value = opened(value, answer)
   if text(value) then return not is_url(value) and text(texts.line((texts.words(value)))) or nil end
@@ -506,7 +506,7 @@ local function reason_under(names, holder, reading)
   end
 end
 
---- The gateway's own reason, else the task's, else what is said in general.
+--- The gateway's own reason, otherwise the task's, otherwise the general message.
 local function reason_of(task, item, reading)
   local answer = reading.answer
   local own = item ~= task and item.fail_reason and words_of(item.fail_reason, answer, 1)
@@ -549,8 +549,8 @@ end
 
 -- ---- a generation ----
 
---- The gateway's own word on an item, and the upstream's on its task: the one
---- that ends it counts, since the gateway gives up on tasks by itself.
+--- The gateway's word for an item, and the upstream's word for its task. A final
+--- word counts, because the gateway may give up a task by itself.
 local function pick_word(item, inner)
   local outer = text(item.status) or text(item.task_status)
   local ended = state_of(outer)
@@ -558,7 +558,7 @@ local function pick_word(item, inner)
   return inner or outer or text(item.state)
 end
 
---- Where few write the word, or an object in which it is.
+--- Rare places of the word, or of an object that contains it.
 local RARE_WORDS = { "State", "Status", "job_status", "jobStatus", "generation_status", "taskState", "task_state",
   "phase", "stage", { "status", "code" }, { "status", "state" }, { "status", "name" }, { "state", "name" },
   { "state", "status" }, "statusText", "status_text" }
@@ -574,14 +574,14 @@ local function is_flat(item)
   return identifier(item.id) and text(item.state) and not identifier(item.task_id)
 end
 
---- The task in an item, unless that is one itself.
+--- The task inside an item, unless the item is a task itself.
 local function task_in(item, answer)
   local inner = object(opened(item.data, answer))
   return inner and not inner[1] and not is_flat(item) and inner
 end
 
---- What the state is where no word says it, or one that is not known: what a
---- person would see. A submit that is called a success has only been accepted.
+--- The state if there is no word, or an unknown one, judged by the other fields. A
+--- submit that is called a success has only been accepted.
 local function judge(generation, word, task, reading)
   local state = word and state_of(word) or "pending"
   local known = word and state ~= "unknown"
@@ -595,19 +595,19 @@ local function judge(generation, word, task, reading)
   return state
 end
 
---- Whether what has no id is about the generation that was asked for: it says how
---- far that is. A "success" or an "error" may be of the answer itself.
+--- Whether an item without an id is about the queried generation: it must have a
+--- state. "success" or "error" may be about the answer itself.
 local function is_about_it(task, word, reading)
   local state = word and state_of(word)
   if state == "failed" then return text(task.state) ~= nil or reason_under(FAILURES, task, reading) ~= nil end
   if state == "pending" or state == "processing" then return true end
-  -- Not a link further inside: it may be another generation's.
+  -- Not a nested link: it may belong to a different generation.
   return (first_text(task, LINKS) or first_link(task, task, CLIP_LINKS, is_clip_link)
     or first_link(task, task, OTHER_LINKS, is_other_link)) ~= nil
 end
 
---- One item of any shape. `id` in an item of the batch envelope is a row
---- number; the task's own id is beside it.
+--- One item of any form. In the batch envelope, `id` is a row number, and the
+--- task's own id is beside it.
 local function read_task(item, reading)
   local task = item.data and task_in(item, reading.answer) or item
   local word = task ~= item and pick_word(item, word_in(task)) or word_in(task)
@@ -650,8 +650,8 @@ local function read_list(list, reading)
   return found
 end
 
---- Several clips of one job: it is as far as the slowest of them. Where another one
---- stands before the one that was asked for, they are of several jobs.
+--- Several clips of one job: the slowest decides the state. If a different id comes
+--- before the queried one, they belong to several jobs.
 local function merge(list, id)
   local whole_job = list[1]
   for _, generation in ipairs(list) do
@@ -668,7 +668,7 @@ local function merge(list, id)
   return whole_job
 end
 
---- Names under which a gateway puts what the upstream answered, the usual first.
+--- Names under which a gateway puts the upstream's answer, the usual first.
 local WRAPPERS = { "data", "result", "task", "generation", "response", "output", "payload", "body", "results", "tasks",
   "generations", "items", "list", "job" }
 
@@ -719,21 +719,21 @@ function read_any(body, reading, call, depth)
     local generations = read_list(list, reading)
     return generations[1] and merge(generations, call.id) or nil
   end
-  -- An envelope has no id of its own; what is in it does.
+  -- An envelope has no id of its own; its content has.
   local is_envelope = object(data) and not (id_under(TASK_IDS, body, reading) or identifier(body.id))
   local own = reading.asked and object(body[reading.asked]) -- in a table by ids
   local made = read_task(own or is_envelope and data or body, reading)
   if made and (made.raw_state or made.id ~= identifier(body.id)) then return made end
-  -- An id without a state may be the envelope's, if there is one with a state in it.
+  -- An id without a state may be the envelope's, if an id with a state is inside.
   local inner = read_inside(body, made and { answer = reading.answer, body = body, strict = true,
     is_submit = reading.is_submit } or reading, call, depth)
   return inner and (inner.raw_state or not made) and inner or made
 end
 
---- Headers that may lead to what was made.
+--- Headers that may have the address of the generation.
 local PLACES = { "location", "content-location", "operation-location" }
 
---- The id in the address of what was made; of redirects only 303 leads there.
+--- The id in the address of the generation; of redirects only 303 leads there.
 local function id_in_address(answer)
   if answer.status >= 300 and answer.status ~= 303 then return nil end
   for _, name in ipairs(PLACES) do
@@ -743,8 +743,8 @@ local function id_in_address(answer)
   end
 end
 
---- The answer to a submit in which the id stands by itself: as the whole of what
---- a gateway wraps, or in the address of what was made.
+--- An answer to a submit with nothing but an id: as the only content of a gateway's
+--- envelope, or in the address of the generation.
 local function read_bare(body, answer)
   local id
   for _, name in ipairs { "data", "result", "task", "generation", "job", "prediction", "creation" } do
@@ -774,7 +774,7 @@ function relay.read(answer, call)
   return made or nil
 end
 
---- The list in an answer to several, wherever it is; or the tasks by their ids.
+--- The list in an answer to a batch query, wherever it is; or the tasks by id.
 local function list_in(body, answer, depth)
   if body[1] ~= nil or depth > 3 then return body end
   for _, name in ipairs(WRAPPERS) do
@@ -788,7 +788,7 @@ local function list_in(body, answer, depth)
   return list[1] and list or body
 end
 
---- The generations in the answer to look_many, or nil if it is none.
+--- The generations in the answer to look_many, or nil if it has a different form.
 ---@param answer luma.Answer
 ---@return luma.Generation[]?
 function relay.read_many(answer)
@@ -803,9 +803,9 @@ end
 
 local TAIL = 200 -- bytes there may be behind the items of a list
 
---- The next item of a list, from the place `at` on: its first and last byte and
---- the place after it; false at the end, nil where it is not that simple. What
---- is cut at a wrong place is no JSON, and shows.
+--- The next item of a list from the position `at`: its first and last byte and the
+--- position after it; false at the end, nil if the list cannot be split. An item cut
+--- at a wrong position is not JSON, so the mistake is noticed.
 ---@param list string
 ---@param from integer 1 to begin with
 ---@return integer|false|nil first, integer? last, integer? next
@@ -821,17 +821,17 @@ end
 
 -- ---- errors ----
 
---- What a gateway says when it has not handed a submit on: nobody was there to
---- take it.
+--- Texts of a gateway that has not passed a submit on, because no server was
+--- available.
 local NOT_TAKEN_KINDS = { quota = true, auth = true } -- of a code
 local NOT_TAKEN_CODES = { model_not_found = true, get_channel_failed = true, no_available_channel = true,
   channel_not_found = true, prompt_blocked = true, sensitive_words_detected = true, model_price_error = true }
 local NOT_TAKEN_WORDS = { "no available channel", "no channel", "无可用渠道", "没有可用渠道", "no available provider",
   "failure to get a peer" }
---- What stands in front of relays writes so, in a text or a page, when it has none.
+--- Texts of a proxy in front of a relay that has no server, in a text or a page.
 local NOT_REACHED_WORDS = { "no healthy upstream", "no available server", "no server is available" }
 
---- Of a place that the service does not serve.
+--- Texts about a country or region that the service does not serve.
 local REGION_WORDS = { "country, region", "unsupported_country", "not available in your", "not supported in your",
   "region is not supported", "地区" }
 
@@ -843,8 +843,8 @@ local function has_word(words, list)
   return false
 end
 
---- What a body says is wrong, in any of its shapes. A gateway puts the
---- upstream's whole body into its message.
+--- The error in a body, in any of its forms. A gateway puts the upstream's whole
+--- body into its message.
 local function complaint_of(body, answer)
   local message = text(field(body.error, "message")) or text(body.error) or text(body.message) or text(body.msg)
     or text(body.detail) or text(field(body.detail, "reason")) or text(field(body.detail, "message"))
@@ -862,7 +862,7 @@ local function complaint_of(body, answer)
   }
 end
 
---- The kind of an error whose status says too little, or nothing that is so.
+--- The kind of an error whose status is not enough, or wrong.
 local function kind_of(complaint, status)
   local code, message = complaint.code, complaint.message
   local kind = kind_by_code(code)
@@ -876,7 +876,7 @@ local function kind_of(complaint, status)
   if (status < 400 or status == 403) and speaks_of("auth", message) then return "auth" end
 end
 
---- What is wrong, by an answer in which no generation is; nil if nothing is.
+--- The error in an answer without a generation; nil if it reports none.
 ---@param answer luma.Answer
 ---@param call luma.Call
 ---@return luma.Complaint?

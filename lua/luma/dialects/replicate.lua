@@ -1,5 +1,5 @@
---- Replicate: predictions by model, whose output is gone for good an hour after
---- it came. Pure: parameters to request, answer to generation.
+--- Replicate: predictions by model, whose output is deleted after an hour. Pure:
+--- parameters to request, answer to generation.
 local common = require "luma.dialects.common"
 local lower = require("luma.text").lower
 
@@ -26,7 +26,7 @@ local SHAPE = "16:9" -- by default
 local RATIOS = { "16:9", "9:16", "1:1", "4:3", "3:4", "21:9" }
 local RAY_2_RATIOS = { "16:9", "9:16", "1:1", "4:3", "3:4", "21:9", "9:21" }
 
---- What a model takes besides the prompt and the hook.
+--- Parameters of each model, besides the prompt and the hook.
 local function takes(names)
   local set = {}
   for name in names:gmatch "%S+" do set[name] = true end
@@ -90,7 +90,7 @@ replicate.params = {
     doc = "Further fields of the input, sent as they are." },
 }
 
---- What Ray 3.2 does not do.
+--- Combinations that Ray 3.2 does not support.
 local function clash(params)
   local ten = params.duration == "10s"
   return common.clash {
@@ -113,14 +113,14 @@ local PICTURES = { "image_url", "image_end_url" }
 
 local function file_problem(params)
   for _, name in ipairs(PICTURES) do
-    -- Base64 is a third longer than what it holds.
+    -- Base64 is a third longer than its bytes.
     if params[name] and #params[name] > MOST_FILE / 3 * 4 then
       return name .. " is larger than the 100 MB that Replicate takes", name
     end
   end
 end
 
---- The names of fields as luma's parameters have them.
+--- The names of luma's parameters for the service's fields.
 local PARAMS = { prompt = "user_prompt", start_image = "image_url", end_image = "image_end_url" }
 
 ---@param params table
@@ -169,14 +169,14 @@ function replicate.cancel(ref)
   return { method = "POST", path = ("/predictions/%s/cancel"):format(common.escape(ref.id)) }
 end
 
---- A word that is not in the bytes.
+--- A multipart boundary that does not occur in the bytes.
 local function boundary_of(bytes)
   local boundary = "luma-file"
   while bytes:find(boundary, 1, true) do boundary = boundary .. "-" .. #boundary end
   return boundary
 end
 
---- Brings a picture there that is too large for a data: URI.
+--- Uploads a picture that is too large for a data: URI.
 ---@param params table
 ---@param tools luma.Tools
 ---@return luma.Request?
@@ -191,8 +191,8 @@ function replicate.upload(params, tools)
       "Content-Type: " .. media, "", bytes, "--" .. boundary .. "--", "" }, "\r\n") }
 end
 
---- What was made about then, the newest hundred. An hour later the input is
---- gone, and nothing can be told.
+--- The newest hundred predictions. After an hour their input is deleted, and they
+--- can no longer be compared.
 ---@param request luma.Request
 ---@param sent_at number seconds since 1970
 ---@return luma.Request
@@ -206,7 +206,7 @@ end
 local STATES = { starting = "pending", processing = "processing", succeeded = "completed", failed = "failed",
   canceled = "failed", aborted = "failed" }
 
---- What texts of failures mean, the first that is in one. A code's meaning is
+--- The meaning of failure texts; the first match counts. The meanings of codes are
 --- from Replicate's list.
 local KINDS = {
   { "flagged as sensitive", "moderation" }, { "e005", "moderation" }, { "nsfw", "moderation" },
@@ -222,7 +222,7 @@ local function kind_of(reason)
   end
 end
 
---- Where the output is: a text, the first of a list, or in an object.
+--- The link of the output: a text, the first of a list, or in an object.
 local function links_of(output)
   if text(output) then return { output } end
   local links = {}
@@ -232,7 +232,7 @@ end
 
 local ENDINGS = { png = true, jpg = true, jpeg = true, webp = true, gif = true }
 
---- A picture is told by its name, or by the model that made it.
+--- Whether the output is a picture, by its name or its model.
 local function is_picture(url, model)
   local ending = url:match("^[^?#]*%.(%w+)$") or url:match("^[^?#]*%.(%w+)[?#]")
   if ending then return ENDINGS[lower(ending)] or false end
@@ -271,7 +271,7 @@ local function fill_failure(generation, body)
   elseif reason then generation.failure_kind = kind_of(reason) end
 end
 
---- The generation that a prediction is, or nil.
+--- The generation of a prediction, or nil.
 local function read_prediction(body)
   local id, word = text(field(body, "id")), text(field(body, "status"))
   if not id or not word and text(field(body, "detail")) then return nil end
@@ -296,7 +296,7 @@ function replicate.read(answer)
   return object(answer.body) and read_prediction(answer.body) or nil
 end
 
---- Where the uploaded picture is.
+--- Reads the address of the uploaded picture.
 ---@param answer luma.Answer
 ---@param call luma.Call
 ---@return table<string, string>?
@@ -305,8 +305,8 @@ function replicate.read_upload(answer, call)
   return url and url:find("^https?://[^/]") and common.put(call.place, url) or nil
 end
 
---- The predictions that may be what was lost: those of the same model with the
---- same input.
+--- The predictions that may be the lost one: those of the same model with the same
+--- input.
 ---@param answer luma.Answer
 ---@param call luma.Call
 ---@return luma.Generation[]?
@@ -326,7 +326,7 @@ end
 
 -- ---- errors ----
 
---- Seconds to wait that stand in a header or in the sentence.
+--- Seconds to wait, from a header or from the sentence.
 local function pause_of(answer, message)
   local seconds = answer:header("ratelimit-reset") or (message or ""):match("in ~?(%d+)%s*s")
   return tonumber(seconds)
@@ -354,7 +354,7 @@ end
 
 -- ---- prices, in US dollars ----
 
---- Of ray-3.2 by size: five seconds and ten. With hdr they are not known.
+--- ray-3.2 by size: five and ten seconds. Prices with hdr are not known.
 local CLIPS = { ["540p"] = { 0.15, 0.45 }, ["720p"] = { 0.30, 0.90 }, ["1080p"] = { 1.20, 3.60 } }
 
 ---@type luma.Price[]

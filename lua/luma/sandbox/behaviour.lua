@@ -1,6 +1,6 @@
---- What a sandbox has been told, and how often each thing has happened so far.
--- `own` is what the prompt of a generation says; it beats the server's options
--- and is counted by itself, by `scope`. Pure.
+--- The options of a sandbox, and how often each event has happened so far. `own`
+-- are the options in a generation's prompt; they are stronger than the server's
+-- and are counted separately, by `scope`. Pure.
 local faults = require "luma.sandbox.faults"
 local json = require "luma.sandbox.json"
 local options = require "luma.sandbox.options"
@@ -46,7 +46,7 @@ function Behaviour:change(changes)
   return self:replace(given)
 end
 
---- What holds for a generation.
+--- The options that apply to a generation.
 ---@param own table<string, any>
 ---@param name string
 ---@return any
@@ -65,12 +65,12 @@ function Behaviour:count(name, scope)
   return self.counts[key]
 end
 
--- What the server's options ask for is counted over all requests.
+-- The server's options are counted over all requests.
 local function scope_of(own, name, scope)
   return own[name] ~= nil and scope or ""
 end
 
---- The fault of a plan that strikes this time, or nil.
+--- The fault of a plan for this request, or nil.
 ---@param own table<string, any>
 ---@param name string
 ---@param scope string

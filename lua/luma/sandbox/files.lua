@@ -1,5 +1,5 @@
 --- The answers to downloads: the clip or a picture, a part of it, something
--- else in its place, or the way to it. Pure.
+-- else, or a redirect. Pure.
 local answers = require "luma.sandbox.answers"
 local clip = require "luma.sandbox.clip"
 local dates = require "luma.sandbox.dates"

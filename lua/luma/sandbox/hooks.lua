@@ -1,6 +1,5 @@
---- Calls the addresses that a program wants called when a generation is over.
--- One POST each, whatever comes of it: a hook that is slow, broken or gone is
--- no trouble of the sandbox. Needs lua-http.
+--- Sends notifications when a generation has ended: one POST to each address. A
+-- slow, failing or missing server does not disturb the sandbox. Needs lua-http.
 local http_request = require "http.request"
 local http_util = require "http.util"
 

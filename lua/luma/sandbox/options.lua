@@ -1,8 +1,8 @@
---- What the sandbox can be told: rows of data, and the functions that check a
--- table or a prompt against them. A row says its name, its type, its default
--- (none means off), for whom it is (`server` rows hold for the whole server,
--- all others may also stand in a prompt as `sandbox:NAME=VALUE`; a row with
--- `dialects` is for those services alone) and its doc.
+--- The options of the sandbox as rows, and the functions that check a table or a
+-- prompt against them. A row has a name, a type, a default (none means off), its
+-- scope and its doc. `server` rows apply to the whole server; all others may also
+-- be in a prompt as `sandbox:NAME=VALUE`. A row with `dialects` is only for those
+-- services.
 local number_of = require("luma.text").number
 local faults = require "luma.sandbox.faults"
 
@@ -183,7 +183,7 @@ function readers.url(_, value)
   return nil, "a URL that starts with http:// or https://"
 end
 
--- The sandbox takes any key and hands out a file: it stays off the network.
+-- The sandbox accepts any key and serves a file, so it must not be on the network.
 function readers.loopback(_, value)
   if value == "localhost" or value == "::1" then return value end
   if type(value) == "string" and value:find("^127%.%d+%.%d+%.%d+$") then
@@ -270,7 +270,7 @@ function options.known()
   return names(accepts.behaviour)
 end
 
--- What is wrong with a row where that service is spoken, or nil.
+-- A problem with a row for that service, or nil.
 local function foreign(row, dialect)
   if not dialect or not row.dialects then return nil end
   for _, name in ipairs(row.dialects) do

@@ -1,6 +1,6 @@
---- How a program and the sandbox in its own thread talk: over a pipe, one JSON
--- text at a time, each after a line with its length. The thread says hello
--- (`{url}` or `{message}`), then answers requests until the pipe is closed.
+--- How a program and the sandbox in its own thread communicate: over a pipe, one
+-- JSON text at a time, each after a line with its length. The thread first sends
+-- `{url}` or `{message}`, then answers requests until the pipe is closed.
 local cqueues = require "cqueues"
 local errno = require "cqueues.errno"
 local answers = require "luma.sandbox.answers"
@@ -9,7 +9,7 @@ local options = require "luma.sandbox.options"
 
 local remote = {}
 
---- Seconds after which a thread that says nothing is given up.
+--- Seconds to wait for the thread's answer.
 remote.patience = 30
 
 local function prepare(pipe)

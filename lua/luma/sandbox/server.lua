@@ -35,7 +35,7 @@ local function new_id()
     .. "(%x%x%x%x)(%x+)$", "%1-%2-%3-%4-%5"))
 end
 
--- Both ways at once and without a goodbye, which is how a connection dies.
+-- Closes both directions without a TLS shutdown, as a broken connection does.
 local function hang_up(stream)
   local socket = stream.connection.socket
   if socket then socket:shutdown("rw") end
@@ -175,7 +175,7 @@ function Listener:watch_hooks()
   end
 end
 
--- A client that leaves is no error; a mistake in the sandbox is.
+-- A client that closes its connection is not an error; a mistake in the sandbox is.
 local function on_error(_, _, operation, message)
   if operation == "onstream" then
     io.stderr:write("luma sandbox: ", tostring(message), "\n")

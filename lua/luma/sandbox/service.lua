@@ -1,8 +1,7 @@
---- A service as one function: a request goes in, a description of the answer
--- comes out, misbehaviour included. What the services have in common is here;
--- what the wire of one looks like is in `luma.sandbox.services.NAME`. Nothing
--- here knows of sockets, so all of it can be tried with plain tables;
--- `luma.sandbox.server` does what it says.
+--- A service as one function, from a request to a description of the answer,
+-- faults included. The common parts of the services are here; the API of each
+-- is in `luma.sandbox.services.NAME`. Nothing here knows sockets, so all of it can
+-- be tested with plain tables; `luma.sandbox.server` sends the described answer.
 local answers = require "luma.sandbox.answers"
 local behaviour = require "luma.sandbox.behaviour"
 local clip = require "luma.sandbox.clip"
@@ -91,16 +90,15 @@ function Service:fault_answer(status, own, task)
   return answer
 end
 
--- Whether a fault with a status does the work all the same.
+-- Whether a fault with a status still does the work.
 function Service:works_anyway(step, own)
   return self:get(own, "error_body") == "with_id"
     or step == "submit" and self:get(own, "error_creates")
 end
 
---- Does one step as its plan wants it. `work` does what was asked for and
---- returns the answer and, where there is one, the generation in it. A dropped
---- or cut answer is given after the work: the service did it, only nobody
---- hears.
+--- Does one step according to its plan. `work` processes the request and returns
+--- the answer and, if there is one, the generation in it. A dropped or cut answer
+--- comes after the work: the service did it, but the client does not get the answer.
 ---@param step string such as `submit`
 ---@param own table<string, any> the directives that hold
 ---@param scope string what these are counted by
@@ -196,7 +194,7 @@ end
 
 -- Files ---------------------------------------------------------------------
 
--- The bytes of what every generation yields under that ending.
+-- The bytes of every generation's file with that extension.
 local function bytes_of(self, extension)
   return extension == "mp4" and self.clip or clip[extension]
 end
@@ -224,7 +222,7 @@ local function file(self, request, query, id, extension)
     return answers.page(404, "Not Found")
   end
   if not yields(generation, extension) then
-    -- Every clip has a picture, which never misbehaves.
+    -- Every clip has a picture, which has no faults.
     if extension ~= "jpg" then return answers.page(404, "Not Found") end
     return answers.text(200, clip.jpg, "image/jpeg")
   end

@@ -1,5 +1,5 @@
---- The generations of a sandbox and how far each has come. The clock and the
--- ids are passed in, so that a spec can hold time still. Pure.
+--- The generations of a sandbox and the state of each. The clock and the ids are
+-- passed in, so that a spec can stop the time. Pure.
 local store = {}
 
 ---@class luma.sandbox.Generation
@@ -65,7 +65,7 @@ local function seconds_of(generation, options)
   return generation.own.seconds or options.seconds
 end
 
--- How much of its time has gone by, 0 to 1.
+-- The elapsed part of its time, 0 to 1.
 local function progress_of(generation, options, now)
   local polls = polls_of(generation, options)
   if polls then return math.min(1, generation.queries / polls) end

@@ -1,5 +1,5 @@
---- Luma's own Agents API: generations that nest what is of a video, links that
--- die after an hour and that every look signs anew, and a Files API.
+--- Luma's own Agents API: generations with nested fields for a video, links that
+-- expire after an hour and are signed again by every query, and a Files API.
 local answers = require "luma.sandbox.answers"
 local checks = require "luma.sandbox.checks"
 local dates = require "luma.sandbox.dates"

@@ -1,5 +1,5 @@
---- fal's queue: a path for each model, a job that is called completed before
--- anybody knows whether it is, and a second look that says so.
+--- fal's queue: a path for each model, jobs that are called completed even if they
+-- failed, and a second query that says so.
 local answers = require "luma.sandbox.answers"
 local checks = require "luma.sandbox.checks"
 local dates = require "luma.sandbox.dates"
@@ -64,7 +64,7 @@ local default_words = { [422] = "content_policy_violation",
   [504] = "request_timeout" }
 
 function fal.fault(self, status, own)
-  -- The front door, which knows nothing of requests.
+  -- The front server, which does not know requests.
   if status == 502 then return answers.page(502, "Bad Gateway") end
   local word = default_words[status]
   if not word then
@@ -235,7 +235,7 @@ local function clash(endpoint, params)
   end
 end
 
--- The answer to input that cannot be, or nil.
+-- The answer to wrong input, or nil.
 local function refusal(endpoint, params)
   local complaint = checks.find(endpoint.rows, params)
   if complaint then return refuse_complaint(complaint) end
@@ -402,7 +402,7 @@ handlers.result = for_job("result", function(self, generation)
   return answer
 end)
 
--- What waits never runs; what runs is told and runs on.
+-- A queued job never runs; a running job continues.
 handlers.cancel = for_job("cancel", function(self, generation)
   local status = self:peek(generation)
   if is_over(status) then

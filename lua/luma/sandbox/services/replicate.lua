@@ -1,5 +1,5 @@
 --- Replicate: predictions by model, which can be listed and cancelled, and
--- whose output is gone for good an hour after it came.
+-- whose output is deleted after an hour.
 local answers = require "luma.sandbox.answers"
 local checks = require "luma.sandbox.checks"
 local dates = require "luma.sandbox.dates"
@@ -134,7 +134,7 @@ end
 -- The largest data URI; what is larger must be uploaded.
 local max_data = 256 * 1024
 
--- Why a file cannot be had, or nil.
+-- Why a file cannot be used, or nil.
 local function bad_file(self, url)
   if url:find("^data:") then
     if #url > max_data then return "the data URI is too large" end
@@ -165,7 +165,7 @@ local function clash(input)
   end
 end
 
--- The answer to a request that cannot be, or nil.
+-- The answer to a wrong request, or nil.
 local function refusal(self, model, params)
   local complaint = checks.find(body_rows, params)
     or checks.find(model.rows, params.input, "input.")
@@ -198,7 +198,7 @@ local function failure(self, generation, status)
     generation.id:sub(1, 11)) or text .. " (code: PA)"
 end
 
--- Whether what was made is gone by now.
+-- Whether the output has been deleted by now.
 local function is_removed(self, generation)
   return generation.ended ~= nil
     and self.now() - generation.ended >= self:life(generation)
@@ -238,7 +238,7 @@ local function describe(self, generation, status)
   return prediction
 end
 
--- Nobody is called before the end, whatever else the filter lets through.
+-- There is only one notification, at the end, whatever the filter allows.
 local function hook_of(params)
   local filter = params.webhook_events_filter or hook_events
   for _, event in ipairs(filter) do
