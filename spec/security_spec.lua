@@ -187,7 +187,7 @@ describe("the key", function()
 
       local _, err = client:download("https://[::1/clip.mp4", support.path())
 
-      assert.matches("the URL cannot be read", err.message, 1, true)
+      assert.matches("the URL is not valid", err.message, 1, true)
       assert.not_matches("the proxy", err.message, 1, true)
     end)
 
