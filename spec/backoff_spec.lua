@@ -10,7 +10,7 @@ describe("luma.backoff", function()
 
     it("grows by half from look to look, up to the limit", function()
       local pauses = {}
-      for looks = 0, 6 do pauses[looks + 1] = backoff.delay(policy, looks, nil, 0, most) end
+      for polls = 0, 6 do pauses[polls + 1] = backoff.delay(policy, polls, nil, 0, most) end
 
       assert.same({ 2, 3, 4.5, 6.75, 10, 10, 10 }, pauses)
     end)
@@ -20,7 +20,7 @@ describe("luma.backoff", function()
       assert.equal(1.75, backoff.delay(policy, 0, nil, 0, function() return 0.5 end))
     end)
 
-    it("stays at the limit after any number of looks", function()
+    it("stays at the limit after any number of polls", function()
       assert.equal(10, backoff.delay(policy, 1e6, nil, 0, most))
     end)
 

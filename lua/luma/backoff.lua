@@ -14,24 +14,24 @@ end
 --- Seconds until the next query: a growing pause, or half of the time that the
 --- service expects, within the two limits. Up to a quarter of it is random.
 ---@param policy { poll_interval: number, poll_max: number }
----@param looks integer that were made
+---@param polls integer that were made
 ---@param generation? luma.Generation as last seen
 ---@param elapsed number seconds since the first
 ---@param random fun(): number in [0, 1)
 ---@return number
-function backoff.delay(policy, looks, generation, elapsed, random)
+function backoff.delay(policy, polls, generation, elapsed, random)
   local guess = expected(generation, elapsed)
-  local pause = guess and guess / 2 or policy.poll_interval * GROWTH ^ looks
+  local pause = guess and guess / 2 or policy.poll_interval * GROWTH ^ polls
   pause = math.max(policy.poll_interval, math.min(policy.poll_max, pause))
   return pause * (0.75 + 0.25 * random())
 end
 
 --- Whether the pauses have grown as far as they will.
 ---@param policy { poll_interval: number, poll_max: number }
----@param looks integer that were made
+---@param polls integer that were made
 ---@return boolean
-function backoff.has_grown(policy, looks)
-  return policy.poll_interval * GROWTH ^ looks >= policy.poll_max
+function backoff.has_grown(policy, polls)
+  return policy.poll_interval * GROWTH ^ polls >= policy.poll_max
 end
 
 return backoff

@@ -14,7 +14,7 @@ local generation = {}
 
 local CANCEL_TIME = 10 -- seconds for the service's answer to a cancel
 local LAST_LOOK = 0.8 -- share of the remaining time for the last query, if the next one would be too late
-local QUIET = 60 -- seconds at most in which nothing is judged anew, as looks bring nothing new
+local QUIET = 60 -- seconds at most in which unchanged answers are not judged again
 
 --- The job that the current task belongs to.
 local function current_job()
@@ -106,7 +106,7 @@ end
 ---@param payment luma.Payment
 ---@param opts table
 ---@return luma.Generation?, luma.Error?
-function generation.pay(payment, opts)
+function generation.send_paid(payment, opts)
   local client, task = payment.client, loop.current()
   if task.payment then generation.conclude(task.payment) end -- left by an error that the program caught
   task.payment, task.on_leave = payment, generation.on_leave
@@ -134,7 +134,7 @@ end
 local function pay(client, request, opts)
   local payment, err = generation.open_payment(client, request, loop.current(), current_job())
   if not payment then return nil, err end
-  return generation.pay(payment, opts)
+  return generation.send_paid(payment, opts)
 end
 
 ---@param client luma.Client
@@ -260,11 +260,11 @@ end
 
 --- Seconds until the next query.
 local function pause_before(watch, now)
-  local client, known, looks = watch.client, watch.known, watch.looks
-  if not known and looks == 0 then return 0 end -- without a known state, query at once
-  local pause = backoff.delay(watch.opts, looks, known, now - watch.began, client.random)
+  local client, known, polls = watch.client, watch.known, watch.polls
+  if not known and polls == 0 then return 0 end -- without a known state, query at once
+  local pause = backoff.delay(watch.opts, polls, known, now - watch.began, client.random)
   -- The first query is earlier if this client has not seen the generation lately.
-  return looks == 0 and math.max(0, pause - (now - (client.books.seen[watch.id] or 0))) or pause
+  return polls == 0 and math.max(0, pause - (now - (client.books.seen[watch.id] or 0))) or pause
 end
 
 --- Until when a look that brings nothing new says nothing: not before the pauses
@@ -272,7 +272,7 @@ end
 local function quiet_until(watch, err, now)
   local opts, known = watch.opts, watch.known
   if err or not known or known.state == "completed" or opts.on_update then return 0 end
-  if not backoff.has_grown(opts, watch.looks) then return 0 end
+  if not backoff.has_grown(opts, watch.polls) then return 0 end
   return math.min(now + QUIET, watch.deadline - 2 * opts.poll_max)
 end
 
@@ -330,7 +330,7 @@ function generation.follow(client, ref, known, opts, job, finish)
   local now = core.now()
   local watch = {
     client = client, id = ref.id, handle = ref.handle, known = known, opts = opts, began = now,
-    deadline = now + opts.timeout, due = now, quiet_until = 0, looks = 0,
+    deadline = now + opts.timeout, due = now, quiet_until = 0, polls = 0,
     own = known and client.books.seen[ref.id], job = job, finish = finish, on_answer = on_answer,
   }
   local over, result, err = judge(watch)

@@ -177,7 +177,7 @@ end
 --- Reads the answer to the submit, and sends the submit again if that is safe.
 --- Sends it first if that was not done before.
 local function accept(self)
-  local made, err = generation.pay(self.payment, self.opts)
+  local made, err = generation.send_paid(self.payment, self.opts)
   if not made then end_with(self, nil, err) return end
   if self.opts.on_update then callbacks.defer(self.client.report, self.opts.on_update, made) end
   follow(self, made, made)
@@ -242,7 +242,7 @@ local function start(self, begin, ...)
   if ok then return self end
   local exchange = self.payment and self.payment.exchange
   under_way[self], self.over = nil, true
-  if exchange then loop.cut_off(exchange) end
+  if exchange then loop.abort(exchange) end
   if self.task then loop.abandon(self.task) end
   if self.watch then generation.stop_following(self.watch) end
   if self.claim then self.claim:release() end
@@ -409,8 +409,8 @@ end
 
 --- A closed client has no timer, but what its jobs still wait for comes soon.
 local function pass_until_over(self, seconds)
-  local stop = core.now() + seconds
-  repeat loop.pass() until self.over or core.now() > stop
+  local deadline = core.now() + seconds
+  repeat loop.pass() until self.over or core.now() > deadline
 end
 
 local function wait_until_over(self, seconds)
@@ -471,7 +471,7 @@ function Job:cancel()
   end
   self.cancelled = true
   if self.task and not self.task.over then loop.cancel(self.task)
-  elseif self.payment and self.payment.exchange then loop.cut_off(self.payment.exchange) end
+  elseif self.payment and self.payment.exchange then loop.abort(self.payment.exchange) end
   return true
 end
 

@@ -75,11 +75,11 @@ local queue = { first = 1, last = 0 } -- the run queue; an entry is removed when
 local sources = {} -- those with exchanges; the first is asked next
 local forks = core.forks() -- between the first process and this one
 local on_fork = {} -- called in a child
-local seen -- the events of core.tick() when update() found nothing left to do; nil: check again
+local seen_events -- the events of core.tick() when update() found nothing left to do; nil: check again
 local innermost -- the task that was resumed last, inside all other running tasks
 local last_update = core.now()
 local moved = 0 -- jobs that went on in it
-local stop -- clock time at which this update() is to end; nil in a call that blocks
+local deadline -- clock time at which this update() is to end; nil in a call that blocks
 
 -- ---- fork ----
 
@@ -101,7 +101,7 @@ function loop.check_fork()
   for _, task in pairs(tasks) do
     if task.co and status(task.co) == "suspended" then task.over = true end
   end
-  queue, sources, seen, stop = { first = 1, last = 0 }, {}, nil, nil
+  queue, sources, seen_events, deadline = { first = 1, last = 0 }, {}, nil, nil
   callbacks.forget()
   for _, fn in ipairs(on_fork) do fn() end
 end
@@ -117,7 +117,7 @@ end
 
 --- The place is reserved first, so that a finaliser in between gets a different one.
 local function push(task)
-  seen = nil
+  seen_events = nil
   local place = queue.last + 1
   queue.last = place
   queue[place] = task
@@ -292,7 +292,7 @@ end
 --- Inside a task, between two steps of long work: returns to the program if this
 --- update has used its time.
 function loop.yield_if_over_budget()
-  if not stop or core.now() < stop then return end
+  if not deadline or core.now() < deadline then return end
   if loop.current() then loop.pass() end
 end
 
@@ -375,14 +375,14 @@ end
 --- Ends an exchange early. Its end is still delivered, as cancelled unless it had
 --- ended before.
 ---@param exchange luma.Exchange
-function loop.cut_off(exchange)
+function loop.abort(exchange)
   local source = exchange.source
   if exchange.over or not source then return end
   if not exchange.begun then -- the core does not know it
     source.waiting[exchange.id] = nil
     exchange.over = true
   elseif not source.closed then
-    seen = nil
+    seen_events = nil
     source.core:cancel(exchange.id)
   end
 end
@@ -390,7 +390,7 @@ end
 local function hand_over(source, what, exchange)
   source.waiting[exchange.id] = exchange
   enlist(source)
-  seen = nil
+  seen_events = nil
   if what == "timer" then
     source.core:timer(exchange.id, exchange.delay)
     exchange.begun = true
@@ -410,11 +410,11 @@ function loop.begin(source, what, exchange)
   if task and task.background then loop.use_thread(source) end
   local id = source.last_id + 1
   source.last_id = id
-  exchange.id, exchange.begun, exchange.on_cancel = id, false, loop.cut_off
+  exchange.id, exchange.begun, exchange.on_cancel = id, false, loop.abort
   exchange.source = source -- now it can be aborted
   local ok, problem = pcall(hand_over, source, what, exchange)
   if not ok then
-    loop.cut_off(exchange)
+    loop.abort(exchange)
     error(problem, 0)
   end
   return exchange
@@ -435,7 +435,7 @@ end
 --- Wakes the waiting task now. An exchange is aborted, and its response ignored.
 ---@param awaitable luma.Awaitable
 function loop.interrupt(awaitable)
-  if awaitable.source then loop.cut_off(awaitable) end
+  if awaitable.source then loop.abort(awaitable) end
   awaitable.over = true
   loop.wake(awaitable)
 end
@@ -501,7 +501,7 @@ end
 --- failed before, is raised when all others have ended.
 ---@param source luma.Source
 function loop.close(source)
-  stop = nil
+  deadline = nil
   local ok, problem = pcall(end_all, source)
   for _ = 1, ok and 0 or MOST_TRIES do
     if pcall(end_all, source) then break end
@@ -528,12 +528,12 @@ end
 
 --- Runs the loop until it is over.
 function pump(awaitable)
-  local outer = stop
-  stop = nil
+  local outer = deadline
+  deadline = nil
   while not awaitable.over do
     assert(step(SLICE) or awaitable.over or sources[1] or loop.is_due(), "a task waits for nothing")
   end
-  stop = outer
+  deadline = outer
 end
 
 --- Ends a task whose caller is gone, wherever it is. Its exchange is aborted;
@@ -575,7 +575,7 @@ end
 
 --- Does steps until that clock time.
 ---@return boolean whether there is nothing left to do
-local function advance(deadline)
+local function advance(time)
   local busy
   repeat
     busy = run_next()
@@ -583,8 +583,8 @@ local function advance(deadline)
       run_next()
       busy = true
     end
-  until not busy or core.now() >= deadline
-  while callbacks.run_one() and core.now() < deadline do end -- luacheck: ignore 542
+  until not busy or core.now() >= time
+  while callbacks.run_one() and core.now() < time do end -- luacheck: ignore 542
   return not busy and not loop.is_due()
 end
 
@@ -631,15 +631,15 @@ function loop.update(budget)
   local events, now = core.tick()
   local before = last_update
   last_update = now
-  if events == seen then return 0 end
+  if events == seen_events then return 0 end
   check_place()
   loop.check_fork()
   moved = 0
-  stop, seen = now + (budget or math.max(LEAST, math.min(MOST, (now - before) * SHARE))), nil
-  local done = advance(stop)
-  stop = nil
+  deadline, seen_events = now + (budget or math.max(LEAST, math.min(MOST, (now - before) * SHARE))), nil
+  local done = advance(deadline)
+  deadline = nil
   if not done then nudge()
-  elseif is_idle() then seen = events end
+  elseif is_idle() then seen_events = events end
   return moved
 end
 

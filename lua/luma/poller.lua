@@ -129,7 +129,7 @@ end
 ---@field deadline number clock time
 ---@field due number clock time of the next query
 ---@field quiet_until number clock time until which it does not need an answer without changes
----@field looks integer number of queries that were made
+---@field polls integer number of queries that were made
 ---@field batch? luma.Batch that it is in: this field is the truth, the batch's list is a hint
 ---@field on_answer fun(watch: luma.Watch, generation?: luma.Generation, err?: luma.Error): boolean receives the
 --- answer and returns whether the wait is over; if not, it sets `due` and `quiet_until`. It must not wait or call the
@@ -219,7 +219,7 @@ local function absorb(client, batch)
   for other in pairs(state_of(client).batches) do
     if other ~= batch and other.timer and other.due <= by and #batch.watches + #other.watches <= CHUNK then
       for _, watch in ipairs(members(other)) do enter(batch, watch) end
-      loop.cut_off(other.timer)
+      loop.abort(other.timer)
     end
   end
 end
@@ -260,7 +260,7 @@ end
 --- Passes an answer to a watch.
 local function deliver(watch, batch, generation, err)
   if watch.batch ~= batch then return end
-  watch.looks = watch.looks + 1
+  watch.polls = watch.polls + 1
   watch.known = generation or watch.known
   if watch.on_answer(watch, generation, err) then leave(watch) end
 end
@@ -360,7 +360,7 @@ function poller.watch(client, watch, due)
     enter(batch, watch)
     if due >= batch.due then return end
     batch.due = due
-    if batch.timer then loop.cut_off(batch.timer) end
+    if batch.timer then loop.abort(batch.timer) end
     return
   end
   batch = { client = client, watches = {}, due = due, on_done = on_done }
