@@ -12,6 +12,12 @@ static void wipe(char *text, size_t n) {
   for (volatile char *p = text; n > 0; n--) *p++ = '\0';
 }
 
+/* The most backslashes in front of a letter, and the most bytes between two
+   letters. Without a limit each place at which a secret may begin would be
+   read up to the end of the answer. */
+#define MAX_BACKSLASHES 64
+#define MAX_GAP 64
+
 /* ---- Base64 ---- */
 
 static const char alphabet[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
@@ -75,7 +81,7 @@ static size_t spells_percent(const char *p, const char *end, char c) {
    around it to be written as JSON. */
 static size_t spells_json(const char *p, const char *end, char c) {
   const char *q = p;
-  while (q < end && *q == '\\') q++;
+  while (q < end && *q == '\\' && q - p < MAX_BACKSLASHES) q++;
   if (end - q >= 5 && memcmp(q, "u00", 3) == 0 && is_hex(q + 3, c))
     return (size_t)(q + 5 - p);
   return q < end && *q == c ? (size_t)(q + 1 - p) : 0;
@@ -130,14 +136,19 @@ static size_t gap(const char *p, const char *end) {
 }
 
 /* The number of bytes at p that spell the needle; 0 if they do not. A needle
-   that the end of the text cuts off counts if enough of it is there. */
+   that the end of the text cuts off counts if enough of it is there. One that
+   looks escaped itself, like "%25", may also be there as it is. */
 static size_t match(const char *p, const char *end, const Needle *needle) {
   const char *start = p;
+  size_t apart = 0; /* bytes since the last letter */
+  if ((size_t)(end - p) >= needle->len &&
+      memcmp(p, needle->text, needle->len) == 0)
+    return needle->len;
   for (size_t i = 0; i < needle->len;) {
     if (p == end) return i >= MIN_SECRET ? (size_t)(p - start) : 0;
     size_t n = spells(p, end, needle->text[i], needle->base64);
-    if (n > 0) i++;
-    else if (i > 0) n = gap(p, end);
+    if (n > 0) i++, apart = 0;
+    else if (i > 0 && apart < MAX_GAP) apart += n = gap(p, end);
     if (n == 0) return 0;
     p += n;
   }
@@ -148,7 +159,7 @@ static size_t match(const char *p, const char *end, const Needle *needle) {
    second one that fits begin; NULL: nowhere. */
 static char *find(char *p, const char *end, const Needle *needle, char first) {
   const char *last = end - 1;
-  bool escape = first != *needle->text && strchr("\\%&", first) != NULL;
+  bool escape = strchr("\\%&", first) != NULL;
   while (p < last && (p = memchr(p, first, (size_t)(last - p))) != NULL) {
     if (escape || is_letter(p[1], needle->text[1], needle->base64) ||
         (unsigned char)p[1] <= ' ' || strchr("\\%&<=\xc2\xe2", p[1]))

@@ -1,5 +1,6 @@
 local core = require "luma.core"
 local support = require "spec.support.core"
+local run = require "spec.support.client".run
 
 local SECRET = "k/y+wi\"th\\odd=signs"
 
@@ -87,6 +88,37 @@ describe("the secrets of luma.core", function()
     assert.equal("sk-******** ********", (echo("sk-01234567 01234567", { "sk-01234567" })))
     assert.equal("id:************ ************", (echo("id:0123456789ab 0123456789ab", { "id:0123456789ab" })))
   end)
+
+  for secret, spelled in pairs {
+    ["%first-letter"] = "%25first-letter",
+    ["&first-letter"] = "&amp;first-letter",
+    ["\\first-letter"] = "\\\\first-letter",
+  } do
+    it("are struck where they begin with " .. secret:sub(1, 1), function() assert_struck(spelled, { secret }) end)
+  end
+
+  it("are struck as they are where they look escaped", function()
+    for _, secret in ipairs { "is%25so-itself", "is&amp;so-itself", "is&#37;so-itself" } do
+      assert_struck(secret, { secret })
+    end
+  end)
+
+  for name, unit in pairs { backslashes = "\\", ["line ends"] = "\\n", tags = "<n<b>" } do
+    it("take no longer the further an answer goes on with " .. name, function()
+      local server = support.serve { { body = unit:rep(1000000 / #unit) } }
+
+      -- Of processor time: to read it up to the end from each place takes minutes.
+      local result = run({ "-e", [[
+        local client = require "luma.core".client { base = os.getenv "BASE", secrets = { "n0aBcDeFgHiJkLmN" } }
+        client:request { id = 1, path = "/" }
+        local id, response
+        repeat id, response = client:peek(1) until id
+        print(#response.body, response.message)
+      ]] }, { BASE = server.url }, "ulimit -t 30;")
+
+      assert.equal(("%d\tnil\n"):format(math.floor(1000000 / #unit) * #unit), result.out, result.err)
+    end)
+  end
 
   it("are struck each", function()
     assert.equal("********, *********", (echo("first-on, the-other", { "first-on", "the-other" })))
