@@ -156,6 +156,8 @@ describe("the key", function()
       ["goes to another port than that in no_proxy"] = { { no_proxy = "relay.invalid:8443" }, "", true },
       ["goes to an address beside the networks in no_proxy"] = { { no_proxy = "192.0.2.0/33,198.51.100.0/24" }, "",
         true, "192.0.2.7" },
+      ["goes to an address beside a network of no size in no_proxy"] = { { no_proxy = "198.51.100.0/" }, "", true,
+        "192.0.2.7" },
       ["obeys no_proxy of a network"] = { { no_proxy = "192.0.2.0/24" }, "", false, "192.0.2.7" },
       ["obeys no_proxy of a part of a byte"] = { { no_proxy = "192.0.0.0/14" }, "", false, "192.0.2.7" },
       ["obeys no_proxy of an address"] = { { no_proxy = "2001:db8::1" }, "", false, "[2001:db8::1]" },
@@ -352,6 +354,18 @@ describe("the key", function()
       assert_no_key(err, "secret-word")
       assert_no_key(tostring(client), "secret-word")
       assert_no_key(client:preview(PROMPT), "secret-word")
+    end)
+
+    it("nor is a proxy's password that is not valid in a URL", function()
+      for _, mark in ipairs { "/", "?", "#", "@", "://" } do
+        local client = support.connect("https://127.0.0.1:1",
+          { proxy = ("http://someone:secret-word%sx@127.0.0.1:1"):format(mark), retries = 0 })
+
+        local _, err = client:submit(PROMPT)
+
+        assert.matches("the proxy http://127.0.0.1:1", err.message, 1, true)
+        assert_no_key(err, "secret-word")
+      end
     end)
   end)
 

@@ -117,6 +117,12 @@ static bool has_prefix(const unsigned char *a, const unsigned char *b,
          (rest == 0 || (a[whole] ^ b[whole]) >> (8 - rest) == 0);
 }
 
+/* The bits of an address that a network has in common; -1 if they are not
+   given as a number. */
+static long read_bits(const char *text) {
+  return *text >= '0' && *text <= '9' ? strtol(text, NULL, 10) : -1;
+}
+
 /* Whether an entry of the list is the host, its network or a domain that it
    is in. What has a port is so for that one only. */
 static bool is_entry(const char *entry, size_t n, const Host *h) {
@@ -139,7 +145,7 @@ static bool is_entry(const char *entry, size_t n, const Host *h) {
   unsigned char address[16];
   int size = read_address(entry, n, address);
   if (size || h->size) {
-    long bits = *rest == '/' ? strtol(rest + 1, NULL, 10) : size * 8;
+    long bits = *rest == '/' ? read_bits(rest + 1) : size * 8;
     return size == h->size && bits >= 0 && bits <= size * 8 &&
            has_prefix(address, h->address, bits);
   }
@@ -197,12 +203,14 @@ bool proxies_apply(const Proxies *p, CURL *easy, const char *url,
 }
 
 char *proxy_name(const char *proxy, long status) {
-  const char *host = strstr(proxy, "://");
-  host = host ? host + 3 : proxy;
+  int scheme = (int)strcspn(proxy, ":/?#@");
+  const char *host = proxy, *at = strrchr(proxy, '@');
+  if (strncmp(proxy + scheme, "://", 3) == 0) host += scheme + 3;
+  else scheme = 0;
+  /* Of a password with "/", "?" or "#", which is not valid, nothing is shown
+     either. */
+  if (at) host = at + 1;
   const char *end = host + strcspn(host, "/?#");
-  for (const char *at = host; at < end; at++)
-    if (*at == '@') host = at + 1;
-  int scheme = strstr(proxy, "://") ? (int)(strstr(proxy, "://") - proxy) : 0;
   size_t room = (size_t)(end - host) + (size_t)scheme + 64;
   char *to = malloc(room);
   if (to == NULL) return NULL;

@@ -32,6 +32,17 @@ describe("luma.cli.doctor", function()
     assert.equal("https_proxy=http://***@proxy.example:3128/?*** no_proxy=localhost", found.message)
   end)
 
+  it("shows no password of a proxy, however its address is written", function()
+    for address, shown in pairs {
+      ["me:hunter2@proxy.example:3128"] = "***@proxy.example:3128",
+      ["http://me:hun/ter2@proxy.example"] = "http://***@proxy.example",
+      ["http://me:hun?ter2@proxy.example"] = "http://***@proxy.example",
+      ["http://me:hun@ter2@proxy.example"] = "http://***@proxy.example",
+    } do
+      assert.equal("https_proxy=" .. shown, examine("proxy", { getenv = of { https_proxy = address } }).message)
+    end
+  end)
+
   it("names the program, and not what LuaRocks has it run first", function()
     local kept = _G.arg
     finally(function() _G.arg = kept end)

@@ -67,7 +67,10 @@ end
 
 --- An address without parts that may be secret.
 local function without_secrets(url)
-  return (url:gsub("://[^/@]*@", "://***@"):gsub("[?#].*$", "?***"))
+  local scheme, rest = url:match "^(%a[%w+.-]*://)(.*)$"
+  -- A password may hold anything, an @ too, and proxies need no scheme.
+  rest = (rest or url):gsub("^.*@", "***@"):gsub("[?#].*$", "?***")
+  return (scheme or "") .. rest
 end
 
 -- ---- the checks, in their order; each returns a finding, or nothing ----
