@@ -89,10 +89,11 @@ static bool add_list(lua_State *L, int given, int to) {
 }
 
 /* A metatable that adds no fields may still say something: to lua-cjson, that
-   this is a list. */
+   this is a list. A weak copy would lose the tables that are copied into it.
+ */
 static void keep_mark(lua_State *L, int given, int to) {
-  static const char *const more[] = {"__index", "__pairs", "__len", "__gc",
-                                     "__metatable"};
+  static const char *const more[] = {"__index", "__pairs", "__len",
+                                     "__gc",    "__mode",  "__metatable"};
   for (size_t i = 0; i < sizeof more / sizeof *more; i++)
     if (luaL_getmetafield(L, given, more[i])) {
       lua_pop(L, 1);

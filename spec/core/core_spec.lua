@@ -373,6 +373,14 @@ describe("luma.core", function()
       assert.is_true(select(2, core.fields { a = 1 }))
     end)
 
+    it("keeps the values of a weak table", function()
+      local fields = core.fields(setmetatable({ a = { "x" } }, { __mode = "v" }))
+
+      collectgarbage()
+
+      assert.same({ a = { "x" } }, fields)
+    end)
+
     it("survives an iterator that never ends well", function()
       local given = setmetatable({}, { __pairs = function() return function() error "stop" end end })
 
