@@ -407,6 +407,26 @@ describe("luma.poller", function()
       assert.same({ 1, "completed", false }, { raised, other.generation.state, job:done() })
     end)
 
+    it("asks again after a mistake with one had kept it from its schedule", function()
+      local clip = submit_many(1, "sandbox:polls=8")[1]
+      local job = client:spawn(client.wait, client, clip, { on_update = function() end })
+      play_until(function() return job.generation and job.generation.state == "processing" end)
+      local watch = next(client.poller.batches).watches[1]
+      local on_answer = watch.on_answer
+      watch.on_answer = function(...)
+        local over = on_answer(...)
+        watch.on_answer, watch.due = on_answer, nil
+        return over
+      end
+
+      play_until(function()
+        pcall(client.update)
+        return job:done()
+      end, true)
+
+      assert.equal("completed", job.generation.state)
+    end)
+
     it("goes on with one that is completed and has no link yet", function()
       local job = client:start { user_prompt = "boat sandbox:link_after=1000" }
       play_until(function() return job.generation and job.generation.state == "completed" end)

@@ -288,13 +288,13 @@ end
 --- Sets when the watches that got an answer at this time are due, and how long they
 --- need no answer without changes.
 local function schedule(batch, looked)
+  local due, quiet_until = math.huge, math.huge
   batch.watches = members(batch)
-  batch.due, batch.quiet_until = math.huge, math.huge
   for _, watch in ipairs(batch.watches) do
-    batch.due = math.min(batch.due, watch.due)
-    batch.quiet_until = math.min(batch.quiet_until, watch.quiet_until)
+    due, quiet_until = math.min(due, watch.due), math.min(quiet_until, watch.quiet_until)
   end
-  batch.pause = batch.due - looked
+  batch.pause, batch.quiet_until = due - looked, quiet_until
+  batch.due = due -- last: until then a task that is started again asks at once
 end
 
 --- The task of a batch: the only schedule there is.
