@@ -381,6 +381,16 @@ describe("luma.dialects.fal", function()
       end
     end)
 
+    it("takes a refused query for no failure of the job", function()
+      for _, status in ipairs { 401, 404, 429, 500, 503 } do
+        local generation, further = read(status, { request_id = "r-1", detail = "no", error_type = "internal_error" })
+
+        assert.is_nil(generation)
+        assert.is_nil(further)
+      end
+      assert.equal("failed", read(422, { request_id = ID, detail = "no" }).state)
+    end)
+
     it("takes a result without a file for none, which may pass", function()
       for _, body in ipairs { {}, { video = core.null }, { video = { content_type = "video/mp4" } } } do
         assert.is_nil((read(200, body, RESULT)))

@@ -460,6 +460,12 @@ describe("luma.dialects.relay", function()
         end)
       end
 
+      it("takes the code of a failure for no id", function()
+        for _, text in ipairs { '{"data":"error-500"}', '{"result":"E1001"}', '"error-500"' } do
+          assert.is_nil(submitted(text, 500))
+        end
+      end)
+
       it("finds the id in the address of what was made", function()
         assert.equal("gen-1", submitted("", 201, "HTTP/1.1 201\r\nLocation: /luma/generations/gen-1\r\n\r\n").id)
         for status, line in pairs { [201] = "Location: generations/gen-1/status?x=1",
@@ -582,6 +588,38 @@ describe("luma.dialects.relay", function()
         assert.equal("https://c.example/small.mp4", read(body).video_url)
         body.preview_url, body.referenceVideo = nil, { url = "https://c.example/v/1" }
         assert.is_nil(read(body).video_url)
+      end)
+
+      for _, name in ipairs { "parent", "previous_generation", "extend_from", "initVideo", "first_frame", "args",
+        "inputs", "parameters", "settings" } do
+        it(("takes no clip of another one in %s"):format(name), function()
+          local body = { id = "a", state = "completed", [name] = { video = { url = "https://c.example/in.mp4" } } }
+
+          assert.is_nil(read(body).video_url)
+          body.result = "https://c.example/v/1"
+          assert.equal("https://c.example/v/1", read(body).video_url)
+        end)
+      end
+
+      it("takes the success of a query for no end of what is in progress", function()
+        for _, word in ipairs { "success", "completed" } do
+          local body = { id = "req-1", status = word, data = { id = "a", state = "processing" } }
+
+          assert.equal("processing", read(body, "a").state)
+          body.fail_reason = "https://c.example/a.mp4"
+          assert.equal("completed", read(body, "a").state)
+        end
+        assert.equal("failed", read({ id = "a", status = "FAILURE", data = { state = "processing" } }, "a").state)
+      end)
+
+      it("takes the failure of a refused query for none of what was asked for", function()
+        local query = { kind = "query", id = "a" }
+        local body = { id = "req-1", status = "error", message = "too many requests" }
+
+        for _, status in ipairs { 400, 429, 500, 503 } do assert.is_nil(relay.read(answered(status, body), query)) end
+        assert.equal("failed", read(body, "a").state)
+        body.id = "a"
+        assert.equal("failed", relay.read(answered(400, body), query).state)
       end)
 
       it("takes a link without a scheme or a host for one by its ending", function()

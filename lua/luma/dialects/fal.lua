@@ -354,6 +354,12 @@ local function is_verdict(answer, complaint)
   return (answer.status == 400 or answer.status >= 500) and complaint.code ~= nil
 end
 
+--- Whether a query was refused, which says nothing about the job.
+local function is_refused(answer, call)
+  local status = answer.status
+  return call.kind == "query" and status >= 300 and status ~= 400 and status ~= 422
+end
+
 --- Reads the result, which says whether a completed job has failed.
 local function read_result(answer, call)
   local body = object(answer.body)
@@ -376,7 +382,8 @@ function fal.read(answer, call)
   if call.kind == "cancel" then return ask_on(answer, call) end -- one that has heard of it says no more
   local body = object(answer.body)
   local id, word = text(field(body, "request_id")), text(field(body, "status"))
-  if not id and not (word and call.id and answer.status < 300) then return ask_on(answer, call) end
+  local is_about_it = id or word and call.id and answer.status < 300
+  if is_refused(answer, call) or not is_about_it then return ask_on(answer, call) end
   local generation = { id = id or call.id, handle = handle_of(body, answer.base), raw_state = word, raw = body,
     state = word and STATES[word] or "unknown" }
   if not word then generation.state = "pending" end

@@ -314,7 +314,7 @@ end
 
 local LEAST_NUMBER = 1000 -- a smaller one, of less digits, may count something
 
---- A text that is the whole answer to a submit, and can only be an id.
+--- A text that is all that an envelope contains, and can only be an id.
 local function bare_id(value)
   value = single(value)
   if type(value) == "number" then return value >= LEAST_NUMBER and identifier(value) or nil end
@@ -346,11 +346,11 @@ local THUMBNAILS = { { "thumbnail", "url" }, { "artifact", "thumbnail", "url" },
 local LAST_FRAMES = { { "last_frame", "url" }, { "artifact", "last_frame", "url" }, "last_frame_url" }
 
 --- What a clip is made of, or shown by: no clip is looked for there.
-local NO_CLIPS = { request = true, input = true, inputs = true, params = true, parameters = true, image = true,
-  image_url = true, image_end_url = true, start_image = true, end_image = true, last_frame = true, thumbnail = true,
-  cover = true, poster = true, notify_hook = true, webhook = true, callback_url = true, prompt = true,
-  user_prompt = true, user = true, keyframes = true }
-local NO_CLIP_WORDS = { "_source", "_input", "_reference" } -- where a word begins
+local NO_CLIPS = { request = true, image = true, image_url = true, image_end_url = true, start_image = true,
+  end_image = true, thumbnail = true, cover = true, poster = true, notify_hook = true, webhook = true,
+  callback_url = true, prompt = true, user_prompt = true, user = true, keyframes = true }
+local NO_CLIP_WORDS = { "_source", "_input", "_reference", "_parent", "_previous", "_init", "_from", "_frame", "_arg",
+  "_param", "_setting", "_config" } -- where a word begins
 local LAST_WORDS = { "watermark", "preview" }
 
 local function has_part(name, parts)
@@ -550,11 +550,13 @@ end
 -- ---- a generation ----
 
 --- The gateway's word for an item, and the upstream's word for its task. A final
---- word counts, because the gateway may give up a task by itself.
-local function pick_word(item, inner)
+--- word counts, because the gateway may give up a task by itself. But the success of
+--- an item that is not a gateway's own may be that of the query.
+local function pick_word(item, inner, task, is_own)
   local outer = text(item.status) or text(item.task_status)
-  local ended = state_of(outer)
-  if ended == "completed" or ended == "failed" then return outer end
+  local ended, state = state_of(outer), state_of(inner)
+  local in_progress = not is_own and (state == "pending" or state == "processing") and not link_of(task, item)
+  if ended == "failed" or ended == "completed" and not in_progress then return outer end
   return inner or outer or text(item.state)
 end
 
@@ -610,8 +612,11 @@ end
 --- task's own id is beside it.
 local function read_task(item, reading)
   local task = item.data and task_in(item, reading.answer) or item
-  local word = task ~= item and pick_word(item, word_in(task)) or word_in(task)
-  local id = id_under(TASK_IDS, item, reading) or task ~= item and id_under(TASK_IDS, task, reading)
+  local id, word = id_under(TASK_IDS, item, reading), word_in(task)
+  if task ~= item then
+    word = pick_word(item, word, task, id ~= nil)
+    id = id or id_under(TASK_IDS, task, reading)
+  end
   if not id and reading.inexact then return nil end
   -- A JSON-RPC answer has the id of its call.
   local may_be_plain = word or not (reading.strict or task.jsonrpc)
@@ -744,11 +749,11 @@ local function id_in_address(answer)
 end
 
 --- An answer to a submit with nothing but an id: as the only content of a gateway's
---- envelope, or in the address of the generation.
+--- envelope, where a failure has its code, or in the address of the generation.
 local function read_bare(body, answer)
-  local id
+  local is_good, id = answer.status < 300 and not is_error(body), nil
   for _, name in ipairs { "data", "result", "task", "generation", "job", "prediction", "creation" } do
-    id = id or object(body) and not is_error(body) and bare_id(body[name]) or nil
+    id = id or is_good and bare_id(field(body, name)) or nil
   end
   id = id or id_in_address(answer)
   return id and { id = id, state = "pending" } or nil
@@ -770,6 +775,10 @@ function relay.read(answer, call)
     if made or not reading.inexact then break end
   end
   if not made and is_submit and not reading.inexact then made = read_bare(body, answer) end
+  -- A refused query may have an id of its own; its failure is not the generation's.
+  if made and made.state == "failed" and call.kind == "query" and made.id ~= call.id and answer.status >= 300 then
+    return nil
+  end
   if made then made.raw = answer.body == nil and answer.text or answer.body end
   return made or nil
 end
