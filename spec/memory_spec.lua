@@ -96,4 +96,25 @@ describe("out of memory", function()
       end)
     end
   end
+
+  it("no request goes out by a different method when libcurl's n-th allocation fails", function()
+    local fault = support.serve()
+
+    local run = support.run({ "-e", [[
+      local memory = assert(package.loadlib(os.getenv "LIBRARY", "luaopen_memory"))()
+      local core = require "luma.core"
+      for n = 1, 100 do
+        local client = core.client { base = os.getenv "BASE" }
+        memory.fail("curl", n, 1)
+        client:request { id = 1, path = "/", method = "DELETE" }
+        repeat local id = client:peek(1) until id
+        memory.stop()
+        client:close()
+      end
+    ]] }, { LIBRARY = library, BASE = fault.url }, "LD_PRELOAD=" .. library)
+
+    assert.equal("", run.err)
+    assert.is_true(fault:count() > 20)
+    for _, request in ipairs(fault:log()) do assert.equal("DELETE", request.method) end
+  end)
 end)

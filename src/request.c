@@ -501,7 +501,6 @@ static void set_body(const Request *r, CURL *easy) {
   } else {
     curl_easy_setopt(easy, CURLOPT_HTTPGET, 1L);
   }
-  curl_easy_setopt(easy, CURLOPT_CUSTOMREQUEST, r->method);
   if (!r->authenticated && r->body)
     curl_easy_setopt(easy, CURLOPT_FOLLOWLOCATION, 0L);
   if (r->as_it_is) curl_easy_setopt(easy, CURLOPT_HTTP_CONTENT_DECODING, 0L);
@@ -535,8 +534,10 @@ static void set_data(Request *r, CURL *easy) {
 }
 
 bool request_begin(Request *r, CURL *easy, Endpoint *endpoint) {
+  /* Without its method a request would go out as a GET or a POST. */
   if (set_url(easy, endpoint, r) != CURLE_OK ||
       !set_headers(r, easy, endpoint) ||
+      curl_easy_setopt(easy, CURLOPT_CUSTOMREQUEST, r->method) != CURLE_OK ||
       !proxies_apply(&endpoint->proxies, easy, r->url, &r->proxy)) {
     request_fail(r, &failure_memory);
     return false;
