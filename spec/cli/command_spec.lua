@@ -681,6 +681,19 @@ describe("luma.cli, the real program", function()
       assert.equal(2, support.submits(server))
     end)
 
+    it("is not made again where the service does not find it any more", function()
+      local words = quick("generate", "a boat sandbox:state=never", "-o", path, "--timeout", "0.3")
+      command.run(server, words)
+      local kept = support.read(path .. ".luma"):gsub("clip = [%x-]+", "clip = 00000000")
+      support.write(path .. ".luma", kept)
+
+      local result = command.run(server, words)
+
+      assert.equal(1, result.code, result.err)
+      assert.matches("\n  to make it again: rm ", result.err)
+      assert.same({ kept, 1 }, { support.read(path .. ".luma"), support.submits(server) })
+    end)
+
     it("leaves no note where nothing was sent, or nothing is left to wait for", function()
       run("generate", "a boat", "-o", path, "--resolution", "4k")
       run("generate", "a boat sandbox:submit_fault=401", "-o", path)

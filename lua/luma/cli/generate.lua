@@ -25,7 +25,13 @@ local function new_note(self, params)
   }
 end
 
---- Ends a clip, and removes its note if nothing is left to wait for.
+--- Prints how to make the clip again, against its note.
+local function hint_at_note(self, clip)
+  self.output:hint("to make it again: rm " .. text.quote(note.path(clip.path)))
+end
+
+--- Ends a clip, and removes its note if nothing is left to wait for. A refused query
+--- is not the end: the clip may belong to a different key.
 local function finish(self, clip, generation, err, word)
   if generation then
     if clip.noted then note.remove(clip.path) end
@@ -35,8 +41,9 @@ local function finish(self, clip, generation, err, word)
   end
   err = err or { kind = "cancelled", sent = "maybe", message = "" }
   local code = self:fail(err, word, clip.path)
-  local is_over = not word and err.sent == "no" or code == exit_codes.FAILED or exit_codes.is_over(err)
-  if clip.noted and is_over then note.remove(clip.path) end
+  local is_over = not word and err.sent == "no" or exit_codes.is_over(err)
+  if clip.noted and is_over then note.remove(clip.path)
+  elseif clip.noted and code == exit_codes.FAILED then hint_at_note(self, clip) end
   return code
 end
 
@@ -112,7 +119,7 @@ local function still_in_doubt(self, clip, found)
     kind = "protocol", sent = "maybe", retryable = false,
     message = ("a clip for %s was sent before, and no answer came"):format(clip.path),
   }, nil, clip.path)
-  self.output:hint("to make it again: rm " .. text.quote(note.path(clip.path)))
+  hint_at_note(self, clip)
   return code
 end
 
