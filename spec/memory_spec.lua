@@ -117,4 +117,30 @@ describe("out of memory", function()
     assert.is_true(fault:count() > 20)
     for _, request in ipairs(fault:log()) do assert.equal("DELETE", request.method) end
   end)
+
+  it("a packed answer is not said to be too large when the core's n-th allocation fails", function()
+    local packed = "\31\139\8\0\0\0\0\0\0\3" .. "\1\10\0\245\255" .. '{"id":"x"}' -- stored
+    local fault = support.serve { { body = packed } }
+
+    local run = support.run({ "-e", [[
+      local memory = assert(package.loadlib(os.getenv "LIBRARY", "luaopen_memory"))()
+      local core = require "luma.core"
+      for n = 1, 30 do
+        local client = core.client { base = os.getenv "BASE" }
+        memory.fail("core", n, 1)
+        local id, response
+        if pcall(client.request, client, { id = 1, path = "/" }) then
+          repeat id, response = client:peek(1) until id
+        end
+        memory.stop()
+        client:close()
+        if response then print(response.message or response.body) end
+      end
+    ]] }, { LIBRARY = library, BASE = fault.url }, "LD_PRELOAD=" .. library)
+
+    assert.equal("", run.err)
+    local seen = {}
+    for line in run.out:gmatch "[^\n]+" do seen[line] = true end
+    assert.same({ ["not enough memory"] = true, ['{"id":"x"}'] = true }, seen)
+  end)
 end)

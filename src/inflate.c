@@ -20,7 +20,8 @@ typedef struct Stream {
   char *out;
   size_t size, room, max;
   bool bad;       /* damaged, or over too early */
-  bool too_large; /* or there is no memory */
+  bool too_large; /* more than `max`, or than there is memory for: */
+  bool no_memory; /* then this is set, too */
 } Stream;
 
 /* A canonical Huffman code: how many symbols have a code of each length, and
@@ -54,7 +55,7 @@ static bool reserve(Stream *s, size_t n) {
   while (room < s->size + n) room *= 2;
   char *grown = realloc(s->out, room);
   if (grown == NULL) {
-    s->too_large = true;
+    s->too_large = s->no_memory = true;
     return false;
   }
   s->out = grown;
@@ -240,6 +241,7 @@ Unpacked unpack(Packing packing, const char *bytes, size_t n, size_t max) {
   if (packing == PACKING_GZIP) skip_gzip_header(&s);
   else if (packing == PACKING_ZLIB) s.in += 2;
   inflate(&s);
-  Unpacked u = {s.out, s.size, !s.bad && !s.too_large, s.too_large};
+  Unpacked u = {s.out, s.size, !s.bad && !s.too_large, s.too_large,
+                s.no_memory};
   return u;
 }

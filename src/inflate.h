@@ -21,7 +21,8 @@ typedef struct Unpacked {
   char *bytes;
   size_t size;
   bool whole;     /* nothing is missing, and nothing was damaged */
-  bool too_large; /* there would be more than allowed */
+  bool too_large; /* more than allowed, or than there is memory for: */
+  bool no_memory; /* then this is set, too */
 } Unpacked;
 
 /* Unpacks as far as it goes, to `max` bytes at most. */

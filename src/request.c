@@ -687,7 +687,7 @@ static void unpack_answer(Request *r) {
     Unpacked u = unpack(packing, b->data, b->len, b->max);
     bool useful = is_useful(&u, packing, r->failure != NULL);
     if (u.too_large && r->failure == NULL && packing != PACKING_RAW)
-      r->failure = &failure_too_large;
+      r->failure = u.no_memory ? &failure_memory : &failure_too_large;
     if (!useful) {
       free(u.bytes);
       return;
