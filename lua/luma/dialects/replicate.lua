@@ -1,6 +1,7 @@
 --- Replicate: predictions by model, whose output is deleted after an hour. Pure:
 --- parameters to request, answer to generation.
 local common = require "luma.dialects.common"
+local http_date = require("luma.retry").http_date
 local lower = require("luma.text").lower
 
 local text, object, field = common.text, common.object, common.field
@@ -249,18 +250,12 @@ local function fill_outputs(generation, output)
   generation.outputs = outputs[1] and outputs or nil
 end
 
-local DAYS = { 31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31 }
+local FILE_LIFE = 3600 -- seconds
 
---- An hour later than a date as Replicate writes it.
-local function hour_later(date)
-  local year, month, day, hour, rest = (date or ""):match("^(%d%d%d%d)%-(%d%d)%-(%d%d)T(%d%d)(:%d%d:%d%d.*Z)$")
-  if not year then return nil end
-  year, month, day, hour = tonumber(year), tonumber(month), tonumber(day), tonumber(hour) + 1
-  local is_leap = year % 4 == 0 and (year % 100 ~= 0 or year % 400 == 0)
-  if hour == 24 then hour, day = 0, day + 1 end
-  if day > (DAYS[month] or 0) + (month == 2 and is_leap and 1 or 0) then month, day = month + 1, 1 end
-  if month > 12 then year, month = year + 1, 1 end
-  return ("%04d-%02d-%02dT%02d%s"):format(year, month, day, hour, rest)
+--- When the file of a generation that was completed at that date is deleted.
+local function expiry_of(date)
+  local completed = date and http_date(date)
+  return completed and common.date(completed + FILE_LIFE) or nil
 end
 
 local function fill_failure(generation, body)
@@ -281,7 +276,7 @@ local function read_prediction(body)
   if generation.state == "failed" then fill_failure(generation, body) end
   if generation.state == "completed" then
     fill_outputs(generation, body.output)
-    generation.expires_at = hour_later(text(body.completed_at))
+    generation.expires_at = expiry_of(text(body.completed_at))
     if not generation.outputs and body.data_removed == true then
       generation.state = "expired"
       generation.failure_reason = "Replicate keeps a file for an hour, and this one is gone"
