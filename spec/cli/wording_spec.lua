@@ -12,6 +12,7 @@ describe("luma.cli.wording", function()
     ["the answer 422: quota_not_enough"] = "the answer 422: quota_not_enough",
     ["extra.prompt: give user_prompt itself (fal)"] = "extra.prompt: give the prompt itself (fal)",
     ["foo is unknown: did you mean image_url?"] = "foo is unknown: did you mean image_url?",
+    ["cannot write user_prompt/a.mp4, nor /tmp/base_url.mp4"] = "cannot write user_prompt/a.mp4, nor /tmp/base_url.mp4",
     ["what a boat costs is not known"] = "what a boat costs is not known",
   }
   for said, expected in pairs(cases) do

@@ -37,8 +37,9 @@ local PHRASES = {
 }
 
 --- A sentence of luma's in the command's words. Names of several words are flags
---- wherever they stand, others where the sentence is about them. A name that is
---- unknown is in a file of parameters, where all have their own names.
+--- wherever they stand, others where the sentence is about them. A name in a path
+--- is none. A name that is unknown is in a file of parameters, where all have their
+--- own names.
 ---@param sentence string
 ---@return string
 function wording.of(sentence)
@@ -46,7 +47,7 @@ function wording.of(sentence)
   sentence = sentence:gsub("{([%l_]+)}", words)
   if sentence:find("^[%w_]+ is unknown") then return sentence end
   sentence = sentence:gsub("^[%l_]+%f[^%w_.]", words)
-  return (sentence:gsub("%f[%w_.-]%l+_[%l_]+%f[^%w_]", words))
+  return (sentence:gsub("%f[%w_./-]%l+_[%l_]+%f[^%w_/]", words))
 end
 
 return wording
