@@ -143,4 +143,25 @@ describe("out of memory", function()
     for line in run.out:gmatch "[^\n]+" do seen[line] = true end
     assert.same({ ["not enough memory"] = true, ['{"id":"x"}'] = true }, seen)
   end)
+
+  -- A sanitizer says more of it: the texts, too, are gone.
+  it("nothing is left of a client when the core's n-th allocation fails", function()
+    local run = support.run({ "-e", [[
+      local memory = assert(package.loadlib(os.getenv "LIBRARY", "luaopen_memory"))()
+      local core = require "luma.core"
+      for n = 1, 60 do
+        memory.fail("core", n, 1)
+        local ok, client = pcall(core.client, { base = "http://127.0.0.1:1", proxy = "http://127.0.0.1:2",
+          bases = { "http://127.0.0.1:3", "http://127.0.0.1:4", "http://127.0.0.1:5" }, user_agent = "x",
+          headers = { "Authorization: Bearer 0123456789" }, secrets = { "0123456789", "9876543210" } })
+        memory.stop()
+        if ok then client:close() end
+        print(ok, core.live_objects())
+      end
+    ]] }, { LIBRARY = library, LSAN_OPTIONS = support.LEAKS }, "LD_PRELOAD=" .. library)
+
+    assert.equal("", run.err)
+    assert.matches("^false\t0\n.*true\t0\n$", run.out)
+    assert.is_nil(run.out:find "\t[^0]")
+  end)
 end)

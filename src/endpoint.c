@@ -36,7 +36,8 @@ static bool keep_bases(Endpoint *endpoint, const char *const *bases) {
   while (bases && bases[n]) n++;
   endpoint->bases = calloc(n + 1, sizeof *endpoint->bases);
   if (endpoint->bases == NULL) return false;
-  for (size_t i = 0; i < n; i++) endpoint->bases[i] = keep(bases[i], &ok);
+  for (size_t i = 0; ok && i < n; i++)
+    endpoint->bases[i] = keep(bases[i], &ok);
   return ok;
 }
 
