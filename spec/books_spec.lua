@@ -40,4 +40,19 @@ describe("luma.books", function()
     assert.equal("quota", books.over_limit(account, { max_submits = 3 }, {}).kind)
     assert.equal(6, looks)
   end)
+
+  for name, ask in pairs { ["the limits are"] = books.count, ["unfinished() is"] = books.unfinished } do
+    it(("settle what its task left when %s asked for"):format(name), function()
+      local account = books.new(os.time)
+      local payment = books.open(account, { over = true }, {})
+      payment.conclude = function()
+        books.settle(account, payment, { max_submits = 5 }, { id = "a", state = "pending" })
+      end
+
+      ask(account)
+
+      assert.same({ 1, 1, 0 }, { books.count(account) })
+      assert.same({ { id = "a", state = "pending", sent = "yes" } }, books.unfinished(account))
+    end)
+  end
 end)

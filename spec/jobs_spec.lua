@@ -423,6 +423,20 @@ describe("jobs", function()
       play(function() return client:unfinished()[1] end)
       assert.is_true(client:unfinished()[1].sent ~= "no")
     end)
+
+    it("lists a submit whose answer could not be read when it came, as without memory", function()
+      local call = require "luma.call"
+      local read = call.read
+      finally(function() call.read = read end)
+      call.read = function() error("not enough memory", 0) end
+      assert.is_false(pcall(client.submit, client, BOAT))
+      call.read = read
+
+      local list = client:unfinished()
+
+      assert.equal(1, #list)
+      assert.same({ "string", "yes" }, { type(list[1].id), list[1].sent })
+    end)
   end)
 
   describe("coroutines", function()

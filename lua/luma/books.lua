@@ -16,6 +16,7 @@ local MOST_DOUBTS = 100 -- that are remembered
 ---@field place integer in the books
 ---@field owner luma.Awaitable the task or the job that makes it
 ---@field exchange? luma.Exchange its last one
+---@field conclude? fun(payment: luma.Payment) settles it by the answer to that; nil before it can be sent
 ---@field settled? boolean
 ---@field taken? boolean once settled: the service has accepted it, or may have
 ---@field cost? number with the limit max_cost
@@ -47,19 +48,28 @@ local function is_under_way(payment)
   return not payment.owner.over or exchange and exchange.begun and not exchange.over
 end
 
+--- Settles what its task could not, as there was no memory to read the answer.
+local function conclude_ended(self)
+  for place, payment in pairs(self.payments) do
+    if type(payment) == "table" and not is_under_way(payment) then
+      if payment.conclude then payment.conclude(payment) end
+      if self.payments[place] == payment then self.payments[place] = nil end
+    end
+  end
+end
+
 --- How many payments were or may be accepted, and how many generations are in
 --- progress.
 ---@param self luma.Books
 ---@return integer submits, integer inflight, number cost spent or reserved
 function books.count(self)
+  conclude_ended(self)
   local submits, inflight, cost, now = 0, 0, 0, self.now()
-  for place, payment in pairs(self.payments) do
+  for _, payment in pairs(self.payments) do
     if type(payment) == "number" then
       submits, cost = submits + 1, cost + payment
-    elseif is_under_way(payment) then
-      submits, inflight, cost = submits + 1, inflight + 1, cost + (payment.cost or 0)
     else
-      self.payments[place] = nil
+      submits, inflight, cost = submits + 1, inflight + 1, cost + (payment.cost or 0)
     end
   end
   for _, time in pairs(self.seen) do
@@ -165,6 +175,7 @@ end
 ---@param self luma.Books
 ---@return luma.Unfinished[]
 function books.unfinished(self)
+  conclude_ended(self)
   local list = {}
   for id, state in pairs(self.states) do list[#list + 1] = { id = id, state = state, sent = "yes" } end
   table.sort(list, function(a, b) return a.id < b.id end)

@@ -99,6 +99,7 @@ function generation.open_payment(client, request, owner, job)
   if err then return nil, err end
   local payment = books.open(client.books, owner, request)
   payment.client, payment.request, payment.job, payment.on_orphan = client, request, job, on_orphan
+  payment.conclude = generation.conclude
   return payment
 end
 
