@@ -235,6 +235,12 @@ static void on_lookup(Request *r) {
 
 static CURLM *new_multi(void) {
   CURLM *multi = curl_multi_init();
+  /* libcurl starts without a wakeup if it gets no descriptor for one; then the
+     thread would sleep on whatever is handed in. */
+  if (multi && curl_multi_wakeup(multi) != CURLM_OK) {
+    curl_multi_cleanup(multi);
+    return NULL;
+  }
   /* Since 8.20 this option keeps a lookup from holding up the end. */
   if (multi) curl_multi_setopt(multi, CURLMOPT_QUICK_EXIT, 1L);
   return multi;
@@ -709,7 +715,11 @@ Engine *engine_open(const EngineOptions *options, const char **why) {
   e->max_transfers = options->max_transfers;
   e->raises = compat_raises_sigpipe();
   e->idle = calloc((size_t)e->max_transfers, sizeof *e->idle);
-  if (!reset(e) || !endpoint_open(&e->endpoint, &options->endpoint) ||
+  bool ok = reset(e);
+  if (!ok)
+    *why = "cannot start libcurl: too many files are open, or there is not "
+           "enough memory";
+  if (!ok || !endpoint_open(&e->endpoint, &options->endpoint) ||
       e->idle == NULL) {
     engine_close(e);
     return NULL;

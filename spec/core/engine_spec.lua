@@ -838,5 +838,29 @@ describe("luma.core, many exchanges,", function()
 
       assert.equal(200, finish(b, id).status)
     end)
+
+    it("do not start without a descriptor to be woken by, and do with one", function()
+      if not is_linux() then return end -- it takes ulimit
+      local server = support.serve { { body = "hello" } }
+
+      local result = run({ "-e", [[
+        local core = require "luma.core"
+        local options = { base = os.getenv "BASE" }
+        local files, file = {}, io.open "/dev/null"
+        while file do files[#files + 1], file = file, io.open "/dev/null" end
+        print(pcall(core.client, options))
+        for _, opened in ipairs(files) do opened:close() end
+        local client = core.client(options)
+        client:background()
+        client:request { id = 1, path = "/" }
+        local id, response
+        repeat id, response = client:peek(1) until id
+        print(response.body)
+      ]] }, { BASE = server.url }, "ulimit -n 32;")
+
+      assert.equal("", result.err)
+      assert.equal("false\tcannot start libcurl: too many files are open, or there is not enough memory\nhello\n",
+        result.out)
+    end)
   end)
 end)
