@@ -14,6 +14,10 @@ describe("luma.text", function()
       end)
     end
 
+    it("reads a long text of bytes that are no UTF-8 as quickly as any", function()
+      assert.equal("\239\191\189", text.line(("\214\208"):rep(2 ^ 20)))
+    end)
+
     it("cuts between characters", function()
       assert.equal("视…", text.line("视频视频", 5))
     end)
@@ -47,6 +51,12 @@ describe("luma.text", function()
 
     it("leave out a script of which the end did not come", function()
       assert.equal("Hi", text.line((text.words "<p>Hi<script>var a = '<b>'; ")))
+    end)
+
+    it("are soon found where nothing has an end", function()
+      for _, start in ipairs { "<script>", "<svg", "<!--", "<title>", "<a" } do
+        assert.equal("", text.line((text.words(start:rep(2 ^ 17)))))
+      end
     end)
 
     it("leave a text that is no page as it is", function()

@@ -340,12 +340,15 @@ static size_t ascii_run(const char *s, size_t n) {
   return i;
 }
 
-/* core.invalid_utf8(text) -> place of the first byte that is no UTF-8, or nil
- */
+/* core.invalid_utf8(text, from) -> place of the first byte that is no UTF-8,
+   or nil; `from` is where to begin, by default at 1. */
 static int l_invalid_utf8(lua_State *L) {
   size_t n, i, step;
   const char *s = luaL_checklstring(L, 1, &n);
-  i = ascii_run(s, n);
+  lua_Integer from = luaL_optinteger(L, 2, 1);
+  luaL_argcheck(L, from >= 1 && (size_t)from <= n + 1, 2, "outside the text");
+  i = (size_t)from - 1;
+  i += ascii_run(s + i, n - i);
   while (i < n && (step = utf8_step((const unsigned char *)s + i, n - i)) > 0)
     i += step;
   if (i == n) return 0;

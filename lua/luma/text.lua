@@ -9,13 +9,13 @@ local UNREADABLE = "\239\191\189" -- U+FFFD
 local function as_utf8(value)
   local at = core.invalid_utf8(value)
   if not at then return value end
-  local parts = {}
+  local parts, from = {}, 1
   while at do
-    if at > 1 or not parts[1] then parts[#parts + 1] = value:sub(1, at - 1) .. UNREADABLE end
-    value = value:sub(at + 1)
-    at = core.invalid_utf8(value)
+    if at > from or not parts[1] then parts[#parts + 1] = value:sub(from, at - 1) .. UNREADABLE end
+    from = at + 1
+    at = core.invalid_utf8(value, from)
   end
-  return table.concat(parts) .. value
+  return table.concat(parts) .. value:sub(from)
 end
 
 --- Shortens a text between two characters of UTF-8.
@@ -81,16 +81,28 @@ local function any_case(word)
   return (word:gsub("[a-z]", function(c) return ("[%s%s]"):format(c, string.char(c:byte() - 32)) end))
 end
 
---- Parts of a page that are not text, complete or without their end.
-local UNREAD = {}
+--- Parts of a page that are not text: where they begin and end.
+local UNREAD = { { "<!%-%-", "%-%->" } }
 for _, name in ipairs { "script", "style", "svg" } do
-  name = any_case(name)
-  UNREAD[#UNREAD + 1] = ("<%s[^>]*>.-</%s%%s*>"):format(name, name)
-  UNREAD[#UNREAD + 1] = ("<%s.*$"):format(name)
+  UNREAD[#UNREAD + 1] = { any_case("<" .. name), any_case("</" .. name) .. "[^<>]*>?" }
 end
-UNREAD[#UNREAD + 1] = "<!%-%-.-%-%->"
 
-local TITLE = any_case "<title[^>]*>(.-)</title"
+--- The text with a space in place of each such part, complete or without its end.
+--- No pattern with `.-` does this: of many parts without an end it reads each to the
+--- end of the text.
+local function without(value, first, last)
+  local parts, at = {}, 1
+  while true do
+    local from, to = value:find(first, at)
+    if not from then break end
+    parts[#parts + 1] = value:sub(at, from - 1)
+    at = (select(2, value:find(last, to + 1)) or #value) + 1
+  end
+  parts[#parts + 1] = value:sub(at)
+  return table.concat(parts, " ")
+end
+
+local TITLE, TITLE_END = any_case "<title[^<>]*>()", any_case "^(.-)</title"
 local ENTITIES = { amp = "&", lt = "<", gt = ">", quot = '"', apos = "'", nbsp = " " }
 
 --- The text of HTML or XML. Other text is returned unchanged.
@@ -98,9 +110,10 @@ local ENTITIES = { amp = "&", lt = "<", gt = ">", quot = '"', apos = "'", nbsp =
 ---@return string words, string? title
 function text.words(value)
   if not value:find("<[%a!/?]") then return value end
-  local title = value:match(TITLE)
-  for _, pattern in ipairs(UNREAD) do value = value:gsub(pattern, " ") end
-  value = value:gsub("<[^>]*>", " "):gsub("<[^>]*$", "")
+  local title_at = value:match(TITLE)
+  local title = title_at and value:match(TITLE_END, title_at)
+  for _, part in ipairs(UNREAD) do value = without(value, part[1], part[2]) end
+  value = value:gsub("<[%a!/?][^<>]*>?", " ")
   local function plain(words)
     return (words:gsub("&(%a+);", ENTITIES):gsub("&#39;", "'"))
   end

@@ -170,9 +170,19 @@ describe("luma.core", function()
       end)
     end
 
-    it("raises for what is no text", function()
+    it("begins at a place of the text", function()
+      assert.equal(6, core.invalid_utf8("caf\233 \233", 5))
+      assert.is_nil(core.invalid_utf8("\255a", 2))
+      assert.is_nil(core.invalid_utf8("\255", 2))
+      assert.is_nil(core.invalid_utf8("", 1))
+    end)
+
+    it("raises for what is no text, and no place in it", function()
       assert.error_matches(function() core.invalid_utf8({}) end,
         "string expected")
+      for _, from in ipairs { 0, -1, 3 } do
+        assert.error_matches(function() core.invalid_utf8("a", from) end, "outside the text")
+      end
     end)
   end)
 

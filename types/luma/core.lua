@@ -151,9 +151,10 @@ function core.base64_decode(text, from) end
 
 --- The place of the first byte that is no UTF-8, nil if there is none.
 ---@param text string
+---@param from? integer where to begin
 ---@return integer?
 ---@nodiscard
-function core.invalid_utf8(text) end
+function core.invalid_utf8(text, from) end
 
 --- A number that another text hardly has; the same text has another one in
 --- another process. For finding out what has changed, not for secrets.
