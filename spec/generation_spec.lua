@@ -483,6 +483,19 @@ describe("luma.generation", function()
       assert.equal(4, support.count(server, "GET"))
     end)
 
+    for name, case in pairs { ["ends with the link"] = { '[{"type":"video","url":"https://x.example/a.mp4"}]' },
+      ["ends as its answer"] = { "[]", "generation a1 is completed, but has no link: get it again later" } } do
+      it(("asks for a link that the program does not have, and %s"):format(name), function()
+        local agents = support.serve { { body = ('{"id":"a1","state":"completed","output":%s}'):format(case[1]) } }
+        local elsewhere = support.connect(agents, { dialect = "agents" })
+
+        local generation, err = elsewhere:wait({ id = "a1", state = "completed" })
+
+        assert.equal(1, agents:count())
+        assert.same({ case[2] == nil, case[2] }, { generation ~= nil, err and err.message })
+      end)
+    end
+
     it("gives up on the link after a minute", function()
       local now, ahead = core.now, 0
       local submitted = submit "sandbox:link_after=1000000"

@@ -225,8 +225,8 @@ end
 
 local function no_link_error(made, grace)
   return generation_error(made, made.id, "protocol",
-    ("generation %s is completed, but has no link %d s later: get it again later"):format(
-      made.id, grace))
+    ("generation %s is completed, but has no link%s: get it again later"):format(
+      made.id, grace > 0 and (" after %d s"):format(grace) or ""))
 end
 
 --- Judges the answer to a query: the wait continues, or ends with this result. A
@@ -234,7 +234,7 @@ end
 ---@param made? luma.Generation
 ---@param err? luma.Error of a failed query
 ---@param own any whether this client submitted it, and saw it accepted
----@param without_link_for number seconds since it was first seen completed, without a link
+---@param without_link_for? number seconds since a query first found it completed
 ---@param grace number seconds until a link must be there
 ---@return boolean over, luma.Generation?, luma.Error?
 local function verdict(made, err, own, without_link_for, grace)
@@ -245,7 +245,7 @@ local function verdict(made, err, own, without_link_for, grace)
   if state == "failed" or state == "expired" then return true, nil, failure_error(made) end
   if state ~= "completed" then return false end
   if has_link(made) then return true, made end
-  if without_link_for >= grace then return true, nil, no_link_error(made, grace) end
+  if without_link_for and without_link_for >= grace then return true, nil, no_link_error(made, grace) end
   return false
 end
 
@@ -256,7 +256,7 @@ end
 ---@field job? luma.Job that gets the progress
 ---@field finish fun(wait: luma.Wait, result?: luma.Generation, err?: luma.Error) called at the end, and again
 --- if it raises
----@field completed_at? number clock time at which it was first seen completed
+---@field completed_at? number clock time at which a query first found it completed
 ---@field last? boolean there is no time for a further query
 
 --- Seconds until the next query.
@@ -285,9 +285,10 @@ end
 ---@return boolean over, luma.Generation?, luma.Error?
 local function judge(watch, err)
   local client, known, now = watch.client, watch.known, core.now()
-  if known and known.state == "completed" then watch.completed_at = watch.completed_at or now end
+  -- What the program knows may lack the link: a query decides.
+  if watch.polls > 0 and known and known.state == "completed" then watch.completed_at = watch.completed_at or now end
   local own = err and watch.own and client.books.seen[watch.id]
-  local over, result, final = verdict(known, err, own, now - (watch.completed_at or now),
+  local over, result, final = verdict(known, err, own, watch.completed_at and now - watch.completed_at,
     client.dialect.link_grace or 0)
   if final then
     final = errors.about(final, { id = watch.id, generation = final.generation or known,
