@@ -108,7 +108,8 @@ function books.over_limit(self, limits, request)
   end
   if limits.max_inflight and inflight >= limits.max_inflight then
     return errors.new("rate_limit",
-      ("max_inflight: %d generations are in progress: wait for one first"):format(inflight),
+      ("max_inflight: this client has reached its limit of generations in progress (%d): wait for one first"):format(
+        inflight),
       { retryable = true })
   end
   return limits.max_cost and over_cost(self, limits.max_cost, request, cost)
