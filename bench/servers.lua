@@ -99,7 +99,9 @@ function servers.start(found, bench, tmp, bin)
   local data = bench .. "/../spec/data/relay"
   found.ca, found.roots = tmp .. "/ca.pem", tmp .. "/roots.pem"
   make_certificates(tmp)
-  execute(("head -c 100000000 /dev/urandom >%s/clip.mp4"):format(tmp))
+  -- The boxes that a clip begins with, the last of which holds the rest.
+  local boxes = [[\0\0\0\020ftypisom\0\0\2\0\0\0\0\010moov\0\0\0\0mdat]]
+  execute(("{ printf '%s'; head -c 100000000 /dev/urandom; } >%s/clip.mp4"):format(boxes, tmp))
   start_nginx(found, bench, data, tmp, bin)
   found.delay = start(found.pin, ("%s/delay %s/submit.response.pending.json >%s/delay.port"):format(bin, data, tmp))
   local port
