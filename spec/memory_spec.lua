@@ -111,7 +111,7 @@ describe("out of memory", function()
         memory.stop()
         client:close()
       end
-    ]] }, { LIBRARY = library, BASE = fault.url }, "LD_PRELOAD=" .. library)
+    ]] }, { LIBRARY = library, BASE = fault.url, LSAN_OPTIONS = support.LEAKS }, "LD_PRELOAD=" .. library)
 
     assert.equal("", run.err)
     assert.is_true(fault:count() > 20)
@@ -136,7 +136,7 @@ describe("out of memory", function()
         client:close()
         if response then print(response.message or response.body) end
       end
-    ]] }, { LIBRARY = library, BASE = fault.url }, "LD_PRELOAD=" .. library)
+    ]] }, { LIBRARY = library, BASE = fault.url, LSAN_OPTIONS = support.LEAKS }, "LD_PRELOAD=" .. library)
 
     assert.equal("", run.err)
     local seen = {}
