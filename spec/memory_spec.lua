@@ -97,12 +97,22 @@ describe("out of memory", function()
     end
   end
 
-  it("no request goes out by a different method when libcurl's n-th allocation fails", function()
-    local fault = support.serve()
-
+  --- What a program prints that runs out of memory; `memory` and `core` are there.
+  local function starve(program, environment)
+    local all = { LIBRARY = library, LSAN_OPTIONS = support.LEAKS }
+    for name, value in pairs(environment or {}) do all[name] = value end
     local run = support.run({ "-e", [[
       local memory = assert(package.loadlib(os.getenv "LIBRARY", "luaopen_memory"))()
       local core = require "luma.core"
+    ]] .. program }, all, "LD_PRELOAD=" .. library)
+    assert.equal("", run.err)
+    return run.out
+  end
+
+  it("no request goes out by a different method when libcurl's n-th allocation fails", function()
+    local fault = support.serve()
+
+    starve([[
       for n = 1, 100 do
         local client = core.client { base = os.getenv "BASE" }
         memory.fail("curl", n, 1)
@@ -111,9 +121,8 @@ describe("out of memory", function()
         memory.stop()
         client:close()
       end
-    ]] }, { LIBRARY = library, BASE = fault.url, LSAN_OPTIONS = support.LEAKS }, "LD_PRELOAD=" .. library)
+    ]], { BASE = fault.url })
 
-    assert.equal("", run.err)
     assert.is_true(fault:count() > 20)
     for _, request in ipairs(fault:log()) do assert.equal("DELETE", request.method) end
   end)
@@ -122,9 +131,7 @@ describe("out of memory", function()
     local packed = "\31\139\8\0\0\0\0\0\0\3" .. "\1\10\0\245\255" .. '{"id":"x"}' -- stored
     local fault = support.serve { { body = packed } }
 
-    local run = support.run({ "-e", [[
-      local memory = assert(package.loadlib(os.getenv "LIBRARY", "luaopen_memory"))()
-      local core = require "luma.core"
+    local out = starve([[
       for n = 1, 30 do
         local client = core.client { base = os.getenv "BASE" }
         memory.fail("core", n, 1)
@@ -136,19 +143,16 @@ describe("out of memory", function()
         client:close()
         if response then print(response.message or response.body) end
       end
-    ]] }, { LIBRARY = library, BASE = fault.url, LSAN_OPTIONS = support.LEAKS }, "LD_PRELOAD=" .. library)
+    ]], { BASE = fault.url })
 
-    assert.equal("", run.err)
     local seen = {}
-    for line in run.out:gmatch "[^\n]+" do seen[line] = true end
+    for line in out:gmatch "[^\n]+" do seen[line] = true end
     assert.same({ ["not enough memory"] = true, ['{"id":"x"}'] = true }, seen)
   end)
 
   -- A sanitizer says more of it: the texts, too, are gone.
   it("nothing is left of a client when the core's n-th allocation fails", function()
-    local run = support.run({ "-e", [[
-      local memory = assert(package.loadlib(os.getenv "LIBRARY", "luaopen_memory"))()
-      local core = require "luma.core"
+    local out = starve [[
       for n = 1, 60 do
         memory.fail("core", n, 1)
         local ok, client = pcall(core.client, { base = "http://127.0.0.1:1", proxy = "http://127.0.0.1:2",
@@ -158,10 +162,9 @@ describe("out of memory", function()
         if ok then client:close() end
         print(ok, core.live_objects())
       end
-    ]] }, { LIBRARY = library, LSAN_OPTIONS = support.LEAKS }, "LD_PRELOAD=" .. library)
+    ]]
 
-    assert.equal("", run.err)
-    assert.matches("^false\t0\n.*true\t0\n$", run.out)
-    assert.is_nil(run.out:find "\t[^0]")
+    assert.matches("^false\t0\n.*true\t0\n$", out)
+    assert.is_nil(out:find "\t[^0]")
   end)
 end)

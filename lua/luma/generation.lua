@@ -72,10 +72,6 @@ function generation.conclude(payment)
   books.settle(client.books, payment, client.options, result, err)
 end
 
-local function on_orphan(exchange)
-  generation.conclude(exchange.payment)
-end
-
 --- Records in the books what a task has paid for, however it ends, and what a call
 --- of `generate` had made if it did not return.
 ---@param task luma.Task
@@ -98,8 +94,8 @@ function generation.open_payment(client, request, owner, job)
   local err = books.over_limit(client.books, client.options, request)
   if err then return nil, err end
   local payment = books.open(client.books, owner, request)
-  payment.client, payment.request, payment.job, payment.on_orphan = client, request, job, on_orphan
-  payment.conclude = generation.conclude
+  payment.client, payment.request, payment.job = client, request, job
+  payment.conclude = generation.conclude -- last, as that needs the others
   return payment
 end
 
@@ -410,9 +406,10 @@ end
 -- ---- downloads ----
 
 --- Adds the paid generation to an error that comes after the payment.
-local function with_generation(made, result, err)
-  if not err then return result end
-  return nil, errors.about(err, { id = made.id, generation = err.generation or made, sent = "yes" }, made.id)
+---@param retryable? false nil leaves it as it is
+local function paid_error(made, err, retryable)
+  local fields = { id = made.id, generation = err.generation or made, sent = "yes", retryable = retryable }
+  return errors.about(err, fields, made.id)
 end
 
 --- Downloads a generation's clip, or a URL.
@@ -433,8 +430,8 @@ function generation.download(client, target, path, opts, claim)
     done, err = download.run(client, target, claim, opts, is_known and look or nil, progress_reporter(client, opts))
     claim:release()
   end
-  if type(target) == "string" then return done, err end
-  return with_generation(target, done, err)
+  if not err or type(target) == "string" then return done, err end
+  return nil, paid_error(target, err)
 end
 
 --- Inside a task: downloads the clip of a completed generation.
@@ -458,8 +455,7 @@ end
 ---@param err luma.Error
 ---@return luma.Error
 function generation.after_paying(made, err)
-  local fields = { id = made.id, generation = err.generation or made, sent = "yes", retryable = false }
-  return errors.about(err, fields, made.id)
+  return paid_error(made, err, false)
 end
 
 return generation
