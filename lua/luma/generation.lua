@@ -430,8 +430,8 @@ function generation.download(client, target, path, opts, claim)
     done, err = download.run(client, target, claim, opts, is_known and look or nil, progress_reporter(client, opts))
     claim:release()
   end
-  if not err or type(target) == "string" then return done, err end
-  return nil, paid_error(target, err)
+  if not err then return done end -- and no nil after it, which a program may print
+  return nil, type(target) == "string" and err or paid_error(target, err)
 end
 
 --- Inside a task: downloads the clip of a completed generation.
