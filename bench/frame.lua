@@ -182,8 +182,8 @@ local function wait_for(n)
     play_until_all()
     if n > 1 then report("1,000 jobs begin") end
     play_until_all("processing")
-    if n > 1 then report("1,000 jobs are first looked at") end
-    play(seconds == 1 and 1 or 15) -- the second look is the last at which much is new
+    if n > 1 then report("1,000 jobs are first queried") end
+    play(seconds == 1 and 1 or 15) -- the second query is the last at which much is new
     local lua_now, c_now = memory()
     forget()
     play(seconds)

@@ -112,7 +112,7 @@ local function say(text)
   io.stderr:write("bench: ", text, "\n")
 end
 
---- What several looks at the same cost come to.
+--- What several measurements of one cost come to.
 local function sum_up(list)
   return type(list[1]) == "table" and measure.cost(list) or measure.median(list)
 end
@@ -120,16 +120,16 @@ end
 --- Measures one column: every client that can do it, in turns.
 ---@param column string
 ---@param clients bench.Client[] the first is what the others are held against
----@param look fun(client: bench.Client): number|bench.Sample
+---@param sample fun(client: bench.Client): number|bench.Sample
 ---@param rounds integer
-local function fill(column, clients, look, rounds)
+local function fill(column, clients, sample, rounds)
   local found = {}
   for round = 1, rounds do
     for _, client in ipairs(clients) do
       if not client.peer or round <= PEER_ROUNDS then
         found[client.name] = found[client.name] or {}
         local list = found[client.name]
-        list[#list + 1] = look(client)
+        list[#list + 1] = sample(client)
       end
     end
   end
@@ -268,7 +268,7 @@ end
 local function poll()
   say("1,000 pending jobs")
   local base = on.slow .. "/now"
-  fill("a look", { C, LUMA, THREAD }, function(client)
+  fill("a query", { C, LUMA, THREAD }, function(client)
     if client == C then
       return measure.cost { measure.sample(function(n)
         return ("%s/many_epoll get %d %s/luma/generations/4665a07c-7641-4809-a133-10786201bb56 '' 16"):format(
@@ -276,11 +276,11 @@ local function poll()
       end, 3 * BASE_N) }
     end
     local before = measure.cpu(client.command("poll", 0, base, ""))
-    local after, looks = measure.cpu(client.command("poll", 60, base, ""))
-    return (after - before) / looks
+    local after, queries = measure.cpu(client.command("poll", 60, base, ""))
+    return (after - before) / queries
   end, quick and 1 or 3)
-  table_of("CPU time per look at a generation, 1,000 pending jobs polled as in one minute, "
-    .. "against C with epoll asking for each by itself", { "a look" }, { C, LUMA, THREAD })
+  table_of("CPU time per query of a generation, 1,000 pending jobs polled as in one minute, "
+    .. "against C with epoll asking for each by itself", { "a query" }, { C, LUMA, THREAD })
 end
 
 local function reconnect()

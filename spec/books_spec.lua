@@ -5,7 +5,7 @@ describe("luma.books", function()
     local time = 1000
     local account = books.new(function() return time end)
     local function inflight() return (select(2, books.count(account))) end
-    books.settle(account, books.open(account, {}, {}), {}, { id = "a", state = "pending" })
+    books.close(account, books.open(account, {}, {}), {}, { id = "a", state = "pending" })
 
     time = 1599
     assert.equal(1, inflight())
@@ -42,11 +42,11 @@ describe("luma.books", function()
   end)
 
   for name, ask in pairs { ["the limits are"] = books.count, ["unfinished() is"] = books.unfinished } do
-    it(("settle what its task left when %s asked for"):format(name), function()
+    it(("close what its task left when %s asked for"):format(name), function()
       local account = books.new(os.time)
       local payment = books.open(account, { over = true }, {})
       payment.conclude = function()
-        books.settle(account, payment, { max_submits = 5 }, { id = "a", state = "pending" })
+        books.close(account, payment, { max_submits = 5 }, { id = "a", state = "pending" })
       end
 
       ask(account)

@@ -104,12 +104,12 @@ describe("a dialect of the program's own", function()
       }
 
       local _, broke = client:submit(BOAT)
-      local _, absent = client:get "k-9"
+      local _, not_found = client:get "k-9"
 
       assert.same({ "quota", "broke", "no" }, { broke.kind, broke.code, broke.sent })
       assert.matches("Pay in first%.", broke.message)
-      assert.equal("invalid", absent.kind)
-      assert.matches("knows no generation k%-9", absent.message)
+      assert.equal("invalid", not_found.kind)
+      assert.matches("knows no generation k%-9", not_found.message)
     end)
 
     it("refuses what the service cannot do before anything is sent, by its name", function()
@@ -256,11 +256,11 @@ describe("a dialect of the program's own", function()
       end)
     end
 
-    for name, complaint in pairs { ["a text"] = "no", ["a message that is a table"] = { message = {} },
+    for name, service_error in pairs { ["a text"] = "no", ["a message that is a table"] = { message = {} },
       ["a kind that no error has"] = { kind = "odd" }, ["a sent that is none"] = { sent = "perhaps" },
       ["a wait that is a text"] = { retry_after = "soon" } } do
       it(("is named when read_error gives %s, and the status counts"):format(name), function()
-        local client = serve({ { status = 402, body = "{}" } }, { read_error = function() return complaint end })
+        local client = serve({ { status = 402, body = "{}" } }, { read_error = function() return service_error end })
 
         local _, err = client:submit(BOAT)
 

@@ -127,7 +127,7 @@ static bool uri_begin(Uri *u, const char *mime, size_t n) {
 
 /* ---- the Lua face ---- */
 
-static int complain(lua_State *L, const char *kind, const char *problem) {
+static int push_problem(lua_State *L, const char *kind, const char *problem) {
   lua_pushnil(L);
   lua_pushstring(L, problem);
   lua_pushstring(L, kind);
@@ -137,11 +137,12 @@ static int complain(lua_State *L, const char *kind, const char *problem) {
 /* Refuses something of a format, or of none that is known; it is empty if `n`
    is 0. */
 static int refuse(lua_State *L, const Format *f, size_t n) {
-  if (n == 0) return complain(L, "invalid", "is empty");
+  if (n == 0) return push_problem(L, "invalid", "is empty");
   if (f == NULL)
-    return complain(L, "invalid", "is not a PNG, JPEG, WebP or GIF picture");
+    return push_problem(L, "invalid",
+                        "is not a PNG, JPEG, WebP or GIF picture");
   lua_pushfstring(L, "is %s, not a PNG, JPEG, WebP or GIF picture", f->name);
-  return complain(L, "invalid", lua_tostring(L, -1));
+  return push_problem(L, "invalid", lua_tostring(L, -1));
 }
 
 static int push_result(lua_State *L, Uri *u) {
@@ -168,7 +169,7 @@ static void close_file(Uri *u) {
 static int cannot_read(lua_State *L, Uri *u, int err) {
   close_file(u);
   lua_pushfstring(L, "cannot be read: %s", c_strerror(err ? err : EIO));
-  return complain(L, "io", lua_tostring(L, -1));
+  return push_problem(L, "io", lua_tostring(L, -1));
 }
 
 static int from_file(lua_State *L, const char *path) {

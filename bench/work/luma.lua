@@ -91,14 +91,14 @@ end
 
 --- A thousand jobs, polled as in `n` seconds; time runs twenty times faster.
 function works.poll()
-  local looks = 0
+  local queries = 0
   open { poll_interval = 0.1, poll_max = 0.5 }
-  local function on_update() looks = looks + 1 end
+  local function on_update() queries = queries + 1 end
   at_once(1000, function()
     local generation = assert(client:submit(params))
     if n > 0 then client:wait(generation, { timeout = n / 20, on_update = on_update }) end
   end)
-  print(looks)
+  print(queries)
 end
 
 function works.download(path)
@@ -117,7 +117,7 @@ function works.download_memory(path)
   print(math.max(0, most - before))
 end
 
---- Prints the memory with `n` jobs that wait for their next look. What the
+--- Prints the memory with `n` jobs that wait for their next query. What the
 --- collector leaves for later is not theirs, so it leaves little.
 function works.pending_memory()
   open { poll_interval = 3600, poll_max = 3600 }

@@ -84,8 +84,8 @@ local STATES = { pending = true, processing = true, completed = true, failed = t
 --- Fields that luma itself reads, and their types.
 local GENERATION = { handle = "string", video_url = "string", image_url = "string", failure_reason = "string",
   progress = "number", outputs = "table" }
-local COMPLAINT = { message = "string", code = "string", field = "string", request_id = "string", hint = "string",
-  retry_after = "number", retryable = "boolean", absent = "boolean", no_hint = "boolean" }
+local SERVICE_ERROR = { message = "string", code = "string", field = "string", request_id = "string", hint = "string",
+  retry_after = "number", retryable = "boolean", not_found = "boolean", no_hint = "boolean" }
 
 local function type_problem(made, types, what)
   for name, kind in pairs(types) do
@@ -130,7 +130,7 @@ end
 local SENT = { no = true, maybe = true, yes = true }
 
 --- What is wrong with what a dialect says of an error, or nil.
-local function complaint_problem(made)
+local function service_error_problem(made)
   if type(made) ~= "table" then return "returned a " .. type(made) end
   if made.kind ~= nil and not errors.is_kind(made.kind) then
     return ("returned the kind %q, which no error has"):format(tostring(made.kind))
@@ -138,7 +138,7 @@ local function complaint_problem(made)
   if made.sent ~= nil and not SENT[made.sent] then
     return ("returned the sent %q: it is no, maybe or yes"):format(tostring(made.sent))
   end
-  local problem = type_problem(made, COMPLAINT, "an error")
+  local problem = type_problem(made, SERVICE_ERROR, "an error")
   return problem and "returned " .. problem
 end
 
@@ -163,7 +163,7 @@ local function ask_dialect(dialect, member, found, call)
   elseif made and member == "read_upload" then
     if type(made) ~= "table" or next(made) == nil then problem = "returned no parameters" end
   elseif made then
-    problem = complaint_problem(made)
+    problem = service_error_problem(made)
   end
   if problem then
     local id = member == "read" and ok and type(made) == "table" and made.id
@@ -319,49 +319,49 @@ local function words_of(found)
 end
 
 --- The service's message as plain text, even if it contains a page.
-local function message_of(complaint)
-  local message = complaint.message and text.line((text.words(complaint.message:sub(1, MAX_PAGE))), 500)
+local function message_of(service_error)
+  local message = service_error.message and text.line((text.words(service_error.message:sub(1, MAX_PAGE))), 500)
   return message ~= "" and message or nil
 end
 
-local function hint_of(call, found, complaint, kind)
-  if complaint.hint then return (" (%s)"):format(complaint.hint) end
+local function hint_of(call, found, service_error, kind)
+  if service_error.hint then return (" (%s)"):format(service_error.hint) end
   if found.firewall then return " (a firewall in front of the service refuses this machine or network)" end
   if found.status == 413 then return " (a smaller picture, or its URL, is taken)" end
   if found.is_page and found.status < 500 then return WRONG_URL_HINT end
   if call.kind == "submit" and found.status == 404 then return WRONG_URL_HINT end
-  return complaint.kind == kind and complaint.no_hint and "" or KIND_HINTS[kind] or ""
+  return service_error.kind == kind and service_error.no_hint and "" or KIND_HINTS[kind] or ""
 end
 
---- The error of an answer, from its status and the dialect's complaint.
-local function answer_error(call, found, complaint, now)
+--- The error of an answer, from its status and what the dialect read in it.
+local function answer_error(call, found, service_error, now)
   local status, paid = found.status, call.paid
   -- What stands in front of the service knows nothing of its words for a status.
-  local absent = complaint.absent and not (found.is_page or is_foreign(call, found))
-  local kind = not found.firewall and (complaint.kind or absent and "invalid") or kind_of(call, found)
+  local not_found = service_error.not_found and not (found.is_page or is_foreign(call, found))
+  local kind = not found.firewall and (service_error.kind or not_found and "invalid") or kind_of(call, found)
   local retry_after = retry.after(found:header("retry-after"), now, found:header("date"))
-    or retry.after_ms(found:header("retry-after-ms")) or complaint.retry_after
-  local sent = paid and (complaint.sent or core.sent_of(status, retry_after ~= nil)) or "no"
+    or retry.after_ms(found:header("retry-after-ms")) or service_error.retry_after
+  local sent = paid and (service_error.sent or core.sent_of(status, retry_after ~= nil)) or "no"
   local target = target_of(found)
   local message
-  if absent and call.id then
+  if not_found and call.id then
     message = ("the service knows no generation %s: it finds only those made with the same key"):format(call.id)
   elseif target then
     message = ("the service answered %d, a redirect to %s, which luma does not follow%s"):format(
       status, target, WRONG_URL_HINT)
   else
-    message = ("the service answered %d: %s%s"):format(status, message_of(complaint) or words_of(found),
-      hint_of(call, found, complaint, kind))
+    message = ("the service answered %d: %s%s"):format(status, message_of(service_error) or words_of(found),
+      hint_of(call, found, service_error, kind))
   end
-  local retryable = complaint.retryable
+  local retryable = service_error.retryable
   if retryable == nil and paid and kind == "protocol" or sent ~= "no" then retryable = false end
   return errors.new(kind, message .. sent_hint(paid, sent), {
     sent = sent,
     status = status,
-    code = complaint.code,
-    field = complaint.field,
+    code = service_error.code,
+    field = service_error.field,
     id = call.id,
-    request_id = complaint.request_id or found:header("x-request-id") or found:header("x-oneapi-request-id"),
+    request_id = service_error.request_id or found:header("x-request-id") or found:header("x-oneapi-request-id"),
     retry_after = retry_after,
     retryable = retryable,
     raw = found.body == nil and found.text or found.body,
@@ -416,7 +416,7 @@ function answer.read(dialect, call, response, body, origin, clock)
   if not response.status then return nil, transport_error(call, response, origin) end
   local found = answer.new(response, body, origin)
   local made, problem, further, id = read_body(dialect, call, found)
-  -- What broke off is read for the id of what was paid for. A look is free, and
+  -- What broke off is read for the id of what was paid for. A query is free, and
   -- half of its answer would be taken for all there is to see.
   if not (made or further or problem) and (call.paid or not response.kind) then
     made, problem, further = read_loosely(dialect, call, found)
@@ -427,10 +427,10 @@ function answer.read(dialect, call, response, body, origin, clock)
   if response.kind then return nil, transport_error(call, response, origin) end
   if problem then return nil, malformed_error(call, found, problem, id) end
   found.firewall = is_firewall(found)
-  local complaint
-  complaint, problem = ask_dialect(dialect, "read_error", found, call)
-  if complaint or response.status >= 300 then
-    return nil, answer_error(call, found, complaint or { message = problem }, clock())
+  local service_error
+  service_error, problem = ask_dialect(dialect, "read_error", found, call)
+  if service_error or response.status >= 300 then
+    return nil, answer_error(call, found, service_error or { message = problem }, clock())
   end
   if call.kind == "cancel" and not problem then return {} end
   return nil, malformed_error(call, found, problem)

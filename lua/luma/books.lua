@@ -16,9 +16,9 @@ local MOST_DOUBTS = 100 -- that are remembered
 ---@field place integer in the books
 ---@field owner luma.Awaitable the task or the job that makes it
 ---@field exchange? luma.Exchange its last one
----@field conclude? fun(payment: luma.Payment) settles it by the answer to that; nil before it can be sent
----@field settled? boolean
----@field taken? boolean once settled: the service has accepted it, or may have
+---@field conclude? fun(payment: luma.Payment) closes it by the answer to that; nil before it can be sent
+---@field closed? boolean
+---@field taken? boolean once closed: the service has accepted it, or may have
 ---@field cost? number with the limit max_cost
 
 ---@class luma.Books
@@ -153,13 +153,13 @@ end
 ---@param limits { max_submits?: integer, max_cost?: number }
 ---@param generation? luma.Generation
 ---@param err? luma.Error
-function books.settle(self, payment, limits, generation, err)
+function books.close(self, payment, limits, generation, err)
   if generation then books.record(self, generation, true) end
   local taken = generation ~= nil or err ~= nil and err.sent ~= "no"
   local counts = taken and (limits.max_submits or limits.max_cost)
   self.payments[payment.place] = counts and (payment.cost or 0) or nil
   payment.taken = taken
-  payment.settled = true
+  payment.closed = true
   payment.exchange, payment.request = nil, nil -- so a pending job does not keep the request in memory
 end
 

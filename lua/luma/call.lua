@@ -12,7 +12,7 @@ local text = require "luma.text"
 
 local call = {}
 
-local MAX_STEPS = 32 -- requests that one look, or one upload, may need
+local MAX_STEPS = 32 -- requests that one query, or one upload, may need
 local MAX_UPLOADS = 100 -- pictures of one submit
 
 -- ---- requests; pure ----

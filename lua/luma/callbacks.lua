@@ -72,7 +72,7 @@ function callbacks.run_one()
   local ok, message = core.call(traceback, begin, entry)
   if not ok then
     ok, message = core.call(traceback, entry.report, message)
-    if not ok then host.complain("on_error failed: " .. tostring(message)) end
+    if not ok then host.warn("on_error failed: " .. tostring(message)) end
   end
   queue[place] = nil
   return true

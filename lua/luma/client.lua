@@ -145,7 +145,7 @@ end
 
 --- Reports an error in a callback if there is no `on_error`.
 local function report(message)
-  host.complain("error in a callback: " .. message)
+  host.warn("error in a callback: " .. message)
 end
 
 --- A new client, or a problem with the options.

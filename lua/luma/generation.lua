@@ -62,14 +62,14 @@ end
 ---@param payment luma.Payment
 function generation.conclude(payment)
   local exchange, client = payment.exchange, payment.client
-  if payment.settled or exchange and exchange.begun and not exchange.response then return end
+  if payment.closed or exchange and exchange.begun and not exchange.response then return end
   local result, err
   if exchange and exchange.response then
     result, err = call.read(client, payment.request, exchange.response)
     if result then generation.record(payment.job, result.state, result, result.progress)
     elseif err.sent ~= "no" then books.doubt(client.books, err.sent) end
   end
-  books.settle(client.books, payment, client.options, result, err)
+  books.close(client.books, payment, client.options, result, err)
 end
 
 --- Records in the books what a task has paid for, however it ends, and what a call
@@ -108,7 +108,7 @@ function generation.send_paid(payment, opts)
   if task.payment then generation.conclude(task.payment) end -- left by an error that the program caught
   task.payment, task.on_leave = payment, generation.on_leave
   local made, err = call.run(client, payment.request, opts, nil, payment)
-  books.settle(client.books, payment, client.options, made, err)
+  books.close(client.books, payment, client.options, made, err)
   if made then generation.record(payment.job, made.state, made, made.progress) end -- so that it can be saved at once
   payment.exchange, payment.request, payment.owner = nil, nil, nil -- a job keeps the payment while it is pending
   return made, err
@@ -264,7 +264,7 @@ local function pause_before(watch, now)
   return polls == 0 and math.max(0, pause - (now - (client.books.seen[watch.id] or 0))) or pause
 end
 
---- Until when a look that brings nothing new says nothing: not before the pauses
+--- Until when a query that brings nothing new says nothing: not before the pauses
 --- have grown, and not where the time that passes decides.
 local function quiet_until(watch, err, now)
   local opts, known = watch.opts, watch.known

@@ -39,7 +39,7 @@ host.getinfo = debug.getinfo
 
 --- Writes a message that has no other receiver to stderr.
 ---@param message string
-function host.complain(message)
+function host.warn(message)
   if io.stderr then io.stderr:write("luma: ", message, "\n")
   else pcall(function() print("luma: " .. message) end) end
 end

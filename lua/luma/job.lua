@@ -120,7 +120,7 @@ local function error_of(self, task)
   local known = self.generation or self.ref
   local id = known and known.id
   local payment = task.payment or self.payment
-  local paid = payment and (not payment.settled or payment.taken)
+  local paid = payment and (not payment.closed or payment.taken)
   return errors.new("error", task.message, {
     traceback = task.failure,
     sent = self.generation and "yes" or (paid or id) and "maybe" or "no",
@@ -257,7 +257,7 @@ local function send_paid(self, params)
   self.payment = payment
   if payment then exchange, err = call.exchange(client, request, self.opts, 0) end
   if err then
-    if payment then books.settle(client.books, payment, client.options, nil, err) end
+    if payment then books.close(client.books, payment, client.options, nil, err) end
     self.payment = nil
     begin_act(self, "refuse", end_with, nil, err)
   elseif exchange.body and not has_room(client, #exchange.body) then
@@ -379,7 +379,7 @@ local function say_what_is_left()
   end
   if count == 0 then return end
   table.sort(ids)
-  host.complain(("%d job%s still running at the end: %s%s%s"):format(count, count == 1 and "" or "s",
+  host.warn(("%d job%s still running at the end: %s%s%s"):format(count, count == 1 and "" or "s",
     table.concat(ids, ", "), ids[1] and ids[count] == nil and ", and " or "",
     ids[count] == nil and ("%d without an id yet"):format(count - #ids) or ""))
 end

@@ -17,7 +17,7 @@ local missing = ("the sandbox needs lua-http for %s: luarocks --lua-version %s i
   .. " (Debian's package lua-http is for 5.1 to 5.3)"):format(_VERSION, _VERSION:match "%d%.%d")
 
 ---@return string? message when something is not installed
-local function complain()
+local function missing_library()
   for _, name in ipairs { "cqueues.thread", "http.server" } do
     local ok, message = pcall(require, name)
     if not ok then
@@ -64,7 +64,7 @@ function sandbox.run(given)
   local callbacks = type(given) == "table" and given or {}
   local checked = check("sandbox.run",
     given == callbacks and without_callbacks(given) or given)
-  local message = complain()
+  local message = missing_library()
   if message then return nil, message end
 
   local listener
@@ -124,7 +124,7 @@ end
 ---@return string? message why it cannot serve
 function sandbox.start(given)
   local checked = check("sandbox.start", plain(given))
-  local message = complain()
+  local message = missing_library()
   if message then return nil, message end
 
   local thread, pipe = require("cqueues.thread").start(enter, package.path,

@@ -41,7 +41,7 @@ local function read(body)
   return agents.read(answered(200, body), { kind = "query", id = ID })
 end
 
-local function complain(status, body, kind)
+local function error_in(status, body, kind)
   return agents.read_error(answered(status, body), { kind = kind or "submit", id = ID })
 end
 
@@ -276,13 +276,13 @@ describe("luma.dialects.agents", function()
     for i, entry in ipairs(examples.read("agents", "15-errors")) do
       it(("reads number %d, a %d"):format(i, entry.status), function()
         local kind = entry.status == 404 and "query" or "submit"
-        local complaint = complain(entry.status, entry.body, kind)
+        local service_error = error_in(entry.status, entry.body, kind)
 
-        assert.equal(expected[entry.status], complaint.kind)
-        assert.is_string(complaint.message)
-        assert.equal(entry.status == 404 or nil, complaint.absent)
+        assert.equal(expected[entry.status], service_error.kind)
+        assert.is_string(service_error.message)
+        assert.equal(entry.status == 404 or nil, service_error.not_found)
         local safe = entry.status == 503
-        assert.equal(safe and "no" or nil, complaint.sent)
+        assert.equal(safe and "no" or nil, service_error.sent)
       end)
     end
 
@@ -290,17 +290,17 @@ describe("luma.dialects.agents", function()
       for detail, name in pairs { ["source: failed to fetch URL (HTTP 404)"] = "source",
         ["image_ref[0]: invalid base64 data"] = "image_ref", ["video.start_frame: failed to fetch URL"] = "image_url",
         ["Prompt must be between 1 and 6000 characters"] = false } do
-        assert.equal(name or nil, complain(422, { detail = detail }).field)
+        assert.equal(name or nil, error_in(422, { detail = detail }).field)
       end
 
       local list = { { loc = { "body", "aspect_ratio" }, msg = "no" } }
-      assert.equal("aspect_ratio", complain(422, { detail = list }).field)
+      assert.equal("aspect_ratio", error_in(422, { detail = list }).field)
     end)
 
     it("says of each 429 what to do", function()
-      assert.matches("running jobs", complain(429, { detail = "Too many concurrent jobs" }).hint)
-      assert.matches("per minute", complain(429, { detail = "Rate limit exceeded" }).hint)
-      assert.is_nil(complain(429, { detail = "Slow down" }).hint)
+      assert.matches("running jobs", error_in(429, { detail = "Too many concurrent jobs" }).hint)
+      assert.matches("per minute", error_in(429, { detail = "Rate limit exceeded" }).hint)
+      assert.is_nil(error_in(429, { detail = "Slow down" }).hint)
     end)
   end)
 

@@ -22,7 +22,7 @@ end
 
 local RESULT = { kind = "query", id = ID, handle = HANDLE, is_result = true }
 
-local function complain(entry)
+local function error_in(entry)
   return fal.read_error(answered(entry.status, entry.body, entry.headers), { kind = "submit" }) or {}
 end
 
@@ -417,8 +417,8 @@ describe("luma.dialects.fal", function()
 
   describe("read_error()", function()
     it("tells lack of money from a bad key, both of them a 403", function()
-      local broke = complain(examples.error(example "19-errors", 403))
-      local locked = complain { status = 403, body = { detail = "Forbidden" } }
+      local broke = error_in(examples.error(example "19-errors", 403))
+      local locked = error_in { status = 403, body = { detail = "Forbidden" } }
 
       assert.equal("quota", broke.kind)
       assert.matches("Exhausted balance", broke.message)
@@ -426,8 +426,8 @@ describe("luma.dialects.fal", function()
     end)
 
     it("knows moderation and the field by the list", function()
-      local moderated = complain(examples.error(example "19-errors", 422, "content_policy"))
-      local missing = complain(examples.error(example "19-errors", 422, "missing"))
+      local moderated = error_in(examples.error(example "19-errors", 422, "content_policy"))
+      local missing = error_in(examples.error(example "19-errors", 422, "missing"))
 
       assert.equal("moderation", moderated.kind)
       assert.equal("content_policy_violation", moderated.code)
@@ -440,31 +440,31 @@ describe("luma.dialects.fal", function()
     it("knows that the front door queued nothing", function()
       local entry = examples.error(example "19-errors", 502)
 
-      assert.equal("no", complain(entry).sent)
+      assert.equal("no", error_in(entry).sent)
       entry.headers["x-fal-request-id"] = ID
-      assert.is_nil(complain(entry).sent)
-      assert.is_nil(complain(examples.error(example "19-errors", 503)).sent)
+      assert.is_nil(error_in(entry).sent)
+      assert.is_nil(error_in(examples.error(example "19-errors", 503)).sent)
     end)
 
     it("does not know that of the page of another gateway", function()
       local entry = examples.error(example "19-errors", 502)
       entry.body = entry.body:gsub("nginx", "cloudflare")
 
-      assert.is_nil(complain(entry).sent)
+      assert.is_nil(error_in(entry).sent)
     end)
 
     it("knows that no runner took it in the time that was given", function()
       local entry = examples.error(example "19-errors", 504, "not published")
 
-      assert.equal("no", complain(entry).sent)
-      assert.is_nil(complain(examples.error(example "19-errors", 504, "timed out")).sent)
+      assert.equal("no", error_in(entry).sent)
+      assert.is_nil(error_in(examples.error(example "19-errors", 504, "timed out")).sent)
     end)
 
     it("knows an id that fal does not", function()
-      assert.is_true(complain(examples.error(example "19-errors", 404)).absent)
+      assert.is_true(error_in(examples.error(example "19-errors", 404)).not_found)
     end)
 
-    it("complains of nothing in a good answer", function()
+    it("finds no error in a good answer", function()
       assert.is_nil(fal.read_error(answered(200, { request_id = ID }), { kind = "submit" }))
     end)
   end)

@@ -52,9 +52,9 @@ local function read_flat(fields)
 end
 
 --- What it says of a refusal.
-local function complain(body)
-  local complaint = relay.read_error(answered(400, body), { kind = "submit" })
-  return { message = complaint.message, code = complaint.code, request_id = complaint.request_id }
+local function error_in(body)
+  local service_error = relay.read_error(answered(400, body), { kind = "submit" })
+  return { message = service_error.message, code = service_error.code, request_id = service_error.request_id }
 end
 
 describe("luma.dialects.relay", function()
@@ -955,76 +955,76 @@ describe("luma.dialects.relay", function()
     for file, expected in pairs(data.errors) do
       it("reads " .. file, function()
         assert.same({ message = expected.message, code = expected.code, request_id = expected.request_id },
-          complain(decoded(file)))
+          error_in(decoded(file)))
       end)
     end
 
     it("reads the whole of the OpenAI style", function()
-      assert.same({ message = "no such model", code = "model_not_found", request_id = "r-1" }, complain {
+      assert.same({ message = "no such model", code = "model_not_found", request_id = "r-1" }, error_in {
         error = { message = "no such model", code = "model_not_found", type = "invalid_request_error", param = null },
         request_id = "r-1",
       })
     end)
 
     it("reads a code that is a number", function()
-      assert.equal("404", complain({ error = { message = "no", code = 404.0 } }).code)
+      assert.equal("404", error_in({ error = { message = "no", code = 404.0 } }).code)
     end)
 
     it("takes the type when there is no code", function()
-      assert.equal("new_api_error", complain({ error = { message = "no", code = null, type = "new_api_error" } }).code)
+      assert.equal("new_api_error", error_in({ error = { message = "no", code = null, type = "new_api_error" } }).code)
     end)
 
     it("reads the task style", function()
       assert.same({ message = "no", code = "task_not_exist" },
-        complain { code = "task_not_exist", message = "no", data = null })
+        error_in { code = "task_not_exist", message = "no", data = null })
     end)
 
     it("reads the detail that is text, and the one that is an object", function()
-      assert.same({ message = "no" }, complain { detail = "no" })
-      assert.same({ message = "no" }, complain { detail = { reason = "no", code = 1 } })
+      assert.same({ message = "no" }, error_in { detail = "no" })
+      assert.same({ message = "no" }, error_in { detail = { reason = "no", code = 1 } })
     end)
 
     it("reads the dashboard's style", function()
-      assert.same({ message = "no" }, complain { success = false, message = "no" })
+      assert.same({ message = "no" }, error_in { success = false, message = "no" })
     end)
 
     it("reads an error that is text", function()
-      assert.same({ message = "no" }, complain { error = "no" })
+      assert.same({ message = "no" }, error_in { error = "no" })
     end)
 
     it("reads the other shapes when error is null", function()
-      assert.same({ message = "no", code = "c" }, complain { error = null, message = "no", code = "c" })
-      assert.same({ message = "no" }, complain { error = null, message = null, detail = { reason = "no" } })
+      assert.same({ message = "no", code = "c" }, error_in { error = null, message = "no", code = "c" })
+      assert.same({ message = "no" }, error_in { error = null, message = null, detail = { reason = "no" } })
     end)
 
     for _, body in ipairs { {}, { error = {} }, { error = null }, { message = "", error = { message = "" } },
       { detail = {} } } do
       it("finds nothing in " .. core.encode(body), function()
-        assert.same({}, complain(body))
+        assert.same({}, error_in(body))
       end)
     end
 
     it("finds nothing in what is no object", function()
-      assert.same({}, complain(nil))
-      assert.same({}, complain(null))
-      assert.same({}, complain("no"))
+      assert.same({}, error_in(nil))
+      assert.same({}, error_in(null))
+      assert.same({}, error_in("no"))
     end)
 
     describe("of JSON inside the message", function()
       it("takes the message in it", function()
-        assert.equal("too dark", complain({ error = { message = '{"error":{"message":"too dark"}}' } }).message)
-        assert.equal("too dark", complain({ message = '  {"detail":{"reason":"too dark"}}' }).message)
+        assert.equal("too dark", error_in({ error = { message = '{"error":{"message":"too dark"}}' } }).message)
+        assert.equal("too dark", error_in({ message = '  {"detail":{"reason":"too dark"}}' }).message)
       end)
 
       it("goes as deep as it is", function()
         local inner = core.encode { detail = "too dark" }
 
-        assert.equal("too dark", complain({ message = core.encode { message = inner } }).message)
+        assert.equal("too dark", error_in({ message = core.encode { message = inner } }).message)
       end)
 
       it("keeps the text when there is no message in it", function()
         for _, text in ipairs { '{"a":1}', "{broken", "{}", "{ (request id: r1)" } do
-          assert.equal(text, complain({ message = text }).message)
+          assert.equal(text, error_in({ message = text }).message)
         end
       end)
     end)
@@ -1067,24 +1067,24 @@ describe("luma.dialects.relay", function()
       it("knows that a generation is not known", function()
         local body = { code = "task_not_exist", message = "task_not_exist" }
 
-        assert.is_true(relay.read_error(answered(400, body), { kind = "query", id = "a" }).absent)
+        assert.is_true(relay.read_error(answered(400, body), { kind = "query", id = "a" }).not_found)
       end)
     end)
 
     describe("of the request's id", function()
       it("prefers the field", function()
-        assert.equal("r-1", complain({ request_id = "r-1", message = "no (request id: r-2)" }).request_id)
+        assert.equal("r-1", error_in({ request_id = "r-1", message = "no (request id: r-2)" }).request_id)
       end)
 
       it("finds it in the text", function()
-        assert.equal("r-2", complain({ message = "no (request id: r-2)" }).request_id)
-        assert.equal("r-2", complain({ message = "不行（request id: r-2）" }).request_id)
-        assert.equal("r-2", complain({ message = "request id:r-2, again" }).request_id)
+        assert.equal("r-2", error_in({ message = "no (request id: r-2)" }).request_id)
+        assert.equal("r-2", error_in({ message = "不行（request id: r-2）" }).request_id)
+        assert.equal("r-2", error_in({ message = "request id:r-2, again" }).request_id)
       end)
 
       it("is nothing when it is null or empty", function()
-        assert.is_nil(complain({ request_id = null, message = "no" }).request_id)
-        assert.is_nil(complain({ request_id = "", message = "request id: " }).request_id)
+        assert.is_nil(error_in({ request_id = null, message = "no" }).request_id)
+        assert.is_nil(error_in({ request_id = "", message = "request id: " }).request_id)
       end)
     end)
   end)

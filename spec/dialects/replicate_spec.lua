@@ -18,7 +18,7 @@ local function read(body)
   return replicate.read(answered(200, body), { kind = "query", id = ID })
 end
 
-local function complain(entry, kind)
+local function error_in(entry, kind)
   return replicate.read_error(answered(entry.status, entry.body, entry.headers), { kind = kind or "submit" })
 end
 
@@ -264,21 +264,21 @@ describe("luma.dialects.replicate", function()
   describe("read_error()", function()
     it("reads problems as Replicate writes them", function()
       local published = example "17-errors"
-      local broke = complain(examples.error(published, 402))
-      local wrong = complain(examples.error(published, 422))
+      local broke = error_in(examples.error(published, 402))
+      local wrong = error_in(examples.error(published, 422))
 
       assert.matches("^You have insufficient credit", broke.message)
       assert.is_nil(broke.kind) -- its status says it
       assert.equal("duration", wrong.field)
       assert.equal("enum", wrong.code)
-      assert.equal("auth", complain(examples.error(published, 403)).kind)
+      assert.equal("auth", error_in(examples.error(published, 403)).kind)
     end)
 
     it("names a field as the program does", function()
       local entry = examples.error(example "17-errors", 422)
       entry.body.invalid_fields[1].field = "input.start_image"
 
-      assert.equal("image_url", complain(entry).field)
+      assert.equal("image_url", error_in(entry).field)
     end)
 
     it("knows how long to wait without a Retry-After", function()
@@ -286,21 +286,21 @@ describe("luma.dialects.replicate", function()
       local entry = examples.error(published, 429, "~30s")
       local older = examples.error(published, 429, "1 second")
 
-      assert.equal(30, complain(entry).retry_after)
+      assert.equal(30, error_in(entry).retry_after)
       entry.headers, older.headers = {}, {}
-      assert.equal(30, complain(entry).retry_after)
-      assert.equal(1, complain(older).retry_after)
+      assert.equal(30, error_in(entry).retry_after)
+      assert.equal(1, error_in(older).retry_after)
     end)
 
     it("knows an id that Replicate does not, when it is asked for one", function()
       local entry = examples.error(example "17-errors", 404)
 
-      assert.is_true(complain(entry, "query").absent)
-      assert.is_nil(complain(entry).absent)
+      assert.is_true(error_in(entry, "query").not_found)
+      assert.is_nil(error_in(entry).not_found)
     end)
 
-    it("complains of nothing in a good answer", function()
-      assert.is_nil(complain { status = 200, body = example "12-succeeded.response" })
+    it("finds no error in a good answer", function()
+      assert.is_nil(error_in { status = 200, body = example "12-succeeded.response" })
     end)
   end)
 

@@ -12,8 +12,8 @@ local rows = {
 
 local function find(object)
   object.prompt = object.prompt or "a"
-  local complaint = checks.find(rows, object)
-  return complaint and complaint.kind .. " " .. complaint.field
+  local violation = checks.find(rows, object)
+  return violation and violation.kind .. " " .. violation.field
 end
 
 describe("luma.sandbox.checks", function()

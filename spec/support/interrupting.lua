@@ -34,7 +34,7 @@ token = token:token()
 
 local problems, at, lost = 0, 0, 0
 
-local function complain(...)
+local function report(...)
   problems = problems + 1
   print(("%s, instruction %d: %s"):format(call_name, at, table.concat({ ... }, " ")))
 end
@@ -43,11 +43,11 @@ local function play(is_so, what)
   local stop = core.now() + PATIENCE
   repeat
     local ok, problem = pcall(luma.update)
-    if not ok then complain("update raised", tostring(problem)) end
+    if not ok then report("update raised", tostring(problem)) end
     if is_so() then return true end
     socket.sleep(0.0005)
   until core.now() > stop
-  complain("stuck:", what)
+  report("stuck:", what)
 end
 
 --- Each call gets a client, a job that is under way and a word for its prompt.
@@ -137,11 +137,11 @@ local function try(n)
     return value
   end)
   debug.sethook()
-  if not ok and not fired then complain("it raised", tostring(result)) end
+  if not ok and not fired then report("it raised", tostring(result)) end
   if ok and type(result) == "function" then told, result = result, nil end
   play(function() return job:done() end, "the job that is under way, " .. job.state .. (place or ""))
   if job.error and job.error.kind ~= "cancelled" and not HITS_ALL then
-    complain("the job failed:", tostring(job.error))
+    report("the job failed:", tostring(job.error))
   end
   if call_name == "close" then
     made:close()
@@ -154,26 +154,26 @@ local function try(n)
     return true
   end, "a request that nobody has")
   local posts = count_posts(word)
-  if posts > 1 then complain("sent", posts, "times") end
+  if posts > 1 then report("sent", posts, "times") end
   local ids, after = ids_of(made:unfinished())
   local generation = ok and result or told and told()
   local is_known = after > unfinished or type(generation) == "table"
   -- What returns, and has nothing more to do, is the program's to lose.
   local _, frames = (place or ""):gsub("\n[^\n]*lua/luma/[^\n]*", "")
   if posts == 1 and not is_known and frames > 1 and call_name ~= "start" and not HITS_ALL then
-    complain("paid, and nobody knows", place)
+    report("paid, and nobody knows", place)
   end
   local id = next(ids)
   while id do -- what was left is looked at until it is over
     local seen, err = made:wait(id, { timeout = PATIENCE })
-    if not seen then complain("cannot wait for what is left:", tostring(err)) end
+    if not seen then report("cannot wait for what is left:", tostring(err)) end
     id = next((ids_of(made:unfinished())))
   end
   local _, inflight = require("luma.books").count(made.books)
-  if inflight ~= lost then complain(inflight - lost, "are still under way, it says") end
+  if inflight ~= lost then report(inflight - lost, "are still under way, it says") end
   lost = inflight
   local seen, err = made:get(known)
-  if not seen or seen.id ~= known.id then complain("the next call is wrong:", tostring(err)) end
+  if not seen or seen.id ~= known.id then report("the next call is wrong:", tostring(err)) end
   return fired
 end
 

@@ -124,7 +124,7 @@ function soak.open()
     ids = {}, jobs = 0, sent = { least = 0, most = 0 }, received = 0, problems = {} }
 end
 
-local function complain(books, message, ...)
+local function add_problem(books, message, ...)
   table.insert(books.problems, message:format(...))
 end
 
@@ -155,9 +155,9 @@ function soak.close(books, number, fate, generation, err)
   books.endings[ending] = (books.endings[ending] or 0) + 1
   for _, one in ipairs(fate.ends) do allowed = allowed or one == ending end
   if not allowed then
-    complain(books, "job %d (%s) ended as %s: %s", number, fate[2], ending, tostring(err))
+    add_problem(books, "job %d (%s) ended as %s: %s", number, fate[2], ending, tostring(err))
   end
-  if id and books.ids[id] then complain(books, "job %d has the id of job %d", number, books.ids[id]) end
+  if id and books.ids[id] then add_problem(books, "job %d has the id of job %d", number, books.ids[id]) end
   if id then books.ids[id] = number end
   local created = books.created
   local surely = id or ending:find " yes$"
@@ -170,7 +170,7 @@ end
 ---@param report { count: integer, submits: integer, requests: table[] }
 function soak.receive(books, report)
   if #report.requests < report.count then
-    complain(books, "the sandbox kept %d of %d requests", #report.requests, report.count)
+    add_problem(books, "the sandbox kept %d of %d requests", #report.requests, report.count)
   end
   books.created.by_server = books.created.by_server + report.submits
   for _, request in ipairs(report.requests) do
@@ -190,15 +190,15 @@ function soak.balance(books)
     local seen = books.seen[number] or 0
     books.sent.least, books.sent.most = books.sent.least + made.least, books.sent.most + made.most
     if seen < made.least or seen > made.most then
-      complain(books, "job %d: %d to %d submits made, %d seen", number, made.least, made.most, seen)
+      add_problem(books, "job %d: %d to %d submits made, %d seen", number, made.least, made.most, seen)
     end
   end
   for number in pairs(books.seen) do
-    if not books.made[number] then complain(books, "job %d: a submit nobody made", number) end
+    if not books.made[number] then add_problem(books, "job %d: a submit nobody made", number) end
   end
   local created = books.created
   if created.by_server < created.least or created.by_server > created.most then
-    complain(books, "%d to %d generations accounted for, %d created", created.least, created.most,
+    add_problem(books, "%d to %d generations accounted for, %d created", created.least, created.most,
       created.by_server)
   end
 end
@@ -248,7 +248,7 @@ local function begin(client, books, number, fate, folder)
   for name, value in pairs(fate.opts or {}) do opts[name] = value end
   local function finish(generation, err)
     soak.close(books, number, fate, generation, err)
-    if generation and path and not os.remove(path) then complain(books, "job %d: no clip", number) end
+    if generation and path and not os.remove(path) then add_problem(books, "job %d: no clip", number) end
   end
   if number % 4 > 0 then
     opts.on_done = function(job) finish(job:result()) end
@@ -297,7 +297,7 @@ local function run_round(client, books, first, last, random, folder)
     end
     client.core:run(0.005)
     if now - progress > PATIENCE then
-      for job, name in pairs(names) do complain(books, "%s never ends, it is %s", name, job.state) end
+      for job, name in pairs(names) do add_problem(books, "%s never ends, it is %s", name, job.state) end
       return
     end
   until #running == 0 and number > last
@@ -347,9 +347,9 @@ function soak.run(jobs, seed)
   -- What closes a descriptor may be a thread that this machine has no time for yet.
   local deadline, after = core.now() + REQUEST_TIMEOUT, usage()
   while after.fds > before.fds and core.now() < deadline do after = usage() end
-  if after.fds > before.fds then complain(books, "descriptors leak") end
-  if after.rss - before.rss > MEMORY_SLACK then complain(books, "memory grows") end
-  if core.live_objects() ~= 0 then complain(books, "%d clients or requests are left", core.live_objects()) end
+  if after.fds > before.fds then add_problem(books, "descriptors leak") end
+  if after.rss - before.rss > MEMORY_SLACK then add_problem(books, "memory grows") end
+  if core.live_objects() ~= 0 then add_problem(books, "%d clients or requests are left", core.live_objects()) end
   report(books, before, after, core.now() - start)
   return #books.problems == 0
 end

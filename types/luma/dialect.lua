@@ -35,7 +35,7 @@
 --- answer to `look_many` from the position `at`: its first byte, its last, the position after it; false at the end,
 --- nil if the list cannot be split. `read_many` reads an item as a list with one item
 ---@field read_lost? fun(answer: luma.Answer, call: luma.Call): luma.Generation[]? the generations that `find_lost` found
----@field read_error fun(answer: luma.Answer, call: luma.Call): luma.Complaint? the error in an answer without a
+---@field read_error fun(answer: luma.Answer, call: luma.Call): luma.ServiceError? the error in an answer without a
 --- generation; nil if it reports none
 ---@field link_grace? number seconds that a link may be missing after "completed"; default 0
 ---@field prices? luma.Price[] prices; without a row a price is unknown
@@ -118,7 +118,7 @@ function Answer:exact() end
 ---@field raw any the decoded answer, unchanged; its nulls are `luma.null`
 
 --- An error as the service reports it.
----@class luma.Complaint
+---@class luma.ServiceError
 ---@field kind? luma.Kind default: what the HTTP status says
 ---@field message? string the service's words
 ---@field code? string
@@ -128,7 +128,7 @@ function Answer:exact() end
 ---@field retryable? boolean default: what the kind says
 ---@field retry_after? number seconds to wait, if the service does not use Retry-After
 ---@field hint? string what to do, instead of the kind's hint
----@field absent? boolean there is no such generation
+---@field not_found? boolean there is no such generation
 
 --- A price. A row applies to all values of a field that is not in `where`.
 ---@class luma.Price

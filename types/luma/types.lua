@@ -9,7 +9,7 @@
 --- A picture is an http(s) URL or data:image/<type>;base64,<data>. AnyAPI says
 --- "URL or Base64" of the extension's pictures; sister relays say so of the
 --- submit's too. No relay says what it sends to `notify_hook`: when it is
---- called, look with `get`.
+--- called, query it with `get`.
 ---@class luma.Params
 ---@field user_prompt string what the clip shows; UTF-8, not empty
 ---@field model_name? "ray-v1"|"ray-v2" Ray 1.6 or Ray 2; default "ray-v2"

@@ -372,7 +372,7 @@ end
 -- ---- large pictures: the Files API ----
 
 local MOST_DATA = 8 * 1024 * 1024 -- characters that go along with an order; Luma names no number
-local PATIENCE = 1 -- seconds before a file is looked at again
+local PATIENCE = 1 -- seconds before a file is queried again
 
 --- Uploads a large picture before the order: announces it, sends the bytes to the
 --- address in the answer, reports that they are complete, and polls until the file
@@ -500,21 +500,21 @@ local SAYINGS = {
 
 ---@param answer luma.Answer
 ---@param call luma.Call
----@return luma.Complaint?
+---@return luma.ServiceError?
 function agents.read_error(answer, call)
   if answer.status < 300 then return nil end
   local detail = field(answer.body, "detail")
-  local complaint = { message = text(detail), field = text(detail) and field_in(detail) }
-  if object(detail) then complaint.message, complaint.field = read_list(detail) end
-  for _, saying in ipairs(complaint.message and SAYINGS or {}) do
-    if complaint.message:find(saying[1]) then
-      complaint.kind, complaint.sent, complaint.hint = saying.kind, saying.sent, saying.hint
+  local service_error = { message = text(detail), field = text(detail) and field_in(detail) }
+  if object(detail) then service_error.message, service_error.field = read_list(detail) end
+  for _, saying in ipairs(service_error.message and SAYINGS or {}) do
+    if service_error.message:find(saying[1]) then
+      service_error.kind, service_error.sent, service_error.hint = saying.kind, saying.sent, saying.hint
       break
     end
   end
-  if answer.status == 403 and not complaint.kind and complaint.message then complaint.kind = "auth" end
-  complaint.absent = answer.status == 404 and call.kind == "query" and complaint.message ~= nil or nil
-  return complaint
+  if answer.status == 403 and not service_error.kind and service_error.message then service_error.kind = "auth" end
+  service_error.not_found = answer.status == 404 and call.kind == "query" and service_error.message ~= nil or nil
+  return service_error
 end
 
 -- ---- prices ----

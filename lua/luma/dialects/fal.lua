@@ -297,7 +297,7 @@ local function kind_of(word)
 end
 
 --- The error in a body: the sentences, the first type and the field.
-local function complaint_of(body)
+local function service_error_of(body)
   local detail = field(body, "detail")
   local list = object(detail) and (object(detail[1]) and detail or { detail }) or {}
   local sentences = {}
@@ -313,10 +313,11 @@ local function complaint_of(body)
 end
 
 --- A failed job as a generation.
-local function failed(generation, complaint)
+local function failed(generation, service_error)
   generation.state = "failed"
-  generation.failure_reason, generation.failure_code = complaint.message, complaint.code
-  generation.failure_kind = complaint.code and kind_of(complaint.code) or complaint.is_input and "invalid" or nil
+  generation.failure_reason, generation.failure_code = service_error.message, service_error.code
+  generation.failure_kind = service_error.code and kind_of(service_error.code)
+    or service_error.is_input and "invalid" or nil
   return generation
 end
 
@@ -349,9 +350,9 @@ end
 
 --- Whether an answer to the second query is about the job. Any other error may be
 --- temporary.
-local function is_verdict(answer, complaint)
+local function is_verdict(answer, service_error)
   if answer.status == 422 then return true end
-  return (answer.status == 400 or answer.status >= 500) and complaint.code ~= nil
+  return (answer.status == 400 or answer.status >= 500) and service_error.code ~= nil
 end
 
 --- Whether a query was refused, which says nothing about the job.
@@ -370,8 +371,8 @@ local function read_result(answer, call)
     fill_outputs(generation, body)
     return generation.outputs and generation or nil
   end
-  local complaint = complaint_of(body)
-  return is_verdict(answer, complaint) and failed(generation, complaint) or nil
+  local service_error = service_error_of(body)
+  return is_verdict(answer, service_error) and failed(generation, service_error) or nil
 end
 
 ---@param answer luma.Answer
@@ -387,10 +388,12 @@ function fal.read(answer, call)
   local generation = { id = id or call.id, handle = handle_of(body, answer.base), raw_state = word, raw = body,
     state = word and STATES[word] or "unknown" }
   if not word then generation.state = "pending" end
-  local complaint = complaint_of(body)
-  if complaint.code or complaint.message or generation.state == "failed" then return failed(generation, complaint) end
+  local service_error = service_error_of(body)
+  if service_error.code or service_error.message or generation.state == "failed" then
+    return failed(generation, service_error)
+  end
   if generation.state ~= "completed" then return generation end
-  if call.kind == "submit" then generation.state = "processing" end -- a look will say
+  if call.kind == "submit" then generation.state = "processing" end -- a query will say
   if call.kind ~= "query" then return generation end
   return nil, { path = path_of({ id = id or call.id, handle = generation.handle or call.handle }, call.family),
     is_result = true }
@@ -448,9 +451,9 @@ local function is_about_money(message)
 end
 
 --- Kinds by status and text: fal also answers 403 for an empty balance.
-local function error_kind(answer, complaint)
-  if answer.status == 403 then return is_about_money(complaint.message) and "quota" or "auth" end
-  return answer.status >= 400 and complaint.code and kind_of(complaint.code) or nil
+local function error_kind(answer, service_error)
+  if answer.status == 403 then return is_about_money(service_error.message) and "quota" or "auth" end
+  return answer.status >= 400 and service_error.code and kind_of(service_error.code) or nil
 end
 
 --- Whether a refused submit was certainly not queued, if the status does not say:
@@ -464,24 +467,24 @@ end
 
 ---@param answer luma.Answer
 ---@param call luma.Call
----@return luma.Complaint?
+---@return luma.ServiceError?
 function fal.read_error(answer, call)
   local body = object(answer.body)
   if answer.status < 300 and call.is_result then
     return { kind = "server", message = "fal calls the job completed, but its result has no file" }
   end
   if answer.status < 300 and not field(body, "detail") and not field(body, "error") then return nil end
-  local complaint = complaint_of(body)
+  local service_error = service_error_of(body)
   local retryable = answer:header("x-fal-retryable")
   return {
-    kind = error_kind(answer, complaint),
-    message = complaint.message,
-    code = complaint.code,
-    field = PARAMS[complaint.field] or complaint.field,
+    kind = error_kind(answer, service_error),
+    message = service_error.message,
+    code = service_error.code,
+    field = PARAMS[service_error.field] or service_error.field,
     request_id = answer:header("x-fal-request-id"),
     sent = was_not_queued(answer) and "no" or nil,
     retryable = retryable == "false" and answer.status < 500 and false or nil,
-    absent = answer.status == 404 and field(body, "status") == "NOT_FOUND" or nil,
+    not_found = answer.status == 404 and field(body, "status") == "NOT_FOUND" or nil,
   }
 end
 

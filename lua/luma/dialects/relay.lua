@@ -261,14 +261,14 @@ local function says_fine(body)
 end
 
 --- The value that reports an error: a text, or an object that is not empty.
-local function is_complaint(value)
+local function says_error(value)
   return value and (text(value) ~= nil and lower(value) ~= "null" or object(value) ~= nil and next(value) ~= nil)
 end
 
 --- Whether a decoded body is an error, whatever its status says.
 local function is_error(body)
   if not object(body) then return false end
-  if is_complaint(body.error) or is_complaint(body.detail) or is_complaint(body.errors) then return true end
+  if says_error(body.error) or says_error(body.detail) or says_error(body.errors) then return true end
   if body.success == false then return true end
   if is_fine_code(body.code) or says_fine(body) then return false end
   return type(body.code) == "string" or identifier(field(body.data, "task_id")) == nil
@@ -291,7 +291,7 @@ local RARE_IDS = { id = true, uuid = true, guid = true, videoid = true, predicti
 ---@field answer luma.Answer
 ---@field body table the outermost, or what is around the item
 ---@field strict boolean a plain id is a generation's only beside a state
----@field asked? string the id that a look asked for
+---@field asked? string the id that a query asked for
 ---@field inexact? boolean there was an id that a number cannot hold
 
 local function id_under(names, task, reading)
@@ -591,9 +591,9 @@ local function judge(generation, word, task, reading)
   local link = link_of(task, generation.raw)
   if known then return link and state or "pending" end
   if link and not reading.is_submit then return "completed" end
-  local complaint = is_complaint(task.error) or is_complaint(task.failure) or is_complaint(task.failure_reason)
-    or is_complaint(task.fail_reason) or is_complaint(task.failureReason)
-  if not word and complaint and not reading.is_submit then return "failed" end
+  local has_error = says_error(task.error) or says_error(task.failure) or says_error(task.failure_reason)
+    or says_error(task.fail_reason) or says_error(task.failureReason)
+  if not word and has_error and not reading.is_submit then return "failed" end
   return state
 end
 
@@ -854,13 +854,13 @@ end
 
 --- The error in a body, in any of its forms. A gateway puts the upstream's whole
 --- body into its message.
-local function complaint_of(body, answer)
+local function service_error_of(body, answer)
   local message = text(field(body.error, "message")) or text(body.error) or text(body.message) or text(body.msg)
     or text(body.detail) or text(field(body.detail, "reason")) or text(field(body.detail, "message"))
     or words_of(body.error, answer, 1) or words_of(body.errors, answer, 1) or words_of(body.detail, answer, 1)
     or text(body.description)
   local inner = message and message:find("^%s*{") and object(answer:decode(message))
-  inner = inner and complaint_of(inner, answer)
+  inner = inner and service_error_of(inner, answer)
   message = inner and inner.message or message
   return {
     message = message,
@@ -872,8 +872,8 @@ local function complaint_of(body, answer)
 end
 
 --- The kind of an error whose status is not enough, or wrong.
-local function kind_of(complaint, status)
-  local code, message = complaint.code, complaint.message
+local function kind_of(service_error, status)
+  local code, message = service_error.code, service_error.message
   local kind = kind_by_code(code)
   if kind or not message then return kind end
   local may_be_any = status < 500 and status ~= 401 and status ~= 429
@@ -888,33 +888,33 @@ end
 --- The error in an answer without a generation; nil if it reports none.
 ---@param answer luma.Answer
 ---@param call luma.Call
----@return luma.Complaint?
+---@return luma.ServiceError?
 function relay.read_error(answer, call)
   local body, status = answer.body, answer.status
   -- `[]` is left out: it may have been `{}`, which makes no sense.
   if call.kind == "query" and status < 300 and object(body) and next(body) ~= nil then
     local list = relay.read_many(answer)
-    if list and not list[1] then return { absent = true } end
+    if list and not list[1] then return { not_found = true } end
   end
   if not object(body) then
     local is_refused = status >= 400 and has_word(answer.text:sub(1, 4096), NOT_REACHED_WORDS)
     return status >= 300 and { sent = is_refused and "no" or nil } or nil
   end
-  local complaint = complaint_of(body, answer)
-  local code = complaint.code
-  complaint.kind = kind_of(complaint, status)
-  if status < 300 and not is_error(body) and not complaint.kind then return nil end
+  local service_error = service_error_of(body, answer)
+  local code = service_error.code
+  service_error.kind = kind_of(service_error, status)
+  if status < 300 and not is_error(body) and not service_error.kind then return nil end
   if NOT_TAKEN_CODES[code] or NOT_TAKEN_KINDS[kind_by_code(code)]
-    or status >= 400 and has_word(complaint.message, NOT_TAKEN_WORDS) then
-    complaint.sent = "no"
-    complaint.hint = status >= 500 and "no server of the relay can make this at the moment" or nil
+    or status >= 400 and has_word(service_error.message, NOT_TAKEN_WORDS) then
+    service_error.sent = "no"
+    service_error.hint = status >= 500 and "no server of the relay can make this at the moment" or nil
   end
-  if has_word(complaint.message, REGION_WORDS) or code == "unsupported_country_region_territory" then
-    complaint.hint = "the service does not serve this country or network"
+  if has_word(service_error.message, REGION_WORDS) or code == "unsupported_country_region_territory" then
+    service_error.hint = "the service does not serve this country or network"
   end
-  if code == "fail_to_fetch_task" and status < 400 and not complaint.kind then complaint.kind = "server" end
-  if code == "task_not_exist" and call.id then complaint.absent = true end
-  return complaint
+  if code == "fail_to_fetch_task" and status < 400 and not service_error.kind then service_error.kind = "server" end
+  if code == "task_not_exist" and call.id then service_error.not_found = true end
+  return service_error
 end
 
 return relay

@@ -329,7 +329,7 @@ end
 
 ---@param answer luma.Answer
 ---@param call luma.Call
----@return luma.Complaint?
+---@return luma.ServiceError?
 function replicate.read_error(answer, call)
   if answer.status < 300 then return nil end
   local body = object(answer.body)
@@ -343,7 +343,7 @@ function replicate.read_error(answer, call)
     code = text(field(first, "type")),
     field = PARAMS[name] or name,
     retry_after = answer.status == 429 and pause_of(answer, message) or nil,
-    absent = answer.status == 404 and call.kind == "query" or nil,
+    not_found = answer.status == 404 and call.kind == "query" or nil,
   }
 end
 

@@ -6,7 +6,7 @@ local json = require "luma.sandbox.json"
 
 local checks = {}
 
----@class luma.sandbox.Complaint
+---@class luma.sandbox.Violation
 ---@field field string such as `video.keyframes[0].url`; items count from 0
 ---@field kind "unknown"|"missing"|"type"|"choice"|"range"
 ---@field row table? the row, where there is one
@@ -51,7 +51,7 @@ function types.object(value)
   return is_object(value) and 0
 end
 
-local function complain(field, kind, row, value)
+local function new_violation(field, kind, row, value)
   return { field = field, kind = kind, row = row, value = value }
 end
 
@@ -67,8 +67,8 @@ local find
 local function find_in_list(row, list, field)
   for i, item in ipairs(list) do
     local place = ("%s[%d]"):format(field, i - 1)
-    local complaint = checks.value(row, item, place)
-    if complaint then return complaint end
+    local violation = checks.value(row, item, place)
+    if violation then return violation end
   end
 end
 
@@ -76,15 +76,15 @@ end
 ---@param row table
 ---@param value any
 ---@param field string its name
----@return luma.sandbox.Complaint?
+---@return luma.sandbox.Violation?
 function checks.value(row, value, field)
   local size = types[row.type or row[2]](value)
-  if not size then return complain(field, "type", row, value) end
+  if not size then return new_violation(field, "type", row, value) end
   if row.choices and not is_choice(row, value) then
-    return complain(field, "choice", row, value)
+    return new_violation(field, "choice", row, value)
   end
   if size < (row.min or size) or size > (row.max or size) then
-    return complain(field, "range", row, value)
+    return new_violation(field, "range", row, value)
   end
   if row.rows then return find(row.rows, value, field .. ".") end
   if row.of then return find_in_list(row.of, value, field) end
@@ -103,14 +103,14 @@ function find(rows, object, prefix)
     local name, value = row[1], object[row[1]]
     known[name] = true
     if value == nil or value == json.null then
-      if row.required then return complain(prefix .. name, "missing", row) end
+      if row.required then return new_violation(prefix .. name, "missing", row) end
     else
-      local complaint = checks.value(row, value, prefix .. name)
-      if complaint then return complaint end
+      local violation = checks.value(row, value, prefix .. name)
+      if violation then return violation end
     end
   end
   for _, name in ipairs(sorted(object)) do
-    if not known[name] then return complain(prefix .. name, "unknown") end
+    if not known[name] then return new_violation(prefix .. name, "unknown") end
   end
 end
 
@@ -118,7 +118,7 @@ end
 ---@param rows table[]
 ---@param object table decoded JSON
 ---@param prefix string? of the names of fields
----@return luma.sandbox.Complaint?
+---@return luma.sandbox.Violation?
 function checks.find(rows, object, prefix)
   return find(rows, object, prefix or "")
 end

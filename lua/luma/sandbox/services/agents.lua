@@ -166,35 +166,35 @@ local types = {
     { "video", "object", rows = { resolution, position } }) },
 }
 
-local complaints = {}
+local violation_texts = {}
 
-function complaints.unknown(complaint)
-  return ("%s: unknown field"):format(complaint.field)
+function violation_texts.unknown(violation)
+  return ("%s: unknown field"):format(violation.field)
 end
 
-function complaints.missing(complaint, kind)
-  if complaint.field == "prompt" then return complaints.range(complaint) end
-  return ("%s is required for type '%s'"):format(complaint.field, kind)
+function violation_texts.missing(violation, kind)
+  if violation.field == "prompt" then return violation_texts.range(violation) end
+  return ("%s is required for type '%s'"):format(violation.field, kind)
 end
 
-function complaints.type(complaint)
-  return ("%s: must be of type %s"):format(complaint.field, complaint.row[2])
+function violation_texts.type(violation)
+  return ("%s: must be of type %s"):format(violation.field, violation.row[2])
 end
 
-function complaints.choice(complaint)
-  return ("Invalid %s '%s'. Valid: %s"):format(complaint.field,
-    tostring(complaint.value), checks.list(complaint.row))
+function violation_texts.choice(violation)
+  return ("Invalid %s '%s'. Valid: %s"):format(violation.field,
+    tostring(violation.value), checks.list(violation.row))
 end
 
-function complaints.range(complaint, kind)
-  if complaint.field == "prompt" then
+function violation_texts.range(violation, kind)
+  if violation.field == "prompt" then
     return "Prompt must be between 1 and 6000 characters"
   end
-  if complaint.field == "image_ref" then
+  if violation.field == "image_ref" then
     return ("%s supports up to %d reference images"):format(kind,
-      complaint.row.max)
+      violation.row.max)
   end
-  return ("%s: out of range"):format(complaint.field)
+  return ("%s: out of range"):format(violation.field)
 end
 
 -- References: status and sentence of what is wrong, or nothing.
@@ -301,8 +301,8 @@ end
 
 local no_object = "the body is not a JSON object"
 
-local function refuse_complaint(self, complaint, kind)
-  return agents.refuse(self, 400, complaints[complaint.kind](complaint, kind))
+local function refuse_violation(self, violation, kind)
+  return agents.refuse(self, 400, violation_texts[violation.kind](violation, kind))
 end
 
 -- What is wrong with a submit: status and sentence, or nothing.
@@ -317,8 +317,8 @@ local function find_fault(self, params)
     return 400, ("Type '%s' is not supported for model '%s'"):format(kind,
       model)
   end
-  local complaint = checks.find(rules.rows, params)
-  if complaint then return 400, complaints[complaint.kind](complaint, kind) end
+  local violation = checks.find(rules.rows, params)
+  if violation then return 400, violation_texts[violation.kind](violation, kind) end
   local video = params.video or {}
   local message = clash(video) or bad_keyframes(video)
   if message then return 400, message end
@@ -444,8 +444,8 @@ local file_rows = {
 local function announce(self, request)
   local params = json.object(request.body)
   if not params then return agents.refuse(self, 400, no_object) end
-  local complaint = checks.find(file_rows, params)
-  if complaint then return refuse_complaint(self, complaint, "file") end
+  local violation = checks.find(file_rows, params)
+  if violation then return refuse_violation(self, violation, "file") end
   local file = self.uploads:add { type = params.mime_type, state = "pending",
     size_bytes = params.size_bytes, filename = params.filename,
     purpose = params.purpose }

@@ -162,8 +162,8 @@ local words = { unknown = "extra_forbidden", missing = "missing",
   choice = "one_of" }
 
 -- The word says what the value should have been.
-local function size_word(complaint)
-  local row, value = complaint.row, complaint.value
+local function size_word(violation)
+  local row, value = violation.row, violation.value
   if type(value) == "number" then
     return value < (row.min or value) and "greater_than_equal"
       or "less_than_equal"
@@ -175,22 +175,22 @@ end
 local messages = {
   unknown = function() return "Extra inputs are not permitted" end,
   missing = function() return "Field required" end,
-  type = function(complaint)
-    return "Input should be of type " .. complaint.row[2]
+  type = function(violation)
+    return "Input should be of type " .. violation.row[2]
   end,
-  choice = function(complaint)
-    return "Input should be one of " .. checks.list(complaint.row)
+  choice = function(violation)
+    return "Input should be one of " .. checks.list(violation.row)
   end,
   range = function() return "Input is too small or too large" end,
 }
 
-local function refuse_complaint(complaint)
-  local kind = complaint.kind
+local function refuse_violation(violation)
+  local kind = violation.kind
   local word = words[kind]
-    or kind == "range" and size_word(complaint)
-    or complaint.row[2] .. "_type"
-  return model_error(422, word, messages[kind](complaint),
-    complaint.field:match("^([^.%[]*)"))
+    or kind == "range" and size_word(violation)
+    or violation.row[2] .. "_type"
+  return model_error(422, word, messages[kind](violation),
+    violation.field:match("^([^.%[]*)"))
 end
 
 -- A public address or a data URI; the first value of a media field that is
@@ -237,8 +237,8 @@ end
 
 -- The answer to wrong input, or nil.
 local function refusal(endpoint, params)
-  local complaint = checks.find(endpoint.rows, params)
-  if complaint then return refuse_complaint(complaint) end
+  local violation = checks.find(endpoint.rows, params)
+  if violation then return refuse_violation(violation) end
   local message = clash(endpoint, params)
   if message then
     return model_error(422, "feature_not_supported", message)
@@ -452,8 +452,8 @@ local upload_rows = {
 
 function handlers.initiate(self, request)
   local params = json.object(request.body) or {}
-  local complaint = checks.find(upload_rows, params)
-  if complaint then return refuse_complaint(complaint) end
+  local violation = checks.find(upload_rows, params)
+  if violation then return refuse_violation(violation) end
   return self:perform("upload", {}, "", function()
     local url = uploads.url(self.url, self.uploads:add {
       type = params.content_type, filename = params.file_name })

@@ -61,8 +61,8 @@ local function read_params(request)
 end
 
 local function submit(self, request, parent)
-  local params, complaint = read_params(request)
-  if not params then return relay.refuse(self, 400, complaint) end
+  local params, violation = read_params(request)
+  if not params then return relay.refuse(self, 400, violation) end
   local hook = type(params.notify_hook) == "string" and params.notify_hook
   return self:submit({ params = params, prompt = params.user_prompt,
     parent = parent, hook = hook or nil }, function(generation)

@@ -116,9 +116,9 @@ local body_rows = {
 local messages = {
   unknown = function() return "Additional property is not allowed" end,
   missing = function() return "is required" end,
-  type = function(complaint) return "must be of type " .. complaint.row[2] end,
-  choice = function(complaint)
-    return "must be one of the following: " .. checks.list(complaint.row)
+  type = function(violation) return "must be of type " .. violation.row[2] end,
+  choice = function(violation)
+    return "must be one of the following: " .. checks.list(violation.row)
   end,
   range = function() return "is too short, too small or too large" end,
 }
@@ -126,9 +126,9 @@ local messages = {
 local kinds = { unknown = "additional_property", missing = "required",
   type = "invalid_type", choice = "enum", range = "range" }
 
-local function refuse_complaint(complaint)
-  local kind = complaint.kind
-  return invalid(complaint.field, kinds[kind], messages[kind](complaint))
+local function refuse_violation(violation)
+  local kind = violation.kind
+  return invalid(violation.field, kinds[kind], messages[kind](violation))
 end
 
 -- The largest data URI; what is larger must be uploaded.
@@ -167,9 +167,9 @@ end
 
 -- The answer to a wrong request, or nil.
 local function refusal(self, model, params)
-  local complaint = checks.find(body_rows, params)
+  local violation = checks.find(body_rows, params)
     or checks.find(model.rows, params.input, "input.")
-  if complaint then return refuse_complaint(complaint) end
+  if violation then return refuse_violation(violation) end
   local message = model == ray_3 and clash(params.input)
   if message then return invalid("input", "invalid", message) end
   for _, row in ipairs(model.rows) do
