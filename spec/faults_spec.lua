@@ -315,12 +315,18 @@ end)
 describe("a submit over TLS that nobody reads for a while", function()
   if not support.is_linux() then return end -- it takes LD_PRELOAD
 
+  -- A network of its own with packets as large as Ethernet's, where the system
+  -- lets one have it. The library sets the size of segments in any case.
+  local NETWORK = [[unshare -rn sh -c 'ip link set lo mtu 1500 up && exec "$0" "$@"']]
   local library = os.tmpname()
   local cases = {}
 
   setup(function()
     support.compile("small_window.c", library, "-ldl")
-    local ran = support.run({ "spec/support/unread.lua" }, nil, "LD_PRELOAD=" .. library)
+    local has_network = os.execute(NETWORK .. " true 2>/dev/null")
+    local prefix = "LD_PRELOAD=" .. library
+    if has_network == true or has_network == 0 then prefix = prefix .. " " .. NETWORK end
+    local ran = support.run({ "spec/support/unread.lua" }, nil, prefix)
     assert.same({ "", 0 }, { ran.err, ran.code })
     for protocol, way, size, text in ran.out:gmatch "(%S+) (%S+) (%d+): (%C+)" do
       cases[("%s %s %s"):format(protocol, way, size)] = text
