@@ -3,6 +3,7 @@
 local client = require "luma.client"
 local core = require "spec.support.core"
 local sandbox = require "luma.sandbox"
+local remote = require "luma.sandbox.remote"
 
 local support = {
   serve = core.serve,
@@ -15,6 +16,7 @@ local support = {
 
 support.KEY = "sk-very-secret-key"
 support.PACE = tonumber(os.getenv "LUMA_SPEC_PACE") or 1 -- what is done in a second here takes this long
+remote.patience = remote.patience * support.PACE -- the sandbox has large uploads to tell of
 support.LEAKS = "print_suppressions=0:suppressions=spec/support/leaks.supp" -- LSAN_OPTIONS of a program
 support.NONE = {} -- in place of an option's value: not given at all
 
