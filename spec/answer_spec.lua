@@ -416,6 +416,7 @@ describe("luma.answer", function()
         ["quotes of another kind"] = "{'id':'a','state':'pending','loop':False,'video':None}",
         ["an escape that is none"] = '{"id":"a","state":"pending","prompt":"C:\\d"}',
         ["a quote that was not escaped"] = '{"message":"he said "no"","data":{"task_id":"a","status":"queued"}}',
+        ["a zero byte before it"] = '\0{"id":"a","state":"pending"}',
         ["UTF-16"] = "\255\254" .. ('{"id":"a","state":"pending"}'):gsub(".", "%0\0"),
         ["UTF-16 that begins at the other end"] = ('{"id":"a","state":"pending"}'):gsub(".", "\0%0"),
         ["a line before it that has an id of its own"] = '{"type":"log","id":"l-1"}\n{"id":"a","state":"pending"}\n',
@@ -437,6 +438,39 @@ describe("luma.answer", function()
           for _, body in ipairs { twice, "[" .. plain .. "]", '"[' .. twice:sub(2, -2) .. ']"' } do
             assert.equal("a", read("submit", 200, body, nil, dialects.find(name)).id)
           end
+        end)
+      end
+
+      for name, plain in pairs(bodies) do
+        it(("takes no line of a log for it (%s)"):format(name), function()
+          local logged = '{"level":"info","id":"l-1","request_id":"l-2"} '
+
+          assert.equal("a", read("submit", 200, logged .. plain, nil, dialects.find(name)).id)
+        end)
+
+        it(("takes a blank, a zero and a word for no id (%s)"):format(name), function()
+          for _, id in ipairs { '" "', "0", '"null"', '"N/A"', '"00000000-0000-0000-0000-000000000000"' } do
+            local body = plain:gsub('"a"', id)
+
+            assert.equal("yes", read_error("submit", 200, body, nil, dialects.find(name)).sent)
+          end
+        end)
+
+        it(("reads an id that is a number, or has a line end behind it (%s)"):format(name), function()
+          for id, written in pairs { ["13917"] = "13917", ["gen-1"] = '"gen-1\\n"' } do
+            local body = plain:gsub('"a"', function() return written end)
+
+            assert.equal(id, read("submit", 200, body, nil, dialects.find(name)).id)
+          end
+        end)
+      end
+
+      for name, body in pairs { agents = '{"state":"processing"}', replicate = '{"id":0,"status":"processing"}',
+        fal = '{"status":"IN_PROGRESS"}', relay = '{"state":"processing"}' } do
+        it(("is about what was asked for if there is no id in it (%s)"):format(name), function()
+          local seen = read("query", 200, body, nil, dialects.find(name))
+
+          assert.same({ "4665a07c", "processing" }, { seen.id, seen.state })
         end)
       end
 

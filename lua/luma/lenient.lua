@@ -130,7 +130,7 @@ end
 --- The same in UTF-8, if it is JSON in UTF-16: a zero byte is beside the first.
 local function as_utf8(text)
   local is_little = text:find("^\255\254") or text:find("^[^%z]%z")
-  if not is_little and not text:find("^\254\255") and not text:find("^%z[^%z]") then return text end
+  if not is_little and not text:find("^\254\255") and not text:find("^%z[^%z]%z") then return text end
   local parts, half = {}, nil
   for first, second in text:gmatch("(.)(.)") do
     local code = is_little and second:byte() * 256 + first:byte() or first:byte() * 256 + second:byte()

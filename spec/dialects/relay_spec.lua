@@ -451,6 +451,15 @@ describe("luma.dialects.relay", function()
         '{"id":["gen-1"],"state":"pending"}', '{"code":200,"data":["gen-1"]}', '{"taskIds":["gen-1"]}',
         '{"code":0,"data":{"ids":["gen-1"]}}', '{"TASK_ID":"gen-1"}', '{"generation-id":"gen-1"}',
         '{"_id":"gen-1","state":"pending"}', '{"uuid":"gen-1","status":"queued"}', '{"job":"gen-1"}',
+        '{"id":"req-1","status":"success","task":{"id":"gen-1","state":"queued"}}',
+        '{"id":"req-1","status":"OK","result":{"id":"gen-1","state":"queued"}}',
+        '{"id":"req-1","result":{"task_id":"gen-1"}}', '{"code":200,"taskInfo":{"task_id":"gen-1"}}',
+        '{"Code":0,"Data":{"TaskId":"gen-1"}}', '{"Response":{"RequestId":"r-1","JobId":"gen-1"}}',
+        '{"rows":[{"id":"gen-1","state":"queued"}]}', '{"resp":{"id":"gen-1"}}', '{"luma_task_id":"gen-1"}',
+        '{"id":0,"state":"pending","data":{"id":"gen-1"}}', '{"id":-1,"task":{"id":"gen-1","state":"queued"}}',
+        '{"id":"00000000-0000-0000-0000-000000000000","data":{"id":"gen-1"}}',
+        '{"id":"N/A","data":{"task_id":"gen-1"}}', '{"id":" gen-1\\n","state":"queued"}',
+        '{"history":[{"id":"h-1","state":"completed","video_url":"https://c.example/h.mp4"}],"task_id":"gen-1"}',
       } do
         it("finds the id in " .. text, function()
           local generation = submitted(text)
@@ -496,6 +505,9 @@ describe("luma.dialects.relay", function()
         '{"creator":{"id":"u-1","state":"created"}}', '{"uuid":"r-1"}', '{"_id":"r-1"}', '{"code":200,"data":1}',
         '{"success":true,"result":"17"}', '{"id":"null","state":"pending"}', '{"id":" ","state":"pending"}',
         '{"message":"{\\"id\\":\\"req-1\\"}","code":"fail"}', '{"object":"error","id":"req-1","error":"no"}',
+        '{"id":0,"state":"pending"}', '{"task_id":"None","state":"pending"}', '{"id":"-","status":"queued"}',
+        '{"data":{"parentTask":{"id":"p-1","status":"completed"}}}', '{"input_job":{"task_id":"p-1"}}',
+        '{"related_tasks":[{"id":"p-1","state":"completed"}]}',
       } do
         it("takes the name of nothing else in " .. text, function()
           assert.is_nil(submitted(text))
@@ -612,6 +624,30 @@ describe("luma.dialects.relay", function()
         assert.equal("failed", read({ id = "a", status = "FAILURE", data = { state = "processing" } }, "a").state)
       end)
 
+      it("takes the success of a query for no end of what is inside, wherever that is", function()
+        for _, inside in ipairs { "data", "result", "task", "job", "thing" } do
+          for state in pairs { processing = true, failed = true } do
+            local body = { id = "req-1", status = "success", [inside] = { id = "a", state = state, prompt = "a boat" } }
+
+            assert.equal(state, read(body, "a").state)
+          end
+        end
+        assert.equal("completed", read({ id = "a", status = "success", task = { id = "t", state = "queued" } }, "a")
+          .state)
+      end)
+
+      it("takes no clip of others that are listed along with it", function()
+        for _, name in ipairs { "history", "related_tasks" } do
+          local body = { task_id = "a", [name] = { { id = "h-1", video_url = V } } }
+
+          assert.equal("pending", read(body, "a").state)
+        end
+      end)
+
+      it("takes a link that is blank for none", function()
+        assert.equal(V, read_flat({ video = { download_url = " ", url = V } }).video_url)
+      end)
+
       it("takes the failure of a refused query for none of what was asked for", function()
         local query = { kind = "query", id = "a" }
         local body = { id = "req-1", status = "error", message = "too many requests" }
@@ -634,6 +670,10 @@ describe("luma.dialects.relay", function()
         assert.equal("processing", read({ code = 0, data = { status = "running" } }, "a").state)
         assert.equal("failed", read({ status = "FAILURE", fail_reason = "too dark" }, "a").state)
         assert.equal("failed", read({ data = { a = { state = "failed" } } }, "a").state)
+        for _, body in ipairs { { code = 0, data = { task_status = "failed" } }, { task_status = "failed" },
+          { success = true, data = { status = "error", message = "too dark" } } } do
+          assert.equal("failed", read(body, "a").state)
+        end
       end)
 
       it("is about moderation where only its word says so", function()
@@ -706,7 +746,8 @@ describe("luma.dialects.relay", function()
       end)
 
       it("reads a number in seconds, or in a thousandth or millionth of one", function()
-        for _, value in ipairs { 1734874720, 1734874720.9, 1734874720139, 1734874720139409, "1734874720" } do
+        for _, value in ipairs { 1734874720, 1734874720.9, 1734874720139, 1734874720139409, "1734874720",
+          "1734874720.9" } do
           assert.equal("2024-12-22T13:38:40Z", read_flat({ created_at = value }).created_at)
         end
       end)
@@ -1062,6 +1103,14 @@ describe("luma.dialects.relay", function()
           assert.equal("no", relay.read_error(answered(status, body), { kind = "submit" }).sent)
         end
         assert.is_nil(relay.read_error(answered(500, { error = { message = "busy" } }), { kind = "submit" }).sent)
+      end)
+
+      it("does not call a generation unknown that is in a place it does not read", function()
+        local query = { kind = "query", id = "a" }
+        local body = { code = 200, message = "success", info = { number = 1, state = "running" } }
+
+        assert.is_nil(relay.read_error(answered(200, body), query))
+        assert.is_true(relay.read_error(answered(200, { code = 200, data = null }), query).not_found)
       end)
 
       it("knows that a generation is not known", function()

@@ -457,11 +457,13 @@ local function fill_outputs(generation, body, answer)
 end
 
 ---@param answer luma.Answer
+---@param call luma.Call
 ---@return luma.Generation?
-function agents.read(answer)
+function agents.read(answer, call)
   local body = object(answer.body)
-  local id, word = text(field(body, "id")), text(field(body, "state"))
-  if not id or not word and answer.status >= 300 then return nil end
+  local word = text(field(body, "state"))
+  local id = common.id_of(field(body, "id"), word, answer, call)
+  if not id or not word and (answer.careful or answer.status >= 300) then return nil end
   local generation = { id = id, state = word and (STATES[word:lower()] or "unknown") or "pending", raw_state = word,
     created_at = text(body.created_at), model = text(body.model) }
   fill_outputs(generation, body, answer)

@@ -1,21 +1,52 @@
 --- Functions for several dialects: readers that treat JSON's null as nil, and rules
 --- that several services have. Not a dialect itself. Pure.
+local lower = require("luma.text").lower
+
 local common = {}
 
 local type = type
 
 -- ---- answers ----
 
+--- A text that is not blank.
 ---@param value any
 ---@return string?
 function common.text(value)
-  if type(value) == "string" and value ~= "" then return value end
+  if type(value) == "string" and value:find("%S") then return value end
+end
+
+--- Texts that programs write in place of a missing id.
+local NO_ID = { null = true, none = true, undefined = true, ["nil"] = true, ["n/a"] = true }
+
+--- Ids are text. A number becomes its digits, if a Lua number can hold them all.
+--- Zero, also as a UUID, is what programs have before there is an id.
+---@param value any
+---@return string?
+function common.identifier(value)
+  local kind = type(value)
+  if kind == "number" then
+    return value >= 1 and value % 1 == 0 and value < 2 ^ 53 and ("%d"):format(value) or nil
+  end
+  local id = kind == "string" and value:match("^%s*(.-)%s*$")
+  if not id or id == "" or id:find("^[0{}-]+$") or #id < 10 and NO_ID[lower(id)] then return nil end
+  return id
 end
 
 ---@param value any
 ---@return table?
 function common.object(value)
   if type(value) == "table" then return value end
+end
+
+--- The id in an answer, or the one that a query asked for: an answer with a state
+--- and no id is about that one.
+---@param id any
+---@param word? string of the state
+---@param answer luma.Answer
+---@param call luma.Call
+---@return string?
+function common.id_of(id, word, answer, call)
+  return common.identifier(id) or word and call.kind == "query" and answer.status < 300 and call.id or nil
 end
 
 --- A field of what should be an object.

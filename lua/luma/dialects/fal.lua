@@ -382,10 +382,10 @@ function fal.read(answer, call)
   if call.is_result then return read_result(answer, call) end
   if call.kind == "cancel" then return ask_on(answer, call) end -- one that has heard of it says no more
   local body = object(answer.body)
-  local id, word = text(field(body, "request_id")), text(field(body, "status"))
-  local is_about_it = id or word and call.id and answer.status < 300
-  if is_refused(answer, call) or not is_about_it then return ask_on(answer, call) end
-  local generation = { id = id or call.id, handle = handle_of(body, answer.base), raw_state = word, raw = body,
+  local word = text(field(body, "status"))
+  local id = common.id_of(field(body, "request_id"), word, answer, call)
+  if is_refused(answer, call) or not id or not word and answer.careful then return ask_on(answer, call) end
+  local generation = { id = id, handle = handle_of(body, answer.base), raw_state = word, raw = body,
     state = word and STATES[word] or "unknown" }
   if not word then generation.state = "pending" end
   local service_error = service_error_of(body)
@@ -395,7 +395,7 @@ function fal.read(answer, call)
   if generation.state ~= "completed" then return generation end
   if call.kind == "submit" then generation.state = "processing" end -- a query will say
   if call.kind ~= "query" then return generation end
-  return nil, { path = path_of({ id = id or call.id, handle = generation.handle or call.handle }, call.family),
+  return nil, { path = path_of({ id = id, handle = generation.handle or call.handle }, call.family),
     is_result = true }
 end
 

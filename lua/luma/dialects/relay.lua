@@ -91,25 +91,15 @@ end
 
 -- ---- answers: small readers, to which JSON's null is nothing; more are in common.lua ----
 
---- Texts that programs write in place of a missing id.
-local NO_ID = { null = true, None = true, undefined = true, ["nil"] = true }
-
 --- The item of a list with one item; any other value unchanged.
 local function single(value)
   if type(value) == "table" and value[1] ~= nil and value[2] == nil then return value[1] end
   return value
 end
 
---- Ids are text. A number becomes its digits, if a Lua number can hold them all.
+--- The id in a value, which may be a list with one item.
 local function identifier(value)
-  local kind = value and type(value)
-  if kind == "table" then
-    value = single(value)
-    kind = type(value)
-  end
-  if kind == "string" then return not NO_ID[value] and value:find("%S") and value or nil end
-  if kind ~= "number" then return nil end
-  return value % 1 == 0 and math.abs(value) < 2 ^ 53 and ("%d"):format(value) or nil
+  return value and common.identifier(single(value)) or nil
 end
 
 --- lua-cjson 2.1.0 makes every number a float; pixels are whole.
@@ -283,7 +273,8 @@ local PLAIN_IDS = { "id", "Id", "ID" }
 --- The same in small letters and without what is between words: names that are
 --- looked for where none of these is, and those that need a state beside them.
 local RARE_TASK_IDS = { taskid = true, taskids = true, generationid = true, generationids = true, jobid = true,
-  jobids = true, genid = true, ids = true }
+  jobids = true, genid = true, ids = true, lumaid = true, lumataskid = true, lumagenerationid = true,
+  videotaskid = true, videogenerationid = true }
 local RARE_IDS = { id = true, uuid = true, guid = true, videoid = true, predictionid = true,
   creationid = true, clipid = true, renderid = true }
 
@@ -299,7 +290,7 @@ local function id_under(names, task, reading)
     local value = task[names[i]]
     local id = value and identifier(value)
     if id then return id end
-    if value and type(value) == "number" and value % 1 == 0 and value < math.huge then reading.inexact = true end
+    if value and type(value) == "number" and value >= 2 ^ 53 and value < math.huge then reading.inexact = true end
   end
 end
 
@@ -350,7 +341,7 @@ local NO_CLIPS = { request = true, image = true, image_url = true, image_end_url
   end_image = true, thumbnail = true, cover = true, poster = true, notify_hook = true, webhook = true,
   callback_url = true, prompt = true, user_prompt = true, user = true, keyframes = true }
 local NO_CLIP_WORDS = { "_source", "_input", "_reference", "_parent", "_previous", "_init", "_from", "_frame", "_arg",
-  "_param", "_setting", "_config" } -- where a word begins
+  "_param", "_setting", "_config", "_history", "_related" } -- where a word begins
 local LAST_WORDS = { "watermark", "preview" }
 
 local function has_part(name, parts)
@@ -443,7 +434,7 @@ local EARLY, LATE, NEVER = 1e9, 1e11, 1e17 -- seconds since 1970; what is beyond
 --- A time as text, from a text or from a number of seconds, milliseconds or
 --- microseconds.
 local function moment_of(value)
-  if text(value) and not value:find("^%d+$") then return value >= ZERO_DAY and value or nil end
+  if text(value) and not value:find("^%d+%.?%d*$") then return value >= ZERO_DAY and value or nil end
   local seconds = number(value)
   if not seconds or not (seconds >= EARLY and seconds < NEVER) then return nil end
   while seconds >= LATE do seconds = seconds / 1000 end
@@ -555,8 +546,9 @@ end
 local function pick_word(item, inner, task, is_own)
   local outer = text(item.status) or text(item.task_status)
   local ended, state = state_of(outer), state_of(inner)
-  local in_progress = not is_own and (state == "pending" or state == "processing") and not link_of(task, item)
-  if ended == "failed" or ended == "completed" and not in_progress then return outer end
+  local is_of_call = not is_own and (state == "pending" or state == "processing" or state == "failed")
+    and not link_of(task, item)
+  if ended == "failed" or ended == "completed" and not is_of_call then return outer end
   return inner or outer or text(item.state)
 end
 
@@ -598,18 +590,23 @@ local function judge(generation, word, task, reading)
 end
 
 --- Whether an item without an id is about the queried generation: it must have a
---- state. "success" or "error" may be about the answer itself.
+--- state. "success" or "error" may be about the answer itself, if it is not inside
+--- an envelope.
 local function is_about_it(task, word, reading)
   local state = word and state_of(word)
-  if state == "failed" then return text(task.state) ~= nil or reason_under(FAILURES, task, reading) ~= nil end
+  if state == "failed" then
+    return task ~= reading.body or (text(task.state) or text(task.task_status) or reason_under(FAILURES, task, reading))
+      ~= nil
+  end
   if state == "pending" or state == "processing" then return true end
   -- Not a nested link: it may belong to a different generation.
   return (first_text(task, LINKS) or first_link(task, task, CLIP_LINKS, is_clip_link)
     or first_link(task, task, OTHER_LINKS, is_other_link)) ~= nil
 end
 
---- One item of any form. In the batch envelope, `id` is a row number, and the
---- task's own id is beside it.
+--- One item of any form, and whether its id has a name that only the id of a
+--- generation has. In the batch envelope, `id` is a row number, and the task's own
+--- id is beside it.
 local function read_task(item, reading)
   local task = item.data and task_in(item, reading.answer) or item
   local id, word = id_under(TASK_IDS, item, reading), word_in(task)
@@ -618,6 +615,7 @@ local function read_task(item, reading)
     id = id or id_under(TASK_IDS, task, reading)
   end
   if not id and reading.inexact then return nil end
+  local is_named = id ~= nil
   -- A JSON-RPC answer has the id of its call.
   local may_be_plain = word or not (reading.strict or task.jsonrpc)
   if not id and may_be_plain then id = id_under(PLAIN_IDS, task, reading) end
@@ -638,11 +636,11 @@ local function read_task(item, reading)
   generation.model = first_text(task, MODELS)
   generation.estimate = number(task.estimate_wait_seconds)
   generation.progress = progress_of(item.progress) or progress_of(task.progress)
-  if generation.state == "pending" then return generation end -- there is no more to it
+  if generation.state == "pending" then return generation, is_named end -- there is no more to it
   generation.video_url = generation.state == "completed" and link_of(task, item) or first_text(task, LINKS)
   read_picture(generation, task)
   if generation.state == "failed" then read_failure(generation, task, item, reading) end
-  return generation
+  return generation, is_named
 end
 
 local function read_list(list, reading)
@@ -675,7 +673,7 @@ end
 
 --- Names under which a gateway puts the upstream's answer, the usual first.
 local WRAPPERS = { "data", "result", "task", "generation", "response", "output", "payload", "body", "results", "tasks",
-  "generations", "items", "list", "job" }
+  "generations", "items", "list", "job", "resp", "records", "rows", "Data", "Result", "Task", "Response" }
 
 --- Words with which a name ends under which a generation may be, where no wrapper
 --- of the usual names holds it; and what else shows that it is one. Much else has
@@ -686,9 +684,10 @@ for word in ("generation generations creation video videos clip clips task tasks
   .. "resource"):gmatch "%a+" do
   OURS[word] = true
 end
-local MARKS = { "prompt", "video", "assets", "generation_type" }
+local MARKS = { "prompt", "video", "assets", "generation_type", "task_id", "taskId", "generation_id" }
 
 local function may_be_generation(name, value)
+  if not may_hold_clip(name) then return false end
   local last = lower((name:gsub("(%l)(%u)", "%1_%2"))):match("(%a+)%A*$")
   if OURS[last] or value.state == "dreaming" then return true end
   for _, mark in ipairs(MARKS) do
@@ -703,17 +702,25 @@ local read_any
 --- that is JSON, it shows by an id and a word that is known.
 local function read_inside(body, reading, call, depth)
   for _, name in ipairs(WRAPPERS) do
-    local made = body[name] and read_any(opened(body[name], reading.answer), reading, call, depth + 1)
-    if made then return made end
+    local made, is_named
+    if body[name] then made, is_named = read_any(opened(body[name], reading.answer), reading, call, depth + 1) end
+    if made then return made, is_named end
   end
   local careful = { answer = reading.answer, body = body, strict = true, is_submit = reading.is_submit }
   for _, name in ipairs(sorted_names(body)) do
     local inner = object(opened(body[name], reading.answer))
     local is_likely = inner and (type(body[name]) == "string" or may_be_generation(name, inner))
-    local made = is_likely and read_any(inner, careful, call, depth + 1)
-    if made and made.state ~= "unknown" then return made end
+    local made, is_named
+    if is_likely then made, is_named = read_any(inner, careful, call, depth + 1) end
+    if made and made.state ~= "unknown" then return made, is_named end
   end
   reading.inexact = reading.inexact or careful.inexact
+end
+
+--- Whether the word may be about the call: its success is not that of what it made.
+local function may_be_of_call(made, call)
+  local word = made.raw_state
+  return not word or made.id ~= call.id and not made.video_url and (state_of(word) == "completed" or is_fine_code(word))
 end
 
 function read_any(body, reading, call, depth)
@@ -727,12 +734,13 @@ function read_any(body, reading, call, depth)
   -- An envelope has no id of its own; its content has.
   local is_envelope = object(data) and not (id_under(TASK_IDS, body, reading) or identifier(body.id))
   local own = reading.asked and object(body[reading.asked]) -- in a table by ids
-  local made = read_task(own or is_envelope and data or body, reading)
-  if made and (made.raw_state or made.id ~= identifier(body.id)) then return made end
-  -- An id without a state may be the envelope's, if an id with a state is inside.
-  local inner = read_inside(body, made and { answer = reading.answer, body = body, strict = true,
+  local made, is_named = read_task(own or is_envelope and data or body, reading)
+  if made and (made.id ~= identifier(body.id) or not may_be_of_call(made, call)) then return made, is_named end
+  -- An id without a state of its own may be the envelope's, if a better one is inside.
+  local inner, is_better = read_inside(body, made and { answer = reading.answer, body = body, strict = true,
     is_submit = reading.is_submit } or reading, call, depth)
-  return inner and (inner.raw_state or not made) and inner or made
+  if inner and (is_better or inner.raw_state or not made) then return inner, is_better end
+  return made, is_named
 end
 
 --- Headers that may have the address of the generation.
@@ -797,13 +805,20 @@ local function list_in(body, answer, depth)
   return list[1] and list or body
 end
 
+local function has_content(body, answer)
+  for _, value in pairs(body) do
+    if object(opened(value, answer)) then return true end
+  end
+  return false
+end
+
 --- The generations in the answer to look_many, or nil if it has a different form.
 ---@param answer luma.Answer
 ---@return luma.Generation[]?
 function relay.read_many(answer)
   local body = answer.body
   if not object(body) or is_error(body) then return nil end
-  if body.code and is_fine_code(body.code) and not object(opened(body.data, answer)) then return {} end
+  if body.code and is_fine_code(body.code) and not has_content(body, answer) then return {} end
   local list = list_in(body, answer, 1)
   local found = read_list(list, { answer = answer })
   if not found[1] and next(list) ~= nil then return nil end

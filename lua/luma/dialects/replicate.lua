@@ -267,8 +267,9 @@ local function fill_failure(generation, body)
 end
 
 --- The generation of a prediction, or nil.
-local function read_prediction(body)
-  local id, word = text(field(body, "id")), text(field(body, "status"))
+local function read_prediction(body, answer, call)
+  local word = text(field(body, "status"))
+  local id = common.id_of(field(body, "id"), word, answer, call)
   if not id or not word and text(field(body, "detail")) then return nil end
   local generation = { id = id, state = word and STATES[word] or "unknown", raw_state = word, raw = body,
     created_at = text(body.created_at), model = text(body.model), prompt = text(field(body.input, "prompt")) }
@@ -286,9 +287,11 @@ local function read_prediction(body)
 end
 
 ---@param answer luma.Answer
+---@param call luma.Call
 ---@return luma.Generation?
-function replicate.read(answer)
-  return object(answer.body) and read_prediction(answer.body) or nil
+function replicate.read(answer, call)
+  local made = object(answer.body) and read_prediction(answer.body, answer, call)
+  return made and (made.raw_state or not answer.careful) and made or nil
 end
 
 --- Reads the address of the uploaded picture.
@@ -311,7 +314,7 @@ function replicate.read_lost(answer, call)
   local model = call.lost.path:match("^/models/(.*)/predictions$")
   local found = {}
   for _, body in ipairs(results) do
-    local generation = read_prediction(body)
+    local generation = read_prediction(body, answer, call)
     if generation and body.model == model and common.is_same(call.lost.body.input, body.input, true) then
       found[#found + 1] = generation
     end
