@@ -76,7 +76,6 @@ local sources = {} -- those with exchanges; the first is asked next
 local forks = core.forks() -- between the first process and this one
 local on_fork = {} -- called in a child
 local seen_events -- the events of core.tick() when update() found nothing left to do; nil: check again
-local innermost -- the task that was resumed last, inside all other running tasks
 local last_update = core.now()
 local moved = 0 -- jobs that went on in it
 local deadline -- clock time at which this update() is to end; nil in a call that blocks
@@ -167,10 +166,7 @@ local function run_task(task)
   local co = task.co
   if status(co) == "suspended" and task.state == "ready" then
     if task.owner then loop.note_move(task.owner) end
-    local outer = innermost
-    innermost = task
     local ok, raised = resume(co, task)
-    innermost = outer
     if not ok then fail(task, raised) end
   end
   if status(co) == "suspended" and task.state == "running" then
@@ -598,12 +594,13 @@ local function nudge()
 end
 
 --- Whether nothing needs to be asked before there is another event: each source
---- has a thread that tells, and no task goes on when this update returns.
+--- has a thread that tells, and the queue is empty. A task that goes on when this
+--- update returns is still in it.
 local function is_idle()
   for _, source in ipairs(sources) do
     if source.threaded ~= forks then return false end
   end
-  return not (innermost and is_inside(innermost))
+  return queue.first > queue.last
 end
 
 local function check_place()
