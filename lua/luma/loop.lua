@@ -114,8 +114,12 @@ function loop.current()
   return tasks[running() or queue] -- 5.1 has nil for the first coroutine
 end
 
---- The place is reserved first, so that a finaliser in between gets a different one.
-local function push(task)
+--- Puts a task into the run queue, and returns its place there. Doing so twice is
+--- harmless. The place is reserved first, so that a finaliser in between gets a
+--- different one.
+---@param task luma.Task
+---@return integer place
+function loop.enqueue(task)
   seen_events = nil
   local place = queue.last + 1
   queue.last = place
@@ -134,7 +138,7 @@ end
 function loop.wake(awaitable)
   local task = awaitable.task
   if not task or task.state ~= "parked" or task.what ~= awaitable then return end
-  push(task)
+  loop.enqueue(task)
   task.state = "ready"
 end
 
@@ -144,13 +148,18 @@ local function fail(task, raised)
   task.failure = ok and trace or task.message
 end
 
+--- Ends early what the task waits for.
+local function cut_short(task)
+  local what = task.what
+  if what and not what.over and what.on_cancel then what.on_cancel(what) end
+end
+
 --- Can be repeated until its last store.
 local function finish(task)
   if not (task.results or task.failure) then fail(task, "the task was interrupted") end
   -- What its function has declared as to be closed: nobody else does it for a coroutine.
   if task.failure and close then close(task.co) end
-  local what = task.what
-  if what and not what.over and what.on_cancel then what.on_cancel(what) end
+  cut_short(task)
   if task.on_leave then task.on_leave(task) end
   if task.on_done then task.on_done(task) end
   task.over = true
@@ -233,31 +242,24 @@ function loop.prepare(fields, fn, ...)
   return task
 end
 
---- Puts a task into the run queue. Doing so twice is harmless.
----@type fun(task: luma.Task)
-loop.enqueue = push
-
 --- Runs a task at once, until it first waits.
 ---@param task luma.Task
 function loop.run_now(task)
-  run_entry(push(task), task)
+  run_entry(loop.enqueue(task), task)
 end
 
 -- ---- waiting ----
 
 local pump
 
---- Lets all other tasks run first.
-local function pass(task)
-  push(task)
+--- Inside a task: lets all other tasks run first, if it can yield.
+function loop.pass()
+  if is_yieldable and not is_yieldable() then return end
+  local task = loop.current()
+  loop.enqueue(task)
   task.state = "ready"
   yield()
   task.state = "running"
-end
-
---- Inside a task: lets all other tasks run first, if it can yield.
-function loop.pass()
-  if not is_yieldable or is_yieldable() then pass(loop.current()) end
 end
 
 --- Inside a task: waits until it is over. If the task cannot yield, this runs the
@@ -268,11 +270,11 @@ function loop.wait(awaitable)
   awaitable.task = task
   if awaitable.over then return end
   task.what = awaitable
-  if task.cancelled and awaitable.on_cancel then awaitable.on_cancel(awaitable) end
+  if task.cancelled then cut_short(task) end
   if is_yieldable and not is_yieldable() then -- as in a callback of gsub, which C calls
     local ok, problem = pcall(pump, awaitable)
     if not ok then
-      if awaitable.on_cancel then awaitable.on_cancel(awaitable) end
+      cut_short(task)
       error(problem, 0)
     end
   else
@@ -288,8 +290,7 @@ end
 --- Inside a task, between two steps of long work: returns to the program if this
 --- update has used its time.
 function loop.yield_if_over_budget()
-  if not deadline or core.now() < deadline then return end
-  if loop.current() then loop.pass() end
+  if deadline and core.now() >= deadline then loop.pass() end
 end
 
 local function cancel_parts(group)
@@ -310,7 +311,7 @@ function loop.all(functions)
   end
   local me = loop.current()
   for i, fn in ipairs(functions) do group.parts[i] = loop.prepare({ parent = me, on_done = on_done }, fn) end
-  for _, part in ipairs(group.parts) do push(part) end
+  for _, part in ipairs(group.parts) do loop.enqueue(part) end
   if group.parts[1] then loop.wait(group) end
   for _, part in ipairs(group.parts) do
     if part.failure then error(part.failure, 0) end
@@ -321,8 +322,7 @@ end
 ---@param task luma.Task
 function loop.cancel(task)
   task.cancelled = true
-  local what = task.what
-  if not task.over and what and not what.over and what.on_cancel then what.on_cancel(what) end
+  if not task.over then cut_short(task) end
 end
 
 --- The error that stops the current task from sending anything more, or nil.
@@ -499,10 +499,11 @@ end
 function loop.close(source)
   deadline = nil
   local ok, problem = pcall(end_all, source)
-  for _ = 1, ok and 0 or MOST_TRIES do
+  if ok then return end
+  for _ = 1, MOST_TRIES do
     if pcall(end_all, source) then break end
   end
-  if not ok then error(problem, 0) end
+  error(problem, 0)
 end
 
 -- ---- running ----
@@ -536,10 +537,9 @@ end
 --- results of payments go to the books.
 ---@param task luma.Task
 function loop.abandon(task)
-  local what = task.what
   task.lost = true
   task.over = true
-  if what and not what.over and what.on_cancel then what.on_cancel(what) end
+  cut_short(task)
   if task.on_leave then task.on_leave(task) end
 end
 
@@ -556,7 +556,7 @@ end
 ---@param fn function
 function loop.run(fn, ...)
   local me = loop.current()
-  if me and not is_yieldable then pass(me) end
+  if me and not is_yieldable then loop.pass() end
   if me then return fn(...) end
   loop.check_fork()
   local task = loop.prepare(nil, fn, ...)
