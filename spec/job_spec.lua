@@ -247,7 +247,7 @@ describe("luma.job", function()
       assert.equal("x", job:await(100))
 
       local timer = #fake_core.sent
-      assert.equal(100, fake_core.sent[timer].seconds)
+      assert.equal(100, fake_core.sent[timer].delay)
       assert.same({ timer }, fake_core.cancelled)
     end)
 
@@ -268,7 +268,7 @@ describe("luma.job", function()
 
       job:await()
 
-      assert.equal(600, fake_core.sent[#fake_core.sent].seconds)
+      assert.equal(600, fake_core.sent[#fake_core.sent].delay)
     end)
 
     it("is for callbacks alone forbidden, not for a job that goes on while one blocks", function()

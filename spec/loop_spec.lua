@@ -215,9 +215,9 @@ describe("luma.loop", function()
       fake_core:note(1, 10, 10)
       fake_core.on_run = function() if notes[2] then fake_core:finish(1, { body = "done" }) end end
 
-      loop.run(loop.send, source, "request", { path = "/" }, function(received, total)
+      loop.run(loop.send, source, "request", { path = "/", on_progress = function(received, total)
         notes[#notes + 1] = received .. "/" .. total
-      end)
+      end })
 
       assert.same({ "5/10", "10/10" }, notes)
     end)
@@ -724,7 +724,7 @@ describe("luma.loop", function()
 
         loop.update()
 
-        assert.equal(0, fake_core.sent[#fake_core.sent].seconds)
+        assert.equal(0, fake_core.sent[#fake_core.sent].delay)
       end)
     end)
 

@@ -145,7 +145,7 @@ static long long check_id(lua_State *L, int i, double least) {
   return (long long)n;
 }
 
-/* Reads from the table at 2 what requests and fetches share. */
+/* Reads from the table at 2 what requests, fetches and timers share. */
 static void check_spec(lua_State *L, Spec *spec) {
   luaL_checktype(L, 2, LUA_TTABLE);
   spec->id = (long long)option_number(L, 2, "id", 0, 1, MOST_WHOLE);
@@ -280,14 +280,12 @@ static int l_client_fetch(lua_State *L) {
   return send_table(L, &s, 3);
 }
 
-/* client:timer(id, seconds) */
+/* client:timer{ id=, delay= } */
 static int l_client_timer(lua_State *L) {
   Spec s = {0};
   check_client(L, 1);
-  s.id = check_id(L, 2, 1);
-  s.delay = check_seconds(L, 3, 0);
-  send_spec(L, &s);
-  return 0;
+  check_spec(L, &s);
+  return send_table(L, &s, 0);
 }
 
 /* client:cancel(id) */

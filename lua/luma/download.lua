@@ -172,8 +172,8 @@ local function run(client, url, media, claim, opts, on_progress)
     if err then return nil, err end
     local response = loop.send(client.source, "fetch", {
       url = url, file = claim, media = media, as_it_is = as_it_is, stall_timeout = opts.stall_timeout, delay = pause,
-      progress = on_progress ~= nil, offset = offset, validator = validator,
-    }, on_progress)
+      progress = on_progress ~= nil, on_progress = on_progress, offset = offset, validator = validator,
+    })
     err = attempt_error(response, url, claim, media)
     if not err then
       if on_progress then on_progress(response.received, response.received) end

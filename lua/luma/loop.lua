@@ -43,7 +43,7 @@ local close = coroutine.close -- from 5.4 on
 ---@field on_cancel? fun(awaitable: luma.Awaitable) ends it early
 
 --- A request, a download or a timer. Its other fields are arguments for the core;
---- see luma.core.Request and luma.core.Fetch.
+--- see luma.core.Request, luma.core.Fetch and luma.core.Timer.
 ---@class luma.Exchange: luma.Awaitable
 ---@field id integer
 ---@field source luma.Source
@@ -387,12 +387,7 @@ local function hand_over(source, what, exchange)
   source.waiting[exchange.id] = exchange
   enlist(source)
   seen_events = nil
-  if what == "timer" then
-    source.core:timer(exchange.id, exchange.delay)
-    exchange.begun = true
-  else
-    source.core[what](source.core, exchange)
-  end
+  source.core[what](source.core, exchange)
 end
 
 --- Passes an exchange to the core. Its id is stored first, so that its end can
@@ -420,10 +415,8 @@ end
 ---@param source luma.Source
 ---@param what "request"|"fetch"|"timer"
 ---@param exchange luma.Exchange
----@param on_progress? fun(received: number, total?: number)
 ---@return luma.Response
-function loop.send(source, what, exchange, on_progress)
-  exchange.on_progress = on_progress
+function loop.send(source, what, exchange)
   loop.wait(loop.begin(source, what, exchange))
   return exchange.response
 end

@@ -240,7 +240,7 @@ describe("luma.core.Client", function()
       local client = core.client { base = BASE }
 
       assert.error_matches(function() support.timer(client, -1) end,
-        "seconds cannot be negative")
+        "delay must be at least 0")
     end)
   end)
 
@@ -286,7 +286,7 @@ describe("luma.core.Client", function()
   describe("peek()", function()
     it("returns nothing while there is nothing", function()
       local client = core.client { base = BASE }
-      client:timer(1, 60)
+      client:timer { id = 1, delay = 60 }
       client:run(0)
 
       assert.equal(0, select("#", client:peek()))
@@ -294,7 +294,7 @@ describe("luma.core.Client", function()
 
     it("returns what has come in by the id that it was given", function()
       local client = core.client { base = BASE }
-      client:timer(2 ^ 53, 0)
+      client:timer { id = 2 ^ 53, delay = 0 }
       client:run(0)
 
       assert.same({ 2 ^ 53, {} }, { client:peek() })
@@ -302,7 +302,7 @@ describe("luma.core.Client", function()
 
     it("waits for it if it is told how long", function()
       local client = core.client { base = BASE }
-      client:timer(7, 0.01)
+      client:timer { id = 7, delay = 0.01 }
 
       assert.same({ 7, {} }, { client:peek(60) })
       client:ack(7)
@@ -317,8 +317,8 @@ describe("luma.core.Client", function()
 
     it("returns the same until that is acknowledged, also when it is closed", function()
       local client = core.client { base = BASE }
-      client:timer(1, 0)
-      client:timer(2, 0)
+      client:timer { id = 1, delay = 0 }
+      client:timer { id = 2, delay = 0 }
       client:run(0)
       local seen = {}
 
@@ -335,7 +335,7 @@ describe("luma.core.Client", function()
 
     it("has something for run() and timeout() until then", function()
       local client = core.client { base = BASE }
-      client:timer(1, 0)
+      client:timer { id = 1, delay = 0 }
       client:run(0)
       client:peek()
 
@@ -348,7 +348,7 @@ describe("luma.core.Client", function()
       local server = support.serve { { body = ("x"):rep(10000) } }
       local client = support.connect(server)
       client:request { id = 1, path = "/" }
-      for i = 2, 40 do client:timer(i, 0) end
+      for i = 2, 40 do client:timer { id = i, delay = 0 } end
       local left, order = 40, {}
       local function take()
         local id, response = client:peek()
@@ -373,8 +373,8 @@ describe("luma.core.Client", function()
     it("frees all that a hook acknowledges meanwhile", function()
       local client = core.client { base = BASE }
       client:background()
-      client:timer(1, 0)
-      client:timer(2, 0)
+      client:timer { id = 1, delay = 0 }
+      client:timer { id = 2, delay = 0 }
       local calls, order = 0, {}
       local function hook()
         calls = calls + 1
@@ -419,8 +419,8 @@ describe("luma.core.Client", function()
   describe("ack()", function()
     it("is for the event that peek() gave, and no other", function()
       local client = core.client { base = BASE }
-      client:timer(1, 0)
-      client:timer(2, 60)
+      client:timer { id = 1, delay = 0 }
+      client:timer { id = 2, delay = 60 }
       client:run(0)
 
       client:ack(1) -- not yet seen

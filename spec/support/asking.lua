@@ -35,7 +35,7 @@ end
 ---@return integer id
 function asking.timer(client, seconds)
   local id = next_id(client)
-  client:timer(id, seconds)
+  client:timer { id = id, delay = seconds }
   return id
 end
 

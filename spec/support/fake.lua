@@ -27,9 +27,7 @@ function Core:request(spec)
   add(self, spec.id, spec)
 end
 
-function Core:timer(id, seconds)
-  add(self, id, { seconds = seconds })
-end
+Core.timer = Core.request
 
 function Core:cancel(id)
   self.cancelled[#self.cancelled + 1] = id

@@ -243,10 +243,14 @@ function Client:request(spec) end
 ---@param spec luma.core.Fetch
 function Client:fetch(spec) end
 
+---@class luma.core.Timer
+---@field id integer
+---@field delay? number seconds; default 0
+---@field begun? boolean where it is false it becomes true once the timer is the core's
+
 --- Ends after this time, with a response in which nothing is.
----@param id integer
----@param seconds number
-function Client:timer(id, seconds) end
+---@param spec luma.core.Timer
+function Client:timer(spec) end
 
 --- Ends a request or a timer as cancelled, unless it has ended; one that was
 --- sent is cut off. An id that is not known is none of its business.
