@@ -1,8 +1,9 @@
 --- Jobs as a program sees them: start, spawn, update, resume, and what may go
---- wrong around them. What a job is made of is in handle_spec and loop_spec.
+--- wrong around them. What a job is made of is in job_spec and loop_spec.
 local core = require "luma.core"
 local errors = require "luma.errors"
 local jobs = require "spec.support.jobs"
+local loop = require "luma.loop"
 local luma = require "luma"
 local socket = require "socket"
 local support = require "spec.support.client"
@@ -437,6 +438,29 @@ describe("jobs", function()
       assert.equal(1, #list)
       assert.same({ "string", "yes" }, { type(list[1].id), list[1].sent })
     end)
+  end)
+
+  it("read the answer to a submit once, though an interrupt comes as it is delivered", function()
+    local made, path = assert(client:wait(assert(client:submit(BOAT)))), support.path()
+    local completed = { id = made.id, state = "completed", video = { url = made.video_url } }
+    local relay = support.serve { { body = core.encode(completed) } }
+    local job = jobs.connect(relay, { background = false }):start(BOAT, { path = path })
+    local enqueue = loop.enqueue
+    finally(function()
+      loop.enqueue = enqueue
+      os.remove(path)
+    end)
+    function loop.enqueue(task)
+      loop.enqueue = enqueue
+      enqueue(task)
+      error("interrupted!", 0)
+    end
+
+    local raised
+    repeat raised = not pcall(luma.update) until raised
+    finish(job)
+
+    assert.same({ "completed", nil }, { job.state, job.error })
   end)
 
   describe("coroutines", function()

@@ -126,7 +126,9 @@ describe("luma.loop", function()
       function fake_core:cancel(id) self:finish(id, { body = "paid" }) end
 
       pcall(loop.run, function()
-        loop.send(source, "request", { path = "/", on_orphan = function(exchange) orphan = exchange.response.body end })
+        local exchange = { path = "/" }
+        exchange.on_end = function() orphan = exchange.response.body end
+        loop.send(source, "request", exchange)
       end)
       loop.update(1)
 

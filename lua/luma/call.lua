@@ -203,10 +203,6 @@ function call.read(client, request, response)
   return answer.read(client.dialect, request, response, body, client.base_url, host.time)
 end
 
-local function conclude_orphan(exchange)
-  exchange.payment.conclude(exchange.payment)
-end
-
 --- Inside a task: sends `request`, and sends it again if that is safe, until
 --- there is an answer or the deadline is reached.
 ---@param client luma.Client
@@ -224,7 +220,9 @@ function call.run(client, request, opts, read, payment)
     if not exchange then
       exchange, err = call.exchange(client, request, opts, pause)
       if not exchange then return nil, err end
-      if payment then payment.exchange, exchange.on_orphan, exchange.payment = exchange, conclude_orphan, payment end
+      if payment then
+        payment.exchange, exchange.on_end = exchange, function() payment.conclude(payment) end
+      end
       loop.begin(client.source, "request", exchange)
     end
     loop.wait(exchange)

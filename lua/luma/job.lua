@@ -183,10 +183,10 @@ local function accept(self)
   follow(self, made, made)
 end
 
-local function on_response(exchange)
-  local self = exchange.job
+--- Can be repeated: a payment that is closed was read before.
+local function on_response(self)
   if self.over then generation.conclude(self.payment) -- it was abandoned as it began
-  else begin_act(self, "accept", accept) end
+  elseif not self.payment.closed then begin_act(self, "accept", accept) end
 end
 
 --- Bytes of request bodies that the client is sending.
@@ -206,7 +206,7 @@ end
 --- Passes the submit to the core, which sends it as soon as it can. There is no
 --- task until the answer arrives.
 local function submit(self, exchange)
-  exchange.job, exchange.deliver, exchange.payment = self, on_response, self.payment
+  exchange.on_end = function() on_response(self) end
   self.payment.exchange = exchange
   loop.begin(self.client.source, "request", exchange)
 end

@@ -50,8 +50,7 @@ local close = coroutine.close -- from 5.4 on
 ---@field begun boolean the core has accepted it; the core sets this
 ---@field response? luma.Response once it is over
 ---@field on_progress? fun(received: number, total?: number) receives its progress
----@field deliver? fun(exchange: luma.Exchange) receives the response if no task waits
----@field on_orphan? fun(exchange: luma.Exchange) receives the response if the task that waited is over
+---@field on_end? fun() called once it is over, if no task waits for it
 
 ---@class luma.Task: luma.Awaitable
 ---@field co? thread nil once it is over
@@ -435,8 +434,7 @@ local function deliver(exchange, response)
   exchange.response = response
   exchange.over = true
   if task and not task.over then loop.wake(exchange)
-  elseif task and exchange.on_orphan then exchange.on_orphan(exchange)
-  elseif exchange.deliver then exchange.deliver(exchange) end
+  elseif exchange.on_end then exchange.on_end() end
 end
 
 --- Takes one event out of a source, and waits up to `seconds` for it.
