@@ -448,6 +448,18 @@ describe("luma.answer", function()
           assert.equal("a", read("submit", 200, logged .. plain, nil, dialects.find(name)).id)
         end)
 
+        it(("takes the id of a refusal for none (%s)"):format(name), function()
+          local refusal = '{"id":"r-1","request_id":"r-1","detail":"no","error":"no","code":"no","message":"no"}'
+
+          for _, status in ipairs { 200, 400, 422, 429, 500 } do
+            for _, body in ipairs { refusal, '{"level":"info","id":"l-1","request_id":"l-1"} {"detail":"no"}' } do
+              local err = read_error("submit", status, body, nil, dialects.find(name))
+
+              assert.equal(({ [200] = "yes", [500] = "maybe" })[status] or "no", err.sent)
+            end
+          end
+        end)
+
         it(("takes a blank, a zero and a word for no id (%s)"):format(name), function()
           for _, id in ipairs { '" "', "0", '"null"', '"N/A"', '"00000000-0000-0000-0000-000000000000"' } do
             local body = plain:gsub('"a"', id)

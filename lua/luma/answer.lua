@@ -208,7 +208,7 @@ end
 local function read_loosely(dialect, call, found)
   local whole, values = found.body, values_inside(call, found)
   found.loose = true
-  for _, careful in ipairs(found.is_page and { true } or { true, false }) do
+  for _, careful in ipairs((found.is_page or values[2]) and { true } or { true, false }) do
     found.careful = careful
     for _, value in ipairs(values) do
       found.body = value

@@ -508,6 +508,8 @@ describe("luma.dialects.relay", function()
         '{"id":0,"state":"pending"}', '{"task_id":"None","state":"pending"}', '{"id":"-","status":"queued"}',
         '{"data":{"parentTask":{"id":"p-1","status":"completed"}}}', '{"input_job":{"task_id":"p-1"}}',
         '{"related_tasks":[{"id":"p-1","state":"completed"}]}',
+        '{"id":"r-1","result":{"code":"quota_not_enough","message":"no","data":null}}',
+        '{"id":"r-1","data":{"error":{"message":"no"}}}', '{"code":"fail","message":"no","data":[{"id":"r-1"}]}',
       } do
         it("takes the name of nothing else in " .. text, function()
           assert.is_nil(submitted(text))

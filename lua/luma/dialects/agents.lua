@@ -463,7 +463,7 @@ function agents.read(answer, call)
   local body = object(answer.body)
   local word = text(field(body, "state"))
   local id = common.id_of(field(body, "id"), word, answer, call)
-  if not id or not word and (answer.careful or answer.status >= 300) then return nil end
+  if not id then return nil end
   local generation = { id = id, state = word and (STATES[word:lower()] or "unknown") or "pending", raw_state = word,
     created_at = text(body.created_at), model = text(body.model) }
   fill_outputs(generation, body, answer)

@@ -38,23 +38,28 @@ function common.object(value)
   if type(value) == "table" then return value end
 end
 
---- The id in an answer, or the one that a query asked for: an answer with a state
---- and no id is about that one.
----@param id any
----@param word? string of the state
----@param answer luma.Answer
----@param call luma.Call
----@return string?
-function common.id_of(id, word, answer, call)
-  return common.identifier(id) or word and call.kind == "query" and answer.status < 300 and call.id or nil
-end
-
 --- A field of what should be an object.
 ---@param value any
 ---@param name string|integer
 ---@return any
 function common.field(value, name)
   return type(value) == "table" and value[name] or nil
+end
+
+--- The id in an answer, or the one that a query asked for: an answer with a state
+--- and no id is about that one. Without a state, an id may be a refusal's own.
+---@param id any
+---@param word? string of the state
+---@param answer luma.Answer
+---@param call luma.Call
+---@return string?
+function common.id_of(id, word, answer, call)
+  local body, asked = answer.body, call.kind == "query" and answer.status < 300 and call.id or nil
+  id = common.identifier(id)
+  if word then return id or asked end
+  if not id or answer.careful or answer.status >= 300 then return nil end
+  local is_refusal = common.field(body, "detail") or common.field(body, "error")
+  return (id == asked or not is_refusal) and id or nil
 end
 
 -- ---- requests ----

@@ -384,7 +384,8 @@ function fal.read(answer, call)
   local body = object(answer.body)
   local word = text(field(body, "status"))
   local id = common.id_of(field(body, "request_id"), word, answer, call)
-  if is_refused(answer, call) or not id or not word and answer.careful then return ask_on(answer, call) end
+  if call.kind == "query" then id = id or common.identifier(field(body, "request_id")) end -- also of a verdict
+  if is_refused(answer, call) or not id then return ask_on(answer, call) end
   local generation = { id = id, handle = handle_of(body, answer.base), raw_state = word, raw = body,
     state = word and STATES[word] or "unknown" }
   if not word then generation.state = "pending" end

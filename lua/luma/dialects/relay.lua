@@ -647,7 +647,8 @@ local function read_list(list, reading)
   local found = {}
   for _, item in ipairs(list) do
     item = object(opened(item, reading.answer))
-    local generation = item and read_task(item, { answer = reading.answer, body = item, strict = is_error(item) })
+    local generation = item and read_task(item, { answer = reading.answer, body = item,
+      strict = reading.strict or is_error(item) })
     if generation then found[#found + 1] = generation end
   end
   return found
@@ -717,6 +718,14 @@ local function read_inside(body, reading, call, depth)
   reading.inexact = reading.inexact or careful.inexact
 end
 
+--- Whether an envelope's content is an error.
+local function holds_error(body, answer)
+  for _, name in ipairs(WRAPPERS) do
+    if body[name] and is_error(opened(body[name], answer)) then return true end
+  end
+  return false
+end
+
 --- Whether the word may be about the call: its success is not that of what it made.
 local function may_be_of_call(made, call)
   local word = made.raw_state
@@ -735,7 +744,9 @@ function read_any(body, reading, call, depth)
   local is_envelope = object(data) and not (id_under(TASK_IDS, body, reading) or identifier(body.id))
   local own = reading.asked and object(body[reading.asked]) -- in a table by ids
   local made, is_named = read_task(own or is_envelope and data or body, reading)
-  if made and (made.id ~= identifier(body.id) or not may_be_of_call(made, call)) then return made, is_named end
+  local is_plain = made and made.id == identifier(body.id)
+  if is_plain and not made.raw_state and holds_error(body, reading.answer) then return nil end
+  if made and not (is_plain and may_be_of_call(made, call)) then return made, is_named end
   -- An id without a state of its own may be the envelope's, if a better one is inside.
   local inner, is_better = read_inside(body, made and { answer = reading.answer, body = body, strict = true,
     is_submit = reading.is_submit } or reading, call, depth)

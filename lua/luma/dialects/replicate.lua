@@ -270,7 +270,7 @@ end
 local function read_prediction(body, answer, call)
   local word = text(field(body, "status"))
   local id = common.id_of(field(body, "id"), word, answer, call)
-  if not id or not word and text(field(body, "detail")) then return nil end
+  if not id then return nil end
   local generation = { id = id, state = word and STATES[word] or "unknown", raw_state = word, raw = body,
     created_at = text(body.created_at), model = text(body.model), prompt = text(field(body.input, "prompt")) }
   if not word then generation.state = "pending" end
@@ -290,8 +290,7 @@ end
 ---@param call luma.Call
 ---@return luma.Generation?
 function replicate.read(answer, call)
-  local made = object(answer.body) and read_prediction(answer.body, answer, call)
-  return made and (made.raw_state or not answer.careful) and made or nil
+  return object(answer.body) and read_prediction(answer.body, answer, call) or nil
 end
 
 --- Reads the address of the uploaded picture.
