@@ -99,11 +99,12 @@ static bool is_value(const char *value, size_t n, const char *const *words) {
 
 /* ---- libcurl's callbacks ---- */
 
-/* libcurl calls this before it looks up a name. */
+/* libcurl calls this before it looks up a name. Behind a socket it is for a
+   SOCKS proxy, and the request would follow: such a handle is never parked. */
 static int on_resolve(void *resolver, void *reserved, void *arg) {
   Request *r = arg;
   (void)resolver, (void)reserved;
-  if (r == NULL) return 0; /* parked */
+  if (r == NULL || r->has_socket) return 0; /* NULL: parked */
   r->resolving = true;
   r->on_lookup(r);
   return 0;
@@ -116,6 +117,7 @@ static int on_socket(void *arg, curl_socket_t fd, curlsocktype purpose) {
   (void)fd, (void)purpose;
   if (r == NULL) return CURL_SOCKOPT_ERROR;
   r->resolving = false;
+  r->has_socket = true;
   return CURL_SOCKOPT_OK;
 }
 
@@ -154,6 +156,7 @@ static void begin_answer(Request *r, const char *line) {
   r->status = space ? strtol(space, NULL, 10) : 0;
   r->head.len = r->answer.len = 0;
   r->head_whole = r->packed = r->chunked = r->other_file = r->named = false;
+  r->has_socket = false; /* a redirect may lead to another host */
   r->total = -1;
   r->in_place = r->status == 200;
   r->to_file = r->is_download && (r->status == 200 || r->status == 206);

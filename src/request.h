@@ -103,12 +103,13 @@ typedef struct Request {
   CURL *easy;
   struct curl_slist *headers; /* its own, */
   struct curl_slist
-      *shared;       /* and those of the endpoint's that they lead to */
-  bool guarded;      /* as in Endpoint */
-  bool alone;        /* on a connection that nothing else uses */
-  bool begun;        /* a connection was there, if guarded */
-  bool resolving;    /* its host's name is looked up */
-  double deadline;   /* clock time at which it has to end; NEVER */
+      *shared;     /* and those of the endpoint's that they lead to */
+  bool guarded;    /* as in Endpoint */
+  bool alone;      /* on a connection that nothing else uses */
+  bool begun;      /* a connection was there, if guarded */
+  bool resolving;  /* its host's name is looked up, before there is a socket */
+  bool has_socket; /* one was opened for it since the last answer */
+  double deadline; /* clock time at which it has to end; NEVER */
   const char *proxy; /* the Endpoint's own, or NULL: reached directly */
 
   /* The end. */

@@ -416,6 +416,43 @@ describe("luma.core, many exchanges,", function()
       assert.is_nil((support.take(client)))
     end)
 
+    -- The proxy looks up nothing: libcurl does, when it has a connection to it.
+    for _, way in ipairs { "cancel", "close", "timeout" } do
+      it("leaves nothing behind that a SOCKS proxy would let through: " .. way, function()
+        local proxy = assert(socket.bind("127.0.0.1", 0))
+        local _, port = proxy:getsockname()
+        local client = support.connect("http://127.0.0.2:1", { proxy = ("socks5://127.0.0.1:%d"):format(port) })
+        local id = support.request(client, { path = "/", body = "{}", timeout = way == "timeout" and 0.5 or nil })
+        proxy:settimeout(0)
+        local peer
+        local function receive(n)
+          for _ = 1, 1000 do
+            client:run(0.01)
+            local bytes, problem = peer:receive(n)
+            if bytes or problem == "closed" then return bytes, problem end
+          end
+        end
+        repeat
+          client:run(0.01)
+          peer = proxy:accept()
+        until peer
+        peer:settimeout(0)
+        local offered = receive(2):byte(2)
+        receive(offered)
+        peer:send "\5\0"
+        receive(10)
+
+        if way == "cancel" then client:cancel(id) elseif way == "close" then client:close() end
+        local response = finish(client, id)
+        peer:send "\5\0\0\1\127\0\0\1\0\1" -- it has a connection to the service
+
+        assert.equal("no", response.sent)
+        assert.same({ nil, "closed" }, { receive(1) })
+        peer:close()
+        proxy:close()
+      end)
+    end
+
     it("of very many is done in one go", function()
       local client = support.connect("http://127.0.0.1:1")
       for _ = 1, 1000 do client:cancel(support.timer(client, 60)) end
