@@ -12,11 +12,12 @@ static void wipe(char *text, size_t n) {
   for (volatile char *p = text; n > 0; n--) *p++ = '\0';
 }
 
-/* The most backslashes in front of a letter, and the most bytes between two
-   letters. Without a limit each place at which a secret may begin would be
-   read up to the end of the answer. */
+/* The most backslashes in front of a letter, the most gaps between two
+   letters, and the most blanks in one. Without a limit each place at which a
+   secret may begin would be read up to the end of the answer. */
 #define MAX_BACKSLASHES 64
-#define MAX_GAP 64
+#define MAX_GAPS 8
+#define MAX_BLANKS 64
 
 /* ---- Base64 ---- */
 
@@ -77,14 +78,18 @@ static size_t spells_percent(const char *p, const char *end, char c) {
   return 0;
 }
 
-/* The letter, or \u00XX, behind backslashes: as many as there were texts
-   around it to be written as JSON. */
-static size_t spells_json(const char *p, const char *end, char c) {
+static size_t count_backslashes(const char *p, const char *end) {
   const char *q = p;
   while (q < end && *q == '\\' && q - p < MAX_BACKSLASHES) q++;
-  if (end - q >= 5 && memcmp(q, "u00", 3) == 0 && is_hex(q + 3, c))
-    return (size_t)(q + 5 - p);
-  return q < end && *q == c ? (size_t)(q + 1 - p) : 0;
+  return (size_t)(q - p);
+}
+
+/* \u00XX behind backslashes: as many as there were texts around it to be
+   written as JSON. */
+static size_t spells_json(const char *p, const char *end, char c) {
+  const char *q = p + count_backslashes(p, end);
+  bool spelled = end - q >= 5 && memcmp(q, "u00", 3) == 0 && is_hex(q + 3, c);
+  return spelled ? (size_t)(q + 5 - p) : 0;
 }
 
 /* The name or the number of a letter in HTML and XML. */
@@ -119,18 +124,22 @@ static size_t spells(const char *p, const char *end, char c, bool base64) {
 
 /* How many bytes at p may stand between two letters of a text that was broken
    into lines, or has become wide characters or a page: blanks, line ends as
-   JSON and mail write them, places where a line may break, a tag. */
+   JSON and mail write them, places where a line may break, a tag; backslashes
+   that JSON puts in front of the next letter. */
 static size_t gap(const char *p, const char *end) {
   static const char *const unseen[] = {
       "\\n",          "\\r",     "\\t",     "=\r\n", "=\n", "\xc2\xad",
       "\xe2\x80\x8b", "\\u00ad", "\\u200b", "&shy;", NULL};
-  size_t left = (size_t)(end - p);
-  if ((unsigned char)*p <= ' ') return 1;
+  size_t left = (size_t)(end - p), n = 0;
+  while (n < left && n < MAX_BLANKS && (unsigned char)p[n] <= ' ') n++;
+  if (n > 0) return n;
+  n = count_backslashes(p, end);
+  if (n > 1) return n - 1; /* the last may begin a line end */
   for (const char *const *u = unseen; *u; u++) {
-    size_t n = strlen(*u);
-    if (n <= left && memcmp(p, *u, n) == 0) return n;
+    size_t size = strlen(*u);
+    if (size <= left && memcmp(p, *u, size) == 0) return size;
   }
-  if (*p != '<') return 0;
+  if (*p != '<') return n;
   const char *close = memchr(p, '>', left < MAX_TAG ? left : MAX_TAG);
   return close ? (size_t)(close + 1 - p) : 0;
 }
@@ -140,15 +149,15 @@ static size_t gap(const char *p, const char *end) {
    looks escaped itself, like "%25", may also be there as it is. */
 static size_t match(const char *p, const char *end, const Needle *needle) {
   const char *start = p;
-  size_t apart = 0; /* bytes since the last letter */
+  int gaps = 0; /* since the last letter */
   if ((size_t)(end - p) >= needle->len &&
       memcmp(p, needle->text, needle->len) == 0)
     return needle->len;
   for (size_t i = 0; i < needle->len;) {
     if (p == end) return i >= MIN_SECRET ? (size_t)(p - start) : 0;
     size_t n = spells(p, end, needle->text[i], needle->base64);
-    if (n > 0) i++, apart = 0;
-    else if (i > 0 && apart < MAX_GAP) apart += n = gap(p, end);
+    if (n > 0) i++, gaps = 0;
+    else if (i > 0 && gaps++ < MAX_GAPS) n = gap(p, end);
     if (n == 0) return 0;
     p += n;
   }
@@ -169,13 +178,21 @@ static char *find(char *p, const char *end, const Needle *needle, char first) {
   return NULL;
 }
 
+/* The distance from a place where no secret begins to the next at which one
+   may: of many backslashes all but the last say the same. */
+static size_t step_over(const char *p, const char *end) {
+  size_t n = 0;
+  while (p + n < end && p[n] == '\\') n++;
+  return n > MAX_BACKSLASHES ? n - MAX_BACKSLASHES : n > 0 ? n : 1;
+}
+
 static void strike(const Needle *needle, char *data, const char *end,
                    char first) {
   char *p = data;
   while ((p = find(p, end, needle, first)) != NULL) {
     size_t found = match(p, end, needle);
     memset(p, '*', found);
-    p += found ? found : 1;
+    p += found ? found : step_over(p, end);
   }
 }
 
