@@ -4,9 +4,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Needles of one text: itself, its bytes in hexadecimal, and Base64 for each
-   place in a group of three bytes at which it may begin. */
-#define SPELLINGS 5
+/* Needles of one text: itself, its bytes in hexadecimal, and Base64 and Base32
+   for each place in a group of three or five bytes at which it may begin. */
+#define SPELLINGS 10
 
 static void wipe(char *text, size_t n) {
   for (volatile char *p = text; n > 0; n--) *p++ = '\0';
@@ -19,22 +19,24 @@ static void wipe(char *text, size_t n) {
 #define MAX_GAPS 8
 #define MAX_BLANKS 64
 
-/* ---- Base64 ---- */
+/* ---- Base64 and Base32 ---- */
 
-static const char alphabet[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
-                               "abcdefghijklmnopqrstuvwxyz0123456789+/";
+static const char letters64[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+                                "abcdefghijklmnopqrstuvwxyz0123456789+/";
+static const char letters32[] = "abcdefghijklmnopqrstuvwxyz234567";
 
-/* The letters that the `n` bytes of `text` alone decide when `before` bytes
-   stand in front of them, whatever those and what follows are. `to` has room
-   for 4 / 3 of the bytes; returns how many letters there are. */
-static size_t base64_middle(char *to, const char *text, size_t n,
-                            size_t before) {
-  size_t first = (before * 8 + 5) / 6, last = (before + n) * 8 / 6;
+/* The letters, of `bits` each, that the `n` bytes of `text` alone decide when
+   `before` bytes stand in front of them, whatever those and what follows are.
+   `to` has room for two a byte; returns how many letters there are. */
+static size_t write_middle(char *to, const char *text, size_t n, size_t before,
+                           const char *alphabet, size_t bits) {
+  size_t first = (before * 8 + bits - 1) / bits,
+         last = (before + n) * 8 / bits;
   for (size_t i = first; i < last; i++) {
-    size_t bit = i * 6 - before * 8, byte = bit / 8;
+    size_t bit = i * bits - before * 8, byte = bit / 8;
     unsigned two = (unsigned char)text[byte] * 256u;
     if (byte + 1 < n) two += (unsigned char)text[byte + 1];
-    *to++ = alphabet[two >> (10 - bit % 8) & 63];
+    *to++ = alphabet[two >> (16 - bits - bit % 8) & ((1u << bits) - 1)];
   }
   return last - first;
 }
@@ -84,12 +86,14 @@ static size_t count_backslashes(const char *p, const char *end) {
   return (size_t)(q - p);
 }
 
-/* \u00XX behind backslashes: as many as there were texts around it to be
-   written as JSON. */
+/* \u00XX or \xXX behind backslashes: as many as there were texts around it to
+   be written as JSON. */
 static size_t spells_json(const char *p, const char *end, char c) {
   const char *q = p + count_backslashes(p, end);
-  bool spelled = end - q >= 5 && memcmp(q, "u00", 3) == 0 && is_hex(q + 3, c);
-  return spelled ? (size_t)(q + 5 - p) : 0;
+  size_t left = (size_t)(end - q);
+  if (left >= 5 && memcmp(q, "u00", 3) == 0 && is_hex(q + 3, c))
+    return (size_t)(q + 5 - p);
+  return left >= 3 && *q == 'x' && is_hex(q + 1, c) ? (size_t)(q + 3 - p) : 0;
 }
 
 /* The name or the number of a letter in HTML and XML. */
@@ -110,12 +114,18 @@ static size_t spells_entity(const char *p, const char *end, char c) {
                                                           : 0;
 }
 
+/* =XX, as mail writes what it cannot send. */
+static size_t spells_mail(const char *p, const char *end, char c) {
+  return end - p >= 3 && is_hex(p + 1, c) ? 3 : 0;
+}
+
 /* The number of bytes at p, in a text that ends at `end`, that spell c; 0 if
    they spell something else. */
 static size_t spells(const char *p, const char *end, char c, bool base64) {
   size_t n = *p == '%'    ? spells_percent(p, end, c)
              : *p == '\\' ? spells_json(p, end, c)
              : *p == '&'  ? spells_entity(p, end, c)
+             : *p == '='  ? spells_mail(p, end, c)
                           : 0;
   return n == 0 && is_letter(*p, c, base64) ? 1 : n;
 }
@@ -144,31 +154,34 @@ static size_t gap(const char *p, const char *end) {
   return close ? (size_t)(close + 1 - p) : 0;
 }
 
-/* The number of bytes at p that spell the needle; 0 if they do not. A needle
-   that the end of the text cuts off counts if enough of it is there. One that
-   looks escaped itself, like "%25", may also be there as it is. */
+/* The number of bytes at p that spell the needle; 0 if they do not. One that
+   is cut off counts if enough of it is there: most of it, or what precedes the
+   end of the text. One that looks escaped itself, like "%25", may also be
+   there as it is. */
 static size_t match(const char *p, const char *end, const Needle *needle) {
   const char *start = p;
-  int gaps = 0; /* since the last letter */
+  size_t i = 0, found = 0; /* letters, and the bytes that spell them */
+  int gaps = 0;            /* since the last letter */
   if ((size_t)(end - p) >= needle->len &&
       memcmp(p, needle->text, needle->len) == 0)
     return needle->len;
-  for (size_t i = 0; i < needle->len;) {
-    if (p == end) return i >= MIN_SECRET ? (size_t)(p - start) : 0;
-    size_t n = spells(p, end, needle->text[i], needle->base64);
-    if (n > 0) i++, gaps = 0;
+  for (size_t n; i < needle->len && p < end; p += n) {
+    n = spells(p, end, needle->text[i], needle->base64);
+    if (n > 0) i++, gaps = 0, found = (size_t)(p + n - start);
     else if (i > 0 && gaps++ < MAX_GAPS) n = gap(p, end);
-    if (n == 0) return 0;
-    p += n;
+    if (n == 0) break;
   }
-  return (size_t)(p - start);
+  size_t enough = p == end ? 0 : needle->len - needle->len / 8;
+  return i >= enough && i >= MIN_SECRET ? found : 0;
 }
+
+static const char escapes[] = "\\%&=";
 
 /* Where in the text, which has no less than two bytes, the byte `first` and a
    second one that fits begin; NULL: nowhere. */
 static char *find(char *p, const char *end, const Needle *needle, char first) {
   const char *last = end - 1;
-  bool escape = strchr("\\%&", first) != NULL;
+  bool escape = strchr(escapes, first) != NULL;
   while (p < last && (p = memchr(p, first, (size_t)(last - p))) != NULL) {
     if (escape || is_letter(p[1], needle->text[1], needle->base64) ||
         (unsigned char)p[1] <= ' ' || strchr("\\%&<=\xc2\xe2", p[1]))
@@ -197,7 +210,6 @@ static void strike(const Needle *needle, char *data, const char *end,
 }
 
 void secrets_strike(const Secrets *s, char *data, size_t n) {
-  static const char escapes[] = "\\%&";
   if (n < MIN_SECRET) return;
   bool has[sizeof escapes];
   for (size_t e = 0; escapes[e]; e++)
@@ -244,8 +256,11 @@ static bool add_needles(Secrets *s, const char *text) {
     if (needle->text == NULL) return false;
     s->count++;
     needle->base64 = i < 3;
-    if (i < 3) needle->len = base64_middle(needle->text, text, n, i);
-    else if (i == 3) needle->len = write_hex(needle->text, text, n);
+    if (i < 3)
+      needle->len = write_middle(needle->text, text, n, i, letters64, 6);
+    else if (i < 8)
+      needle->len = write_middle(needle->text, text, n, i - 3, letters32, 5);
+    else if (i == 8) needle->len = write_hex(needle->text, text, n);
     else memcpy(needle->text, text, needle->len = n);
   }
   return true;

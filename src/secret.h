@@ -27,8 +27,9 @@ typedef struct Secrets {
    `texts` ends with NULL, or is it. */
 bool secrets_open(Secrets *s, const char *const *texts);
 /* Puts stars in place of each secret: as it is or in capitals, in hexadecimal,
-   within a Base64 text of which it is a part; with what URLs, JSON and pages
-   escape a letter by, however often; broken into lines, or by tags. */
+   within a Base64 or Base32 text of which it is a part; with what URLs, JSON,
+   pages and mail escape a letter by, however often; broken into lines, or by
+   tags; without its last letters, up to an eighth. */
 void secrets_strike(const Secrets *s, char *data, size_t n);
 /* They do not stay behind in freed memory. Any number of times. */
 void secrets_close(Secrets *s);

@@ -19,6 +19,21 @@ local function base64(bytes)
   end))
 end
 
+-- Base32 by the bit.
+local function base32(bytes)
+  local letters, bits = "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567", {}
+  for i = 1, #bytes do
+    for bit = 7, 0, -1 do bits[#bits + 1] = math.floor(bytes:byte(i) / 2 ^ bit) % 2 end
+  end
+  local text = {}
+  for at = 1, #bits, 5 do
+    local value = 0
+    for i = at, at + 4 do value = value * 2 + (bits[i] or 0) end
+    text[#text + 1] = letters:sub(value + 1, value + 1)
+  end
+  return table.concat(text)
+end
+
 local function percent(bytes, form)
   return (bytes:gsub("%W", function(c) return form:format(c:byte()) end))
 end
@@ -66,6 +81,9 @@ describe("the secrets of luma.core", function()
     ["with a place to break it"] = SECRET:gsub("odd", "\194\173odd"),
     ["with a place to break it in JSON"] = SECRET:gsub("odd", "\\u200bodd"),
     ["broken by a tag"] = SECRET:gsub("odd", "<wbr>odd"),
+    ["as mail writes it"] = SECRET:gsub("[=+/]", function(c) return ("=%02X"):format(c:byte()) end),
+    ["as a log writes it"] = SECRET:gsub('["\\]', function(c) return ("\\x%02X"):format(c:byte()) end),
+    ["without the last letters"] = SECRET:sub(1, -3),
     ["in wide characters"] = SECRET:gsub(".", "%0\0"):sub(1, -2),
     ["with all of it as numbers"] = SECRET:gsub(".", function(c) return ("\\u%04X"):format(c:byte()) end),
   } do
@@ -82,6 +100,19 @@ describe("the secrets of luma.core", function()
 
         for _, struck in ipairs { body, in_urls } do
           assert.is_true(select(2, struck:gsub("%*", "")) >= math.floor(#SECRET * 4 / 3) - 1, struck)
+        end
+      end)
+    end
+  end
+
+  for before = 0, 5 do
+    for _, after in ipairs { "", "!" } do
+      it(("are struck in Base32, %d bytes before and %d behind"):format(before, #after), function()
+        local text = base32(("u"):rep(before) .. SECRET .. after)
+
+        for _, spelled in ipairs { text, text:lower() } do
+          local _, struck = echo(spelled, { SECRET }):gsub("%*", "")
+          assert.is_true(struck >= math.floor(#SECRET * 8 / 5) - 1, struck)
         end
       end)
     end
@@ -129,6 +160,10 @@ describe("the secrets of luma.core", function()
 
   it("are struck where the answer ends within one", function()
     assert.equal("key: **********", (echo("key: 0123456789", { "0123456789abcdef" })))
+  end)
+
+  it("are left where half of one is there, which may be a different name", function()
+    assert.equal("0123456789ab and 01234567!", (echo("0123456789ab and 01234567!", { "0123456789abcdef" })))
   end)
 
   it("are left where they are too short to be told from a word", function()
