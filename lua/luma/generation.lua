@@ -72,15 +72,21 @@ function generation.conclude(payment)
   books.close(client.books, payment, client.options, result, err)
 end
 
+--- Records in the books what a job has made or may have paid for, because nobody
+--- receives its result.
+---@param job luma.Job
+function generation.keep(job)
+  if job.generation then books.keep(job.client.books, job.generation)
+  elseif job.error and job.error.sent ~= "no" then books.doubt(job.client.books, job.error.sent) end
+end
+
 --- Records in the books what a task has paid for, however it ends, and what a call
 --- of `generate` had made if it did not return.
 ---@param task luma.Task
 function generation.on_leave(task)
-  local job = task.generating
   if task.payment then generation.conclude(task.payment) end
-  if not job or not (task.lost or task.failure) then return end
-  if job.generation then books.keep(job.client.books, job.generation)
-  elseif job.error and job.error.sent ~= "no" then books.doubt(job.client.books, job.error.sent) end
+  if not task.generating or not (task.lost or task.failure) then return end
+  generation.keep(task.generating)
   task.generating = nil
 end
 

@@ -36,12 +36,11 @@ local SMALL = 64 * 1024 -- bytes of a body that need not wait: to count all that
 ---@field opts? table options of `start` or `resume`
 ---@field payment? luma.Payment of `start`
 ---@field parent? luma.Job that waits for this one in `generate`
----@field caller? luma.Task the call of `generate` that made this job
 ---@field background boolean its client's engine has a thread
 ---@field act? string its last act with a task
 ---@field task? luma.Task the task of that act
 ---@field watch? luma.Wait while its generation is pending
----@field waiters? luma.Exchange[] timers of the calls that await it
+---@field timers? table<luma.Exchange, true> of the calls that await it
 ---@field cancelled? boolean
 ---@field results? table what its function returned
 ---@field called? boolean on_done was called
@@ -81,29 +80,23 @@ local function call_back(self)
   self.on_done(self)
 end
 
---- Records the result in the books, because the call of this job did not return
---- and nobody receives the result.
-local function tell_books(self, err)
-  if self.generation then books.keep(self.client.books, self.generation)
-  elseif err and err.sent ~= "no" then
-    books.doubt(self.client.books, err.sent)
-    self.caller = nil -- there is one doubt, however often this is done
-  end
-end
-
 --- Can be repeated until its last store.
 local function end_job(self, err, ...)
   if self.over then return end
   self.error, self.results = err, { n = select("#", ...), ... }
   self.ended = self.ended or core.now()
   self.state = not err and "completed" or err.kind == "cancelled" and "cancelled" or "failed"
-  for _, waiter in ipairs(self.waiters or {}) do loop.interrupt(waiter) end
+  for timer in pairs(self.timers or {}) do loop.abort(timer) end
   if self.claim then self.claim:release() end
-  local caller = self.caller
-  if caller and (caller.lost or caller.failure) then tell_books(self, err) end
+  local waiter = self.waiter
+  if waiter and (waiter.lost or waiter.failure) then
+    generation.keep(self)
+    self.waiter = nil -- there is one doubt, however often this is done
+  end
+  loop.wake(self)
   if self.on_done then callbacks.defer(self.client.report, call_back, self) end
   under_way[self] = nil
-  self.watch, self.caller = nil, nil
+  self.watch = nil
   self.over = true
   loop.note_move(self)
 end
@@ -323,10 +316,6 @@ function job.spawn(client, fn, ...)
   return start(self, function() loop.run_now(self.task) end)
 end
 
-local function cancel_job(waiter)
-  waiter.job:cancel()
-end
-
 --- Inside a task: starts a job and waits for its end.
 ---@param client luma.Client
 ---@param params table checked parameters
@@ -336,12 +325,10 @@ end
 function job.generate(client, params, opts, claim)
   local task = loop.current()
   local self = job.start(client, params, opts, {
-    claim = claim, parent = task.owner, caller = task, background = task.background or false,
+    claim = claim, parent = task.owner, waiter = task, background = task.background or false, on_cancel = Job.cancel,
   })
   task.generating, task.on_leave = self, generation.on_leave
-  local waiter = { job = self, on_cancel = cancel_job }
-  self.waiters = { waiter }
-  loop.wait(waiter)
+  loop.wait(self)
   if task.owner then task.generating = nil end -- the job's function has it from here on
   return self:result()
 end
@@ -415,15 +402,12 @@ end
 
 local function wait_until_over(self, seconds)
   if self.over then return end
-  local source = self.client.source
   if self.client.closed then return pass_until_over(self, seconds) end
   local timer = { delay = seconds }
-  self.waiters = self.waiters or {}
-  self.waiters[#self.waiters + 1] = timer
-  local response = loop.send(source, "timer", timer)
-  for i = #self.waiters, 1, -1 do
-    if self.waiters[i] == timer then table.remove(self.waiters, i) end
-  end
+  self.timers = self.timers or {}
+  self.timers[timer] = true
+  local response = loop.send(self.client.source, "timer", timer)
+  self.timers[timer] = nil
   return response
 end
 

@@ -39,7 +39,7 @@ local close = coroutine.close -- from 5.4 on
 --- Something that a task can wait for.
 ---@class luma.Awaitable
 ---@field over? boolean
----@field task? luma.Task that waits for it
+---@field waiter? luma.Task that waits for it
 ---@field on_cancel? fun(awaitable: luma.Awaitable) ends it early
 
 --- A request, a download or a timer. Its other fields are arguments for the core;
@@ -135,7 +135,7 @@ end
 --- Wakes the task that waits for this, if it waits for nothing else by now.
 ---@param awaitable luma.Awaitable
 function loop.wake(awaitable)
-  local task = awaitable.task
+  local task = awaitable.waiter
   if not task or task.state ~= "parked" or task.what ~= awaitable then return end
   loop.enqueue(task)
   task.state = "ready"
@@ -266,7 +266,7 @@ end
 ---@param awaitable luma.Awaitable
 function loop.wait(awaitable)
   local task = loop.current()
-  awaitable.task = task
+  awaitable.waiter = task
   if awaitable.over then return end
   task.what = awaitable
   if task.cancelled then cut_short(task) end
@@ -420,17 +420,9 @@ function loop.send(source, what, exchange)
   return exchange.response
 end
 
---- Wakes the waiting task now. An exchange is aborted, and its response ignored.
----@param awaitable luma.Awaitable
-function loop.interrupt(awaitable)
-  if awaitable.source then loop.abort(awaitable) end
-  awaitable.over = true
-  loop.wake(awaitable)
-end
-
 --- Can be repeated until the event is acknowledged.
 local function deliver(exchange, response)
-  local task = exchange.task
+  local task = exchange.waiter
   exchange.response = response
   exchange.over = true
   if task and not task.over then loop.wake(exchange)
@@ -443,10 +435,9 @@ local function take_from(source, seconds)
   local id, response, received, total = source.core:peek(seconds)
   local exchange = id and source.waiting[id]
   if exchange and response then
-    -- An exchange that is over without a response was interrupted: ignore it.
-    if not exchange.over or exchange.response then deliver(exchange, response) end
+    deliver(exchange, response)
     source.waiting[id] = nil
-  elseif exchange and exchange.on_progress and not exchange.over then
+  elseif exchange and exchange.on_progress then
     exchange.on_progress(received, total)
   end
   if id then source.core:ack(id) end
