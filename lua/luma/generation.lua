@@ -412,8 +412,11 @@ end
 -- ---- downloads ----
 
 --- Adds the paid generation to an error that comes after the payment.
+---@param made luma.Generation
+---@param err luma.Error
 ---@param retryable? false nil leaves it as it is
-local function paid_error(made, err, retryable)
+---@return luma.Error
+function generation.paid_error(made, err, retryable)
   local fields = { id = made.id, generation = err.generation or made, sent = "yes", retryable = retryable }
   return errors.about(err, fields, made.id)
 end
@@ -437,7 +440,7 @@ function generation.download(client, target, path, opts, claim)
     claim:release()
   end
   if not err then return done end -- and no nil after it, which a program may print
-  return nil, type(target) == "string" and err or paid_error(target, err)
+  return nil, type(target) == "string" and err or generation.paid_error(target, err)
 end
 
 --- Inside a task: downloads the clip of a completed generation.
@@ -453,15 +456,6 @@ function generation.fetch(client, made, path, opts, claim)
   made = core.merge(made, { path = fetched }) -- a copy, because others may wait for the same generation
   generation.record(current_job(), "completed", made, 1)
   return made
-end
-
---- An error after an accepted submit is not retryable: the same call would pay
---- again.
----@param made luma.Generation
----@param err luma.Error
----@return luma.Error
-function generation.after_paying(made, err)
-  return paid_error(made, err, false)
 end
 
 return generation

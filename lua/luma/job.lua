@@ -80,10 +80,11 @@ local function call_back(self)
   self.on_done(self)
 end
 
---- Can be repeated until its last store.
-local function end_job(self, err, ...)
+--- Ends the job with these results. Can be repeated until its last store.
+local function end_job(self, results)
   if self.over then return end
-  self.error, self.results = err, { n = select("#", ...), ... }
+  local err = results[1] == nil and errors.is(results[2]) and results[2] or nil
+  self.error, self.results = err, results
   self.ended = self.ended or core.now()
   self.state = not err and "completed" or err.kind == "cancelled" and "cancelled" or "failed"
   for timer in pairs(self.timers or {}) do loop.abort(timer) end
@@ -103,7 +104,7 @@ end
 
 --- Ends the job with a generation or an error.
 local function end_with(self, made, err)
-  if err then end_job(self, err, nil, err) else end_job(self, nil, made) end
+  end_job(self, err and { n = 2, nil, err } or { n = 1, made })
 end
 
 --- The error object for an error that the job's function raised.
@@ -126,10 +127,10 @@ end
 local function on_act_done(task)
   local self = task.owner
   if self.task ~= task or self.over then return end
-  -- It may have failed before it read the answer to the submit.
-  if task.failure and self.payment then generation.conclude(self.payment) end
-  local err = task.failure and error_of(self, task)
-  if err then end_job(self, err, nil, err) end
+  if task.failure then
+    if self.payment then generation.conclude(self.payment) end -- the answer to the submit may be unread
+    end_with(self, nil, error_of(self, task))
+  end
   self.task = nil -- a pending job has none
 end
 
@@ -145,8 +146,8 @@ end
 -- ---- its acts ----
 
 local function finish(self, made, err)
-  -- The submit is paid for: the same call would pay again.
-  if err and self.payment then err = generation.after_paying(self.generation, err) end
+  -- It is not retryable: the same call would pay again.
+  if err and self.payment then err = generation.paid_error(self.generation, err, false) end
   end_with(self, made, err)
 end
 
@@ -296,14 +297,8 @@ function job.resume(client, ref, path, opts, claim)
 end
 
 local function on_function_done(task)
-  local self, results = task.owner, task.results
-  if task.failure then
-    local err = error_of(self, task)
-    end_job(self, err, nil, err)
-  else
-    local err = results[1] == nil and errors.is(results[2]) and results[2] or nil
-    end_job(self, err, unpack(results, 1, results.n))
-  end
+  local self = task.owner
+  if task.failure then end_with(self, nil, error_of(self, task)) else end_job(self, task.results) end
 end
 
 --- Runs any function as a job.
@@ -344,12 +339,11 @@ end
 loop.on_fork(function()
   for self in pairs(under_way) do
     local known = self.generation or self.ref
-    local err = errors.new("cancelled", "this process is a fork: the job continues in the parent", {
+    end_with(self, nil, errors.new("cancelled", "this process is a fork: the job continues in the parent", {
       sent = known and "yes" or self.payment and "maybe" or "no",
       id = known and known.id,
       generation = self.generation,
-    })
-    end_job(self, err, nil, err)
+    }))
   end
 end)
 
