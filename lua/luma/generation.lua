@@ -344,7 +344,7 @@ function generation.follow(client, ref, known, opts, job, finish)
     finish(watch, result, err)
     watch.over = true
   else
-    poller.watch(client, watch, watch.due)
+    poller.watch(client, watch)
   end
   return watch
 end

@@ -140,7 +140,8 @@ end
 ---@field watches luma.Watch[] may contain watches that have left since the last query
 ---@field due number clock time
 ---@field task? luma.Task
----@field timer? luma.Exchange while it sleeps: further watches may join
+---@field timer? luma.Exchange that it sleeps by
+---@field is_asking? boolean it sleeps no longer, so no watch may join
 ---@field question? luma.Call the query that is repeated until a watch enters or leaves; it has the fingerprint of the
 --- last answer that was delivered
 ---@field pause? number seconds until the next query, after an answer without changes
@@ -190,24 +191,25 @@ local function slack(client)
   return client.options.poll_interval * SLACK
 end
 
---- A sleeping batch with room that is due at about that time.
+--- A batch with room that is due at about that time, and is not asking yet.
 local function find_batch(client, due)
   if is_for_each(client) then return nil end
   for batch in pairs(state_of(client).batches) do
     if #batch.watches < CHUNK and math.abs(batch.due - due) <= slack(client) and not batch.task.cancelled
-      and (batch.timer or batch.task.state == "ready" and not batch.begun) then return batch end
+      and not batch.is_asking then return batch end
   end
 end
 
 --- Inside its task: waits until the batch is due.
 local function sleep(client, batch)
+  batch.is_asking = nil
   local left = batch.due - core.now()
   while left > 0 and not loop.cancellation(client) do
     batch.timer = loop.begin(client.source, "timer", { delay = left })
     loop.wait(batch.timer)
-    batch.timer = nil
     left = batch.due - core.now()
   end
+  batch.is_asking = true
 end
 
 --- Takes the watches of other sleeping batches that are due too. Those batches
@@ -217,7 +219,8 @@ local function absorb(client, batch)
   batch.watches = members(batch)
   if not batch.watches[1] or is_for_each(client) then return end
   for other in pairs(state_of(client).batches) do
-    if other ~= batch and other.timer and other.due <= by and #batch.watches + #other.watches <= CHUNK then
+    local is_asleep = other.timer and not other.is_asking
+    if other ~= batch and is_asleep and other.due <= by and #batch.watches + #other.watches <= CHUNK then
       for _, watch in ipairs(members(other)) do enter(batch, watch) end
       loop.abort(other.timer)
     end
@@ -299,14 +302,13 @@ end
 
 --- The task of a batch: the only schedule there is.
 local function poll_batch(client, batch)
-  batch.begun = true
   repeat
     sleep(client, batch)
     absorb(client, batch)
     local watches = members(batch)
     if not watches[1] or loop.cancellation(client) then break end
     if watches[2] and is_for_each(client) then -- since the last query, the batch query has turned out not to work
-      for i = 2, #watches do poller.watch(client, watches[i], watches[i].due) end
+      for i = 2, #watches do poller.watch(client, watches[i]) end
       watches = members(batch)
     end
     local question = question_of(client, batch)
@@ -323,16 +325,18 @@ local function poll_batch(client, batch)
   until not batch.watches[1]
 end
 
+local on_done
+
 local function launch(batch)
-  batch.begun, batch.timer = nil, nil
-  batch.task = loop.prepare({ raises = true, batch = batch, on_done = batch.on_done }, poll_batch, batch.client, batch)
+  batch.is_asking = nil
+  batch.task = loop.prepare({ raises = true, batch = batch, on_done = on_done }, poll_batch, batch.client, batch)
   loop.enqueue(batch.task)
 end
 
 --- Called when the task has ended. If it was aborted, as by an interrupt, it is
 --- started again with its watches; the second time in a row it is an error, which
 --- all watches get.
-local function on_done(task)
+function on_done(task)
   local batch = task.batch
   if batch.task ~= task then return end
   local failed, watches = task.failure ~= nil, members(batch)
@@ -349,12 +353,11 @@ local function on_done(task)
   state_of(batch.client).batches[batch] = nil
 end
 
---- Polls a generation from the clock time `due` until its wait is over.
+--- Polls a generation from the clock time `watch.due` until its wait is over.
 ---@param client luma.Client
 ---@param watch luma.Watch
----@param due number
-function poller.watch(client, watch, due)
-  watch.due = due
+function poller.watch(client, watch)
+  local due = watch.due
   local batch = find_batch(client, due)
   if batch then
     enter(batch, watch)
@@ -363,7 +366,7 @@ function poller.watch(client, watch, due)
     if batch.timer then loop.abort(batch.timer) end
     return
   end
-  batch = { client = client, watches = {}, due = due, on_done = on_done }
+  batch = { client = client, watches = {}, due = due }
   enter(batch, watch)
   launch(batch)
   state_of(client).batches[batch] = true
