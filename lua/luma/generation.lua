@@ -22,6 +22,11 @@ local function current_job()
   return task and task.owner
 end
 
+--- Options of calls that end at the clock time `deadline`.
+local function with_deadline(opts, deadline)
+  return setmetatable({ deadline = deadline }, { __index = opts })
+end
+
 --- Stores the progress of a generation in its job, and in jobs that wait for it.
 ---@param job? luma.Job
 ---@param state string
@@ -276,7 +281,7 @@ local function quiet_until(watch, err, now)
   local opts, known = watch.opts, watch.known
   if err or not known or known.state == "completed" or opts.on_update then return 0 end
   if not backoff.has_grown(opts, watch.polls) then return 0 end
-  return math.min(now + QUIET, watch.deadline - 2 * opts.poll_max)
+  return math.min(now + QUIET, opts.deadline - 2 * opts.poll_max)
 end
 
 --- Whether the wait is over by what is known now, and its result; otherwise sets
@@ -297,7 +302,7 @@ local function judge(watch, err)
       sent = (final.generation or known or final.kind ~= "invalid") and "yes" or "maybe" }) -- there may be no such id
   end
   if over then return true, result, final end
-  local left = watch.deadline - now
+  local left = watch.opts.deadline - now
   if watch.last or left <= 0 then return true, nil, timeout_error(watch.id, known, err, watch.opts.timeout) end
   local asked = err and err.retry_after or 0
   if asked >= left then return true, nil, pause_error(watch.id, known, err) end
@@ -333,8 +338,8 @@ end
 function generation.follow(client, ref, known, opts, job, finish)
   local now = core.now()
   local watch = {
-    client = client, id = ref.id, handle = ref.handle, known = known, opts = opts, began = now,
-    deadline = now + opts.timeout, due = now, quiet_until = 0, polls = 0,
+    client = client, id = ref.id, handle = ref.handle, known = known, began = now,
+    opts = with_deadline(opts, now + opts.timeout), due = now, quiet_until = 0, polls = 0,
     own = known and client.books.seen[ref.id], job = job, finish = finish, on_answer = on_answer,
   }
   local over, result, err = judge(watch)
@@ -370,7 +375,7 @@ local function stop_at_service(watch)
   if not client.dialect.cancel then
     return ("%s cannot stop a generation, so %s continues and is paid for"):format(title, name)
   end
-  local opts = setmetatable({ deadline = core.now() + CANCEL_TIME }, { __index = watch.opts })
+  local opts = with_deadline(watch.opts, core.now() + CANCEL_TIME)
   local ref = { id = watch.id, handle = known and known.handle or watch.handle }
   local seen, err = call.run(client, call.cancel(client, ref), opts)
   if err then return ("%s continues, because %s could not be told to stop it: %s"):format(name, title, err.message) end

@@ -125,8 +125,7 @@ end
 ---@field id string
 ---@field handle? string
 ---@field known? luma.Generation as last seen
----@field opts table options of its wait
----@field deadline number clock time
+---@field opts table options of its wait, with its deadline
 ---@field due number clock time of the next query
 ---@field quiet_until number clock time until which it does not need an answer without changes
 ---@field polls integer number of queries that were made
@@ -167,7 +166,7 @@ local function members(batch)
   for _, watch in ipairs(batch.watches) do
     if watch.batch == batch then
       list[#list + 1] = watch
-      if watch.deadline < list[1].deadline then list[1], list[#list] = watch, list[1] end
+      if watch.opts.deadline < list[1].opts.deadline then list[1], list[#list] = watch, list[1] end
     end
   end
   return list
@@ -242,9 +241,7 @@ end
 --- the answer is the same as the last one.
 ---@return table?, luma.Error?, number? fingerprint of the answer
 local function ask(client, watches, question)
-  local first = watches[1]
-  local opts = setmetatable({ deadline = first.deadline }, { __index = first.opts })
-  local fingerprint
+  local first, fingerprint = watches[1], nil
   local function read(response)
     fingerprint = response.fingerprint
     if not response.body then return UNCHANGED end
@@ -252,9 +249,9 @@ local function ask(client, watches, question)
   end
   local found, err
   if watches[2] then
-    found, err = ask_together(client, watches, opts, question, read)
+    found, err = ask_together(client, watches, first.opts, question, read)
   else
-    found, err = call.run(client, question, opts, read)
+    found, err = call.run(client, question, first.opts, read)
     if found and found ~= UNCHANGED then found = { [first.id] = found } end
   end
   return found, err, fingerprint
@@ -279,8 +276,7 @@ local function dispatch(client, batch, watches, found, err)
     elseif err then
       deliver(watch, batch, nil, err)
     else
-      local opts = setmetatable({ deadline = watch.deadline }, { __index = watch.opts })
-      alone[#alone + 1] = function() deliver(watch, batch, call.run(client, call.look(client, watch), opts)) end
+      alone[#alone + 1] = function() deliver(watch, batch, call.run(client, call.look(client, watch), watch.opts)) end
       batch.question = nil
     end
     loop.yield_if_over_budget()
