@@ -4,7 +4,6 @@ local answer = require "luma.answer"
 local books = require "luma.books"
 local call = require "luma.call"
 local dialects = require "luma.dialects"
-local download = require "luma.download"
 local errors = require "luma.errors"
 local generation = require "luma.generation"
 local host = require "luma.host"
@@ -324,13 +323,6 @@ local function check_submit(self, kind, params, opts)
   return checked
 end
 
---- Claims the path of a job, if it has one, before anything is paid, so that a
---- second job to the same path is refused.
----@return luma.core.Claim? claim, luma.Error? err
-local function claim_path(path)
-  if path then return download.claim(path) end
-end
-
 -- ---- the calls ----
 
 --- Orders a clip. Returns as soon as the service has accepted the submit.
@@ -477,10 +469,7 @@ function Client:generate(params, opts)
   opts = call_options(self, "generate", opts)
   local checked, err = check_submit(self, "submit", params, opts)
   if not checked then return nil, err end
-  local claim
-  claim, err = claim_path(opts.path)
-  if err then return nil, err end
-  return loop.run(job.generate, self, checked, opts, claim)
+  return loop.run(job.generate, self, checked, opts)
 end
 
 --- The request that `submit` would send. Sends nothing, needs no key.
@@ -535,10 +524,7 @@ function Client:start(params, opts)
   opts = call_options(self, "start", opts)
   local checked, err = check_submit(self, "submit", params, opts)
   if not checked then return nil, err end
-  local claim
-  claim, err = claim_path(opts.path)
-  if err then return nil, err end
-  return job.start(self, checked, opts, { claim = claim })
+  return job.start(self, checked, opts)
 end
 
 --- Runs any function as a job; the calls above yield in it instead of blocking.
@@ -570,13 +556,9 @@ function Client:resume(saved_text, opts)
   end
   if problem then return nil, errors.new("invalid", problem, { field = "token" }) end
   local ref, err = check_ref("resume", saved)
-  local path = opts.path or saved.path
   if not ref then return nil, err end
   if not self.has_key then return nil, no_key(self) end
-  local claim
-  claim, err = claim_path(path)
-  if err then return nil, err end
-  return job.resume(self, ref, path, opts, claim)
+  return job.resume(self, ref, opts.path or saved.path, opts)
 end
 
 --- To be called once a frame: moves the jobs of all clients forward and calls

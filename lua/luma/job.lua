@@ -6,6 +6,7 @@ local core = require "luma.core"
 local books = require "luma.books"
 local call = require "luma.call"
 local callbacks = require "luma.callbacks"
+local download = require "luma.download"
 local errors = require "luma.errors"
 local generation = require "luma.generation"
 local host = require "luma.host"
@@ -215,10 +216,16 @@ end
 
 -- ---- starting one ----
 
+--- A new job. It claims its path, so that a second job to the same path is refused
+--- before anything is paid.
+---@return luma.Job?, luma.Error?
 local function new(client, fields)
+  local claim, err
+  if fields.path then claim, err = download.claim(fields.path) end
+  if err then return nil, err end
   loop.check_fork()
   local self = setmetatable(fields, Job)
-  self.state, self.started, self.client = "running", core.now(), client
+  self.state, self.started, self.client, self.claim = "running", core.now(), client, claim
   self.background = self.background ~= false and client.options.background
   if self.background then loop.use_thread(client.source) end
   return self
@@ -229,9 +236,12 @@ local function enter(self, begin, ...)
   begin(self, ...)
 end
 
---- Calls `begin`. After an error the job is abandoned: its requests are aborted,
---- and nothing more is sent.
-local function start(self, begin, ...)
+--- Makes a job and calls `begin`. After an error the job is abandoned: its requests
+--- are aborted, and nothing more is sent.
+---@return luma.Job?, luma.Error?
+local function start(client, fields, begin, ...)
+  local self, err = new(client, fields)
+  if not self then return nil, err end
   local ok, problem = pcall(enter, self, begin, ...)
   if ok then return self end
   local exchange = self.payment and self.payment.exchange
@@ -276,11 +286,12 @@ end
 ---@param client luma.Client
 ---@param params table checked parameters
 ---@param opts table
----@param fields table of the job
----@return luma.Job
+---@param fields? table further fields of the job
+---@return luma.Job?, luma.Error?
 function job.start(client, params, opts, fields)
+  fields = fields or {}
   fields.opts, fields.path, fields.on_done = opts, opts.path, opts.on_done
-  return start(new(client, fields), begin, params)
+  return start(client, fields, begin, params)
 end
 
 --- Waits for a generation with a known id, and downloads its clip if there is a
@@ -289,11 +300,9 @@ end
 ---@param ref luma.Ref
 ---@param path? string
 ---@param opts table
----@param claim? luma.core.Claim on that path
----@return luma.Job
-function job.resume(client, ref, path, opts, claim)
-  local fields = { opts = opts, path = path, claim = claim, ref = ref, on_done = opts.on_done }
-  return start(new(client, fields), follow, ref)
+---@return luma.Job?, luma.Error?
+function job.resume(client, ref, path, opts)
+  return start(client, { opts = opts, path = path, ref = ref, on_done = opts.on_done }, follow, ref)
 end
 
 local function on_function_done(task)
@@ -301,27 +310,30 @@ local function on_function_done(task)
   if task.failure then end_with(self, nil, error_of(self, task)) else end_job(self, task.results) end
 end
 
+local function run(self, fn, ...)
+  self.task = loop.prepare({ owner = self, on_done = on_function_done, background = self.background }, fn, ...)
+  loop.run_now(self.task)
+end
+
 --- Runs any function as a job.
 ---@param client luma.Client
 ---@param fn function
 ---@return luma.Job
 function job.spawn(client, fn, ...)
-  local self = new(client, {})
-  self.task = loop.prepare({ owner = self, on_done = on_function_done, background = self.background }, fn, ...)
-  return start(self, function() loop.run_now(self.task) end)
+  return start(client, {}, run, fn, ...)
 end
 
 --- Inside a task: starts a job and waits for its end.
 ---@param client luma.Client
 ---@param params table checked parameters
 ---@param opts table
----@param claim? luma.core.Claim on opts.path
 ---@return luma.Generation?, luma.Error?
-function job.generate(client, params, opts, claim)
+function job.generate(client, params, opts)
   local task = loop.current()
-  local self = job.start(client, params, opts, {
-    claim = claim, parent = task.owner, waiter = task, background = task.background or false, on_cancel = Job.cancel,
+  local self, err = job.start(client, params, opts, {
+    parent = task.owner, waiter = task, background = task.background or false, on_cancel = Job.cancel,
   })
+  if not self then return nil, err end
   task.generating, task.on_leave = self, generation.on_leave
   loop.wait(self)
   if task.owner then task.generating = nil end -- the job's function has it from here on
