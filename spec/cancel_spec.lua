@@ -1,7 +1,6 @@
 --- What a job's cancel() says to a service, and what it says of the money.
 local dialects = require "luma.dialects"
 local jobs = require "spec.support.jobs"
-local sandbox = require "luma.sandbox"
 local support = require "spec.support.client"
 
 local NEVER = { user_prompt = "a paper boat sandbox:state=never" }
@@ -13,10 +12,7 @@ describe("job:cancel()", function()
   local server, client
 
   local function serve(dialect, options)
-    options = options or { seconds = 3600 }
-    options.dialect = dialect
-    server = assert(sandbox.start(options))
-    client = jobs.connect(server, { dialect = dialect, retries = 0 })
+    server, client = jobs.serve(dialect, options or { seconds = 3600 })
   end
 
   after_each(function()

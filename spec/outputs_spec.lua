@@ -1,7 +1,7 @@
 --- What a generation has besides its clip, at each service: pictures, types,
 --- when links die, and what is left once they have.
 local dialects = require "luma.dialects"
-local sandbox = require "luma.sandbox"
+local jobs = require "spec.support.jobs"
 local support = require "spec.support.client"
 
 local PICTURES = { agents = { "uni-1", "uni-1-max" }, fal = { "uni-1", "photon" }, replicate = { "photon" } }
@@ -9,16 +9,13 @@ local PICTURES = { agents = { "uni-1", "uni-1-max" }, fal = { "uni-1", "photon" 
 describe("what is made", function()
   local server, client
 
-  local function serve(dialect, options)
-    options = options or { polls = 1 }
-    options.dialect = dialect
-    server = assert(sandbox.start(options))
-    client = support.connect(server, { dialect = dialect, retries = 0 })
+  local function serve(dialect)
+    server, client = jobs.serve(dialect, { polls = 1 })
   end
 
   after_each(function()
     client = nil
-    support.tidy()
+    jobs.tidy()
     server:stop()
   end)
 
@@ -71,7 +68,7 @@ describe("what is made", function()
   end
 
   describe("once its file is gone", function()
-    before_each(function() serve("replicate", { polls = 1 }) end)
+    before_each(function() serve "replicate" end)
 
     local function expired(id)
       return { "failed", "yes", id, "expired", false }

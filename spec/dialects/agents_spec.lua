@@ -1,44 +1,22 @@
 local agents = require "luma.dialects.agents"
-local answer = require "luma.answer"
 local core = require "luma.core"
 local examples = require "spec.sandbox.examples"
 local price = require "luma.price"
 local sandbox = require "luma.sandbox"
-local schema = require "luma.schema"
 local support = require "spec.support.client"
 
 local ID = "0b7c1c1e-7f4a-4d0e-9d59-2a6f6f1f0a01"
 local PNG = "https://media.example.com/bread.png"
 local DOT = "data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAQAAAC1HAwCAAAAC0lEQVR42mNkYAAAAAYAAjCB0C8AAAAAS"
   .. "UVORK5CYII="
-local HEAD = "HTTP/1.1 200 OK\r\nDate: Sun, 29 Nov 2026 12:30:00 GMT\r\n\r\n"
 
-local function example(name)
-  return examples.read("agents", name)
-end
+local example = examples.of "agents"
 
---- Parameters as submit() gets them, or what is wrong and with which.
-local function checked(params, call)
-  params.user_prompt = params.user_prompt or "a boat"
-  local rows = call == "extend" and agents.extend_params or agents.params
-  local made, err = schema.params(rows, params, false, agents.title)
-  if not made then return nil, err.message, err.field end
-  local problem, culprit = agents.check(made, call or "submit")
-  if problem then return nil, problem, culprit end
-  return made
-end
-
-local function submit(params)
-  return agents.submit(assert(checked(params)))
-end
-
-local function answered(status, body, head)
-  local text = type(body) == "string" and body or core.encode(body)
-  return answer.new({ status = status, head = head or HEAD, body = text }, core.decode(text), agents.base_url)
-end
+local orders = require "spec.support.dialect"(agents)
+local checked, submit, answered = orders.checked, orders.submit, orders.answered
 
 local function read(body)
-  return agents.read(answered(200, body), { kind = "query", id = ID })
+  return agents.read(answered(200, body, { Date = "Sun, 29 Nov 2026 12:30:00 GMT" }), { kind = "query", id = ID })
 end
 
 local function error_in(status, body, kind)
@@ -250,7 +228,7 @@ describe("luma.dialects.agents", function()
       image_too_large = "invalid", unsupported_format = "invalid", corrupt_input = "invalid",
       invalid_request = "invalid" }
     local refunded = { content_moderated = true, generation_failed = true, output_not_found = true }
-    for _, body in ipairs(examples.read("agents", "14-failed.responses")) do
+    for _, body in ipairs(example "14-failed.responses") do
       it("knows what " .. body.failure_code .. " means, and whether it costs", function()
         local generation = read(body)
 
@@ -273,7 +251,7 @@ describe("luma.dialects.agents", function()
 
   describe("read_error()", function()
     local expected = { [401] = nil, [402] = nil, [403] = "auth", [413] = nil, [429] = nil }
-    for i, entry in ipairs(examples.read("agents", "15-errors")) do
+    for i, entry in ipairs(example "15-errors") do
       it(("reads number %d, a %d"):format(i, entry.status), function()
         local kind = entry.status == 404 and "query" or "submit"
         local service_error = error_in(entry.status, entry.body, kind)

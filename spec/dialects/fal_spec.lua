@@ -8,9 +8,7 @@ local HANDLE = "/luma/agent/requests/" .. ID
 local PNG = "https://media.example.com/a.png"
 local CLIP = "https://media.example.com/walk.mp4"
 
-local function example(name)
-  return examples.read("fal", name)
-end
+local example = examples.of "fal"
 
 local orders = require "spec.support.dialect"(fal, "https://here.example/v1")
 local checked, submit, refused, answered = orders.checked, orders.submit, orders.refused, orders.answered

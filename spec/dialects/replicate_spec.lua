@@ -7,9 +7,7 @@ local ID = "ex4mpl3pr3d1ct10n00000001"
 local PNG = "https://media.example.com/a.png"
 local LARGE = "data:image/png;base64," .. ("iVBORw0KGgoA"):rep(30000)
 
-local function example(name)
-  return examples.read("replicate", name)
-end
+local example = examples.of "replicate"
 
 local orders = require "spec.support.dialect"(replicate)
 local checked, submit, refused, answered = orders.checked, orders.submit, orders.refused, orders.answered

@@ -6,11 +6,8 @@ local examples = require "spec.sandbox.examples"
 local sandbox = require "luma.sandbox"
 local service = require "luma.sandbox.service"
 
-local shape = examples.shape
-
-local function example(name)
-  return examples.read("agents", name)
-end
+local example, shape = examples.of "agents", examples.shape
+local fetch, path_of = client.fetch, client.path
 
 describe("luma.sandbox.services.agents", function()
   local server
@@ -41,15 +38,6 @@ describe("luma.sandbox.services.agents", function()
 
   local function get(id)
     return client.json(server.url, "GET", "/v1/generations/" .. id)
-  end
-
-  local function path_of(url)
-    return url:sub(#server.url + 1)
-  end
-
-  local function fetch(url, headers)
-    return client.send(server.url, "GET", path_of(url),
-      { headers = headers or {} })
   end
 
   describe("generations", function()

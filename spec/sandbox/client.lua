@@ -62,6 +62,21 @@ function client.send(url, method, path, options)
   return parse(answer)
 end
 
+--- The path of a URL, and its query.
+---@param url string
+---@return string
+function client.path(url)
+  return (url:match("^http://[^/]+(/.*)$"))
+end
+
+--- Fetches what is at a URL, without a key.
+---@param url string
+---@param headers table<string, string>?
+---@return table answer
+function client.fetch(url, headers)
+  return client.send(url, "GET", client.path(url), { headers = headers or {} })
+end
+
 --- As `send`, with the body decoded.
 ---@return any value
 ---@return table answer

@@ -4,15 +4,16 @@ local cjson = require "cjson"
 
 local examples = {}
 
---- An example, decoded.
+--- A function that reads the examples of one service.
 ---@param service string
----@param name string of the file, without its ending
----@return any
-function examples.read(service, name)
-  local file = assert(io.open(("spec/data/%s/%s.json"):format(service, name)))
-  local text = file:read("*a")
-  file:close()
-  return cjson.decode(text)
+---@return fun(name: string): any reads a file, named without its ending, and decodes it
+function examples.of(service)
+  return function(name)
+    local file = assert(io.open(("spec/data/%s/%s.json"):format(service, name)))
+    local text = file:read("*a")
+    file:close()
+    return cjson.decode(text)
+  end
 end
 
 --- The names and types in a decoded answer.

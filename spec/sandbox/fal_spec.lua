@@ -5,11 +5,8 @@ local cqueues = require "cqueues"
 local examples = require "spec.sandbox.examples"
 local sandbox = require "luma.sandbox"
 
-local shape = examples.shape
-
-local function example(name)
-  return examples.read("fal", name)
-end
+local example, shape = examples.of "fal", examples.shape
+local fetch, path_of = client.fetch, client.path
 
 local KEY = { Authorization = "Key id:secret", ["X-Fal-No-Retry"] = "1" }
 
@@ -46,10 +43,6 @@ describe("luma.sandbox.services.fal", function()
       .. (query or ""), body)
   end
 
-  local function path_of(url)
-    return url:sub(#server.url + 1)
-  end
-
   local function status(job)
     return call("GET", path_of(job.status_url) .. "?logs=1")
   end
@@ -62,11 +55,6 @@ describe("luma.sandbox.services.fal", function()
   local function finished(...)
     local job = submit(...)
     return job, (status(job))
-  end
-
-  local function fetch(url, headers)
-    return client.send(server.url, "GET", path_of(url),
-      { headers = headers or {} })
   end
 
   describe("jobs", function()

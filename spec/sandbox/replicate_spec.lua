@@ -7,11 +7,8 @@ local examples = require "spec.sandbox.examples"
 local sandbox = require "luma.sandbox"
 local service = require "luma.sandbox.service"
 
-local shape = examples.shape
-
-local function example(name)
-  return examples.read("replicate", name)
-end
+local example, shape = examples.of "replicate", examples.shape
+local fetch, path_of = client.fetch, client.path
 
 describe("luma.sandbox.services.replicate", function()
   local server
@@ -49,15 +46,6 @@ describe("luma.sandbox.services.replicate", function()
 
   local function get(id)
     return call("GET", "/predictions/" .. id)
-  end
-
-  local function path_of(url)
-    return url:sub(#server.url + 1)
-  end
-
-  local function fetch(url, headers)
-    return client.send(server.url, "GET", path_of(url),
-      { headers = headers or {} })
   end
 
   describe("predictions", function()

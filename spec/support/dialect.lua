@@ -15,13 +15,15 @@ end
 return function(dialect, base_url)
   local orders = {}
 
-  --- Parameters as submit() gets them, or what is wrong.
-  function orders.checked(params)
+  --- Parameters as submit() gets them, or what is wrong and with which.
+  ---@param call? "submit"|"extend"
+  function orders.checked(params, call)
     params.user_prompt = params.user_prompt or "a boat"
-    local made, err = schema.params(dialect.params, params, false, dialect.title)
-    if not made then return nil, err.message end
-    local problem = dialect.check(made, "submit")
-    if problem then return nil, problem end
+    local rows = call == "extend" and dialect.extend_params or dialect.params
+    local made, err = schema.params(rows, params, false, dialect.title)
+    if not made then return nil, err.message, err.field end
+    local problem, field = dialect.check(made, call or "submit")
+    if problem then return nil, problem, field end
     return made
   end
 

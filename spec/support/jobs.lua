@@ -19,6 +19,17 @@ function jobs.connect(...)
   return client
 end
 
+--- A sandbox that speaks that dialect, to be stopped, and a client of it that does
+--- not retry.
+---@param dialect string
+---@param options table of the sandbox
+---@return luma.SandboxServer server, luma.Client client
+function jobs.serve(dialect, options)
+  options.dialect = dialect
+  local server = support.sandbox(options)
+  return server, jobs.connect(server, { dialect = dialect, retries = 0 })
+end
+
 --- Leaves the clients so far to the garbage collector.
 function jobs.forget()
   clients = {}
