@@ -54,13 +54,34 @@ describe("job:cancel()", function()
         for _, request in ipairs(support.log(server)) do assert.is_nil(request.problem, request.path) end
       end)
 
-      it("says so when the service does not hear of it", function()
-        serve(dialect, { seconds = 3600, cancel_fault = "500" })
+      it("says so when the service does not confirm it, whether it has heard of it or not", function()
+        for _, fault in ipairs { "500", "drop" } do
+          if server then server:stop() end
+          serve(dialect, { seconds = 3600, cancel_fault = fault })
 
-        local job = cancelled { user_prompt = "a paper boat" }
+          local job = cancelled { user_prompt = "a paper boat" }
 
-        assert.same({ "cancelled", "yes", job.generation.id }, { job.error.kind, job.error.sent, job.error.id })
-        assert.matches("continues, because .* could not be told to stop it", job.error.message)
+          assert.same({ "cancelled", "yes", job.generation.id }, { job.error.kind, job.error.sent, job.error.id })
+          assert.matches("may continue, because .* did not confirm that it stops", job.error.message)
+        end
+      end)
+
+      it("knows how a generation ended that is over by then", function()
+        for state, expected in pairs { completed = "was already completed, and is paid for",
+          failed = "says that generation %S+ is %l+" } do
+          if server then server:stop() end
+          serve(dialect, { seconds = 3600 })
+          client = jobs.connect(server, { dialect = dialect, retries = 0, poll_interval = 60 })
+          local job = assert(client:start { user_prompt = "a boat sandbox:seconds=0.1 sandbox:state=" .. state })
+          play(function() return job.generation end)
+          repeat until client:get(job.generation).state == state
+
+          job:cancel()
+          play(function() return job:done() end)
+
+          assert.matches(expected, job.error.message:lower())
+          assert.same({}, client:unfinished())
+        end
       end)
 
       it("of generate inside a job ends both", function()
@@ -150,19 +171,5 @@ describe("job:cancel()", function()
     client = jobs.connect(server, { dialect = free, retries = 0 })
 
     assert.matches("is canceled: it costs nothing", cancelled { user_prompt = "a boat" }.error.message)
-  end)
-
-  it("knows of a clip that was completed by then", function()
-    serve("replicate", { seconds = 3600 })
-    local job = assert(client:start { user_prompt = "a paper boat sandbox:seconds=0.2" })
-    play(function() return job.generation end)
-    local id = job.generation.id
-    repeat until client:get(id).state == "completed"
-
-    job:cancel()
-    play(function() return job:done() end)
-
-    assert.equal(id, (job.error or job.generation).id)
-    if job.error then assert.matches("was already completed, and is paid for", job.error.message) end
   end)
 end)

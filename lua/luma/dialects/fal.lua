@@ -375,11 +375,19 @@ local function read_result(answer, call)
   return is_verdict(answer, service_error) and failed(generation, service_error) or nil
 end
 
+--- Whether a cancel came too late: then the result says how the job ended.
+local function is_too_late(answer)
+  return answer.status == 400 and text(field(answer.body, "status")) == "ALREADY_COMPLETED"
+end
+
 ---@param answer luma.Answer
 ---@param call luma.Call
 ---@return luma.Generation?, luma.Request?
 function fal.read(answer, call)
   if call.is_result then return read_result(answer, call) end
+  if call.kind == "cancel" and is_too_late(answer) then
+    return nil, { path = path_of(call, call.family), is_result = true }
+  end
   if call.kind == "cancel" then return ask_on(answer, call) end -- one that has heard of it says no more
   local body = object(answer.body)
   local word = text(field(body, "status"))
