@@ -108,6 +108,18 @@ describe("luma.cli", function()
       assert.equal("luma " .. require "luma.version" .. "\n", printed)
     end)
 
+    it("says what is missing where there is no Lua for it", function()
+      os.remove(core)
+      os.execute(("mkdir '%s/path' && ln -s \"$(command -v dirname)\" '%s/path'"):format(checkout, checkout))
+
+      local pipe = assert(io.popen(("cd '%s' && env -i PATH='%s/path' /bin/sh bin/luma version 2>&1; echo $?"):format(
+        checkout, checkout)))
+      local printed = pipe:read "*a"
+      pipe:close()
+
+      assert.equal("luma: found no Lua for which it is built: install Lua 5.4\n2\n", printed)
+    end)
+
     it("says why a core that is there does not load", function()
       os.remove(core)
       os.execute(("mkdir -p '%s/luma' && echo no library >'%s/luma/core.so'"):format(core, core))

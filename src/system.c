@@ -18,6 +18,7 @@
 #endif
 
 #define LUMA_WITH_CURL
+#include "c_locale.h"
 #include "luma.h"
 
 /* ---- signals ---- */
@@ -154,10 +155,18 @@ static int l_columns(lua_State *L) {
 }
 
 /* system.file(path) -> "file", "folder" or "other", and whether nobody but
-   its owner can read it; nil if it is not there */
+   its owner can read it; nil if it is not there, and nil, nil and a problem if
+   the system does not say */
 static int l_file(lua_State *L) {
   struct stat info;
-  if (stat(luaL_checkstring(L, 1), &info) != 0) return 0;
+  if (stat(luaL_checkstring(L, 1), &info) != 0) {
+    if (errno == ENOENT || errno == ENOTDIR) return 0;
+    int err = errno;
+    lua_pushnil(L);
+    lua_pushnil(L);
+    lua_pushstring(L, c_strerror(err));
+    return 3;
+  }
   int kind = (int)(info.st_mode & S_IFMT);
   lua_pushstring(L, kind == S_IFREG   ? "file"
                     : kind == S_IFDIR ? "folder"

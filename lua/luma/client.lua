@@ -257,8 +257,10 @@ local function id_problem(id)
 end
 
 --- Checks an argument that identifies a generation: its id, or the generation.
+---@param name string of the call
+---@param target any
 ---@return luma.Ref?, luma.Error?
-local function check_ref(name, target)
+function client.check_ref(name, target)
   local id = target
   if type(target) == "table" then id = target.id end
   if type(id) ~= "string" then
@@ -345,7 +347,7 @@ end
 ---@return luma.Generation?, luma.Error?
 function Client:extend(target, params, opts)
   check_open(self, "extend")
-  local ref, err = check_ref("extend", target)
+  local ref, err = client.check_ref("extend", target)
   check_table("extend", params)
   opts = call_options(self, "extend", opts)
   if not ref then return nil, err end
@@ -369,7 +371,7 @@ end
 ---@return luma.Generation?, luma.Error?
 function Client:get(target, opts)
   check_open(self, "get")
-  local ref, err = check_ref("get", target)
+  local ref, err = client.check_ref("get", target)
   opts = call_options(self, "get", opts)
   if not ref then return nil, err end
   if not self.has_key then return nil, no_key(self) end
@@ -412,7 +414,7 @@ function Client:get_many(targets, opts)
   end
   local refs = {}
   for i, target in ipairs(list) do
-    local ref, err = check_ref("get_many", target)
+    local ref, err = client.check_ref("get_many", target)
     if not ref then return nil, err end
     refs[i] = ref
   end
@@ -426,7 +428,7 @@ end
 ---@return luma.Generation?, luma.Error?
 function Client:wait(target, opts)
   check_open(self, "wait")
-  local ref, err = check_ref("wait", target)
+  local ref, err = client.check_ref("wait", target)
   opts = call_options(self, "wait", opts)
   if not ref then return nil, err end
   if not self.has_key then return nil, no_key(self) end
@@ -555,7 +557,7 @@ function Client:resume(saved_text, opts)
       saved.base_url, saved.dialect, self.base_url, name)
   end
   if problem then return nil, errors.new("invalid", problem, { field = "token" }) end
-  local ref, err = check_ref("resume", saved)
+  local ref, err = client.check_ref("resume", saved)
   if not ref then return nil, err end
   if not self.has_key then return nil, no_key(self) end
   return job.resume(self, ref, opts.path or saved.path, opts)

@@ -378,8 +378,9 @@ local function stop_at_service(watch)
   local opts = with_deadline(watch.opts, core.now() + CANCEL_TIME)
   local ref = { id = watch.id, handle = known and known.handle or watch.handle }
   local seen, err = call.run(client, call.cancel(client, ref), opts)
-  -- The request may have arrived, whatever came back.
-  if err then return ("%s may continue, because %s did not confirm that it stops: %s"):format(name, title, err.message) end
+  if err then -- it may have heard of it, whatever came back
+    return ("%s may continue, because %s did not confirm that it stops: %s"):format(name, title, err.message)
+  end
   if not seen.id then return ("%s was told to stop %s, which may still be charged"):format(title, name) end
   watch.known = seen
   books.record(client.books, seen)

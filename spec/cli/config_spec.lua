@@ -42,8 +42,15 @@ base_url = https://example.org/x=y
 
     it("is where the desktop says, else in the home", function()
       assert.equal("/c/luma/config", at { XDG_CONFIG_HOME = "/c", HOME = "/h" })
+      assert.equal("C:\\c/luma/config", at { XDG_CONFIG_HOME = "C:\\c", HOME = "/h" })
       assert.equal("/h/.config/luma/config", at { XDG_CONFIG_HOME = "", HOME = "/h" })
       assert.is_nil(at {})
+    end)
+
+    it("is not in the folder in which the command runs", function()
+      for _, relative in ipairs { "c", "./c", "c:c" } do
+        assert.equal("/h/.config/luma/config", at { XDG_CONFIG_HOME = relative, HOME = "/h" })
+      end
     end)
   end)
 
@@ -67,12 +74,12 @@ base_url = https://example.org/x=y
 
     it("says that what is there cannot be read: a limit may be in it", function()
       for command, expected in pairs { ["mkdir"] = "is no file", ["mkfifo"] = "is no file",
-        ["ln -s /proc/self/mem"] = "cannot be read" } do
+        ["ln -s /proc/self/mem"] = "cannot be read", ["ln -s config"] = "cannot be read" } do
         os.execute(("%s '%s/luma/config'"):format(command, folder))
 
         local read, problem = load()
 
-        if command:find "^ln" and not core.system.file(folder .. "/luma/config") then return end -- no /proc here
+        if command:find "/proc" and not core.system.file(folder .. "/luma/config") then return end -- no /proc here
         assert.is_nil(read)
         assert.is_truthy(problem:find(expected, 1, true), problem)
         os.execute(("rm -rf '%s/luma/config'"):format(folder))
@@ -98,6 +105,10 @@ base_url = https://example.org/x=y
       assert.same({ nil, "key_command failed: echo sk-secret; exit 3" },
         { key_of "echo sk-secret; exit 3" })
       assert.same({ nil, "key_command failed: kill -9 $$" }, { key_of "kill -9 $$" })
+    end)
+
+    it("does not wait for the end of one that prints without end", function()
+      assert.same({ nil, "key_command printed no key, but more than 65536 bytes: yes" }, { key_of "yes" })
     end)
 
     it("may be a command that ends by itself, or has a comment", function()

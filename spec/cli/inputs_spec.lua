@@ -9,16 +9,17 @@ end
 local function decode(text) return text == "{}" and {} or nil end
 
 --- What is collected of flags, with rows for it.
-local function collect(args, settings)
+local function collect(args, settings, read)
   settings = settings or {}
+  local lines = { "of stdin\r\n" }
   return inputs.collect(args, {
     rows = {
       { "user_prompt", type = "text" }, { "image_url", type = "image" }, { "pictures", type = "list", of = "image" },
       { "loop", type = "boolean" }, { "steps", type = "count" },
     },
-    settings = { chosen = settings.chosen or {}, common = settings.common or {},
+    settings = { chosen = settings.chosen or {}, common = settings.common or {}, places = settings.places or {},
       getenv = function() end, decode = decode },
-    stdin = { read = function() return "of stdin\r\n" end },
+    stdin = { read = read or function() return table.remove(lines) end },
     data_uri = data_uri,
   })
 end
@@ -53,6 +54,31 @@ describe("luma.cli.inputs", function()
     assert.equal("of stdin", collect({ prompt = "-" }).user_prompt)
     assert.same({ nil, "the prompt: @ names no file" }, { collect { prompt = "@" } })
     assert.is_nil(collect({}).user_prompt)
+  end)
+
+  it("reads stdin for one thing", function()
+    local _, problem = collect { prompt = "-", params = "-" }
+
+    assert.equal("the prompt and --params cannot both come from stdin", problem)
+  end)
+
+  it("does not read what has no end for ever", function()
+    local piece = ("x"):rep(2 ^ 24)
+    for _, args in ipairs { { prompt = "-" }, { params = "-" } } do
+      local params, problem = collect(args, nil, function() return piece end)
+
+      assert.is_nil(params)
+      assert.matches("stdin: more than %d+ bytes$", problem)
+    end
+  end)
+
+  it("knows in which file a value is, unless a flag gives it", function()
+    local file, places = support.path(), {}
+    support.write(file, "{}")
+
+    collect({ params = file, steps = "1" }, { common = { steps = "2", loop = "yes" }, places = places })
+
+    assert.same({ loop = "in the config file" }, places)
   end)
 
   it("has flags go before the profile, and that before what is for all", function()

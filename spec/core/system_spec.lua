@@ -18,7 +18,17 @@ describe("core.system", function()
       end
       assert.equal("folder", (system.file "/"))
       assert.equal("other", (system.file "/dev/null"))
-      assert.is_nil(system.file "/no/such/file")
+      assert.same({}, { system.file "/no/such/file" })
+      assert.same({}, { system.file "/dev/null/file" })
+    end)
+
+    it("says why it cannot say that", function()
+      local path = support.path()
+      os.execute(("ln -sf '%s' '%s'"):format(path, path))
+
+      local _, _, problem = system.file(path)
+
+      assert.matches("symbolic links", problem)
     end)
   end)
 

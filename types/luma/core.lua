@@ -85,7 +85,8 @@ function core.now() end
 ---@field keep_streams fun() a standard stream that is closed keeps its number, so that no file gets it
 ---@field is_terminal fun(fd: integer): boolean of 0, 1 or 2
 ---@field columns fun(fd: integer): integer? how wide the terminal is now
----@field file fun(path: string): ("file"|"folder"|"other")?, boolean? private nobody but its owner may read it
+---@field file fun(path: string): ("file"|"folder"|"other")?, boolean?, string? nobody but its owner may read it; a
+--- problem if the system does not say
 ---@field libcurl fun(): { version: string, tls: string?, ca_file: string?, ca_folder: string? }
 ---@field probe fun(options: { url: string, proxy: string?, ca_file: string? }): luma.core.Probe
 
@@ -139,6 +140,7 @@ function core.forks() end
 ---@return luma.core.Claim? claim
 ---@return string? problem why none can go there: it is a folder or a device, its folder is missing, it
 --- cannot be written, a different download uses it
+---@return boolean? may_pass that one may end
 ---@nodiscard
 function core.claim(path) end
 

@@ -1,5 +1,6 @@
 --- The commands that use the service: they turn arguments into calls, and results
 --- into lines and exit codes.
+local client = require "luma.client"
 local exit_codes = require "luma.cli.exit_codes"
 local reference = require "luma.cli.reference"
 local session = require "luma.cli.session"
@@ -44,7 +45,11 @@ end
 ---@param tell fun(generation: luma.Generation)
 local function for_each(self, make, tell)
   local words, refs = self.args.id, {}
-  for i, word in ipairs(words) do refs[i] = reference.read(word) end
+  for i, word in ipairs(words) do
+    local ref, problem = client.check_ref("get", reference.read(word))
+    if not ref then return self:fail(problem) end
+    refs[i] = ref
+  end
   local paths, err = steps.paths_of(self, refs)
   if not paths then return self:fail(err) end
   local code, jobs, told = exit_codes.DONE, {}, {}

@@ -1,4 +1,5 @@
 --- The config file: lines of `name = value`, for all or for a `[profile]`.
+local stream = require "luma.cli.stream"
 local text = require "luma.cli.text"
 
 local config = {}
@@ -15,7 +16,8 @@ local KEYS = { key = true, key_command = true }
 ---@return string? path nil where there is no home
 function config.path(getenv)
   local base, home = getenv "XDG_CONFIG_HOME", getenv "HOME" or getenv "USERPROFILE"
-  if base and base:find("^[/\\%a]") then return base .. "/luma/config" end
+  -- A relative one counts as none: key_command of any folder would be run.
+  if base and (base:find("^[/\\]") or base:find("^%a:[/\\]")) then return base .. "/luma/config" end
   return home and home .. "/.config/luma/config"
 end
 
@@ -57,12 +59,12 @@ end
 ---@return luma.cli.Config?, string? problem, boolean? private the problem is who may read the file
 function config.load(getenv, system)
   local path = config.path(getenv)
-  local kind, private
-  if path then kind, private = system.file(path) end
-  if not kind then return { common = {}, profiles = {} } end
-  if kind ~= "file" then return nil, ("the config file %s is no file"):format(path) end
-  local file, problem = io.open(path, "rb")
-  local contents, read
+  local kind, private, problem
+  if path then kind, private, problem = system.file(path) end
+  if not kind and not problem then return { common = {}, profiles = {} } end
+  if kind and kind ~= "file" then return nil, ("the config file %s is no file"):format(path) end
+  local file, contents, read
+  if kind then file, problem = io.open(path, "rb") end
   if file then
     contents, problem = file:read "*a"
     file:close()
@@ -108,6 +110,8 @@ function config.unknown(settings, known)
   end
 end
 
+local MOST = 65536 -- bytes that key_command may print
+
 --- The key that a command prints, or why there is none. What it printed is not
 --- in the message.
 ---@param command string
@@ -117,12 +121,14 @@ function config.run_key_command(command, system)
   if command == "" then return nil, "key_command in the config file is empty" end
   -- The status comes as text: Lua 5.1 does not tell it.
   local pipe = io.popen(("(%s\n)\necho \"luma-status $?\" 2>/dev/null"):format(command), "r")
-  local printed, status = "", nil
+  local printed, status, problem = nil, nil, nil
   if pipe then
-    printed, status = (pipe:read "*a" or ""):match("^(.*)luma%-status (%d+)%s*$")
+    printed, problem = stream.read(pipe, MOST)
+    printed, status = (printed or ""):match("^(.*)luma%-status (%d+)%s*$")
     -- To close it, or to have it collected, would wait for the command's end.
-    if system.caught() then config.unclosed = pipe else pipe:close() end
+    if system.caught() or problem then config.unclosed = pipe else pipe:close() end
   end
+  if problem then return nil, ("key_command printed no key, but %s: %s"):format(problem, command) end
   if status ~= "0" then return nil, ("key_command failed: %s"):format(command) end
   local key = printed:match("^%s*([^\r\n]-)%s*[\r\n]") or printed:match("^%s*(.-)%s*$")
   if key == "" then return nil, ("key_command printed no key: %s"):format(command) end

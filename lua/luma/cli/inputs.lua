@@ -1,20 +1,20 @@
 --- Input that is read before anything is sent: the prompt, files of parameters,
 --- pictures.
 local settings = require "luma.cli.settings"
+local stream = require "luma.cli.stream"
 
 local inputs = {}
 
+local MOST = 2 ^ 28 -- bytes of a file; luma takes no longer text
+
 local function read_file(name, stdin)
-  if name == "-" then
-    local contents = stdin:read "*a"
-    return contents, not contents and "stdin cannot be read" or nil
-  end
-  local file, problem = io.open(name, "rb")
+  local file, problem = stdin, nil
+  if name ~= "-" then file, problem = io.open(name, "rb") end
   if not file then return nil, problem end
   local contents
-  contents, problem = file:read "*a"
-  file:close()
-  return contents, not contents and ("%s: %s"):format(name, problem or "cannot be read") or nil
+  contents, problem = stream.read(file, MOST)
+  if file ~= stdin then file:close() end
+  return contents, problem and ("%s: %s"):format(name == "-" and "stdin" or name, problem)
 end
 
 --- The prompt: the word itself, what stands in the file behind an @, or what
@@ -72,6 +72,9 @@ end
 ---@return table? params, string? problem
 function inputs.collect(args, context)
   local of_file, prompt = {}, nil
+  if args.prompt == "-" and args.params == "-" then
+    return nil, "the prompt and --params cannot both come from stdin"
+  end
   local params, problem = settings.values(context.settings, {}, context.rows)
   if params and args.params then
     of_file, problem = inputs.params(args.params, context.stdin, context.settings.decode)
@@ -81,9 +84,12 @@ function inputs.collect(args, context)
   flags, problem = settings.flags(context.settings, args, context.rows)
   if not problem then prompt, problem = inputs.prompt(args.prompt, context.stdin) end
   if problem then return nil, problem end
-  for _, values in ipairs { of_file, flags, { user_prompt = prompt } } do
-    for name, value in pairs(values) do params[name] = value end
+  local function take(values, place)
+    for name, value in pairs(values) do params[name], context.settings.places[name] = value, place end
   end
+  take(of_file, args.params == "-" and "in stdin" or "in " .. tostring(args.params))
+  take(flags)
+  take { user_prompt = prompt }
   for _, row in ipairs(context.rows) do
     local value = params[row[1]]
     if row.of == "image" and type(value) == "table" then

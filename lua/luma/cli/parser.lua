@@ -26,9 +26,8 @@ end
 
 --- A row as one flag, or as two for a boolean.
 local function add_row(command, row, with_choices)
-  local flag = rows.flag(row)
+  local flag, hidden = rows.flag(row), row.type == "unsupported"
   if rows.is_switch(row) then
-    local hidden = row.type == "unsupported"
     local names = (row.short and "-" .. row.short .. " " or "") .. "--" .. flag
     local yes = command:flag(names):target(row[1]):description(rows.doc(row)):action("store_true"):hidden(hidden)
     if row.single then return { yes } end
@@ -36,7 +35,7 @@ local function add_row(command, row, with_choices)
     return { yes, no:action("store_false"):hidden(hidden) }
   end
   local option = command:option((row.short and "-" .. row.short .. " " or "") .. "--" .. flag)
-    :target(row[1]):description(rows.doc(row)):argname(rows.argument(row))
+    :target(row[1]):description(rows.doc(row)):argname(rows.argument(row)):hidden(hidden)
   if with_choices and rows.values(row) then option:choices(rows.values(row)) end
   return { option }
 end
@@ -151,11 +150,13 @@ end
 
 --- argparse's message as one clear sentence.
 local function reword(problem, name)
+  local takes_prompt = commands.list[name] and commands.list[name].params
   if problem == "too many arguments" then
-    return name and commands.list[name].params and "too many arguments: put the prompt in quotes" or problem
+    return takes_prompt and "too many arguments: put the prompt in quotes" or problem
   end
-  if problem:find("^unknown option '%-[^-]") then
-    return problem:match "^[^\n]*":gsub("'", "") .. ": a value that begins with - is given as --flag=VALUE"
+  if problem:find("^unknown option '%-[^-]") or problem:find("^unknown option '[^']* ") then
+    return ("%s: a value that begins with - is given as --flag=VALUE%s"):format(
+      problem:match "^[^\n]*":gsub("'", ""), takes_prompt and ", a prompt after --" or "")
   end
   return (problem:gsub("\nDid you mean (.-)%?$", ": did you mean %1?"):gsub("'([%w-]*)'", "%1"))
 end

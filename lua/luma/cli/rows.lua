@@ -152,12 +152,22 @@ local TEXTS = { string = true, text = true, line = true, path = true, file = tru
   image = true, proxy = true, choice = true, dialect = true, duration = true }
 local BOOLEANS = { ["true"] = true, ["false"] = false, yes = true, no = false }
 
---- Whether its flag has no value. A parameter that a service does not offer can be
---- set to false, which asks for nothing.
+--- The type of a row. A parameter that a service does not offer is written as for
+--- one that does.
+local function type_of(row)
+  if row.type ~= "unsupported" then return row.type end
+  for _, name in ipairs(dialects.NAMES) do
+    for _, other in ipairs(dialects.find(name).params) do
+      if other[1] == row[1] and other.type ~= "unsupported" then return other.type end
+    end
+  end
+end
+
+--- Whether its flag has no value.
 ---@param row luma.Row
 ---@return boolean
 function rows.is_switch(row)
-  return row.type == "boolean" or row.type == "unsupported"
+  return type_of(row) == "boolean"
 end
 
 --- The placeholder for a row's value in the help.
@@ -181,7 +191,10 @@ local NUMBERS = { number = true, integer = true, seconds = true, count = true, p
 ---@return any value, string? problem
 function rows.convert(row, word, decode)
   local kind = row.type
-  if rows.is_switch(row) then
+  if kind == "unsupported" then -- the service's name is in luma's own message; false asks for nothing
+    if BOOLEANS[word] == nil then return word end
+    return BOOLEANS[word]
+  elseif kind == "boolean" then
     if BOOLEANS[word] == nil then return nil, "must be true or false" end
     return BOOLEANS[word]
   end

@@ -43,8 +43,8 @@ function session.unless_interrupted(self, err)
 end
 
 --- What luma raised, without the place in its source.
-local function plain(raised)
-  return wording.of((tostring(raised):gsub("^[^\n]-:%d+: ", ""):gsub("^luma%.%w+: ", "")))
+local function plain(raised, places)
+  return wording.of((tostring(raised):gsub("^[^\n]-:%d+: ", ""):gsub("^luma%.%w+: ", "")), places)
 end
 
 --- The variables that a key may be in.
@@ -68,7 +68,7 @@ local function make_client(self, with_key)
   end
   local ok, made = pcall(require("luma").client, values)
   if ok then return made end
-  problem = plain(made)
+  problem = plain(made, self.settings.places)
   local is_key = problem:find "^the key " ~= nil
   for _, name in ipairs(key_names(dialects.find(values.dialect))) do
     is_key = is_key or problem:sub(1, #name + 1) == name .. " "
@@ -116,7 +116,7 @@ function Session:call_options(call)
   local values, problem = settings.values(self.settings, self.args, list)
   if problem then return nil, session.misuse(problem) end
   problem = require("luma.schema").problem(list, values)
-  if problem then return nil, session.misuse(wording.of(problem)) end
+  if problem then return nil, session.misuse(wording.of(problem, self.settings.places)) end
   return values
 end
 
@@ -197,7 +197,7 @@ function Session:fail(err, clip, path)
   local doubtful = exit_codes.is_doubtful(known)
   -- After Ctrl-C a person reads the message, and a loop in a shell should end.
   if interrupted and doubtful and self.env.system.caught() ~= "INT" then code = exit_codes.DOUBT end
-  local message = errors.is(err) and wording.of(err.message) or err.message
+  local message = errors.is(err) and wording.of(err.message, self.settings.places) or err.message
   if interrupted then
     message = doubtful and "interrupted, and in doubt: the submit was sent, and no answer came"
       or clip and "interrupted; the service continues to make the clip" or "interrupted: nothing was sent"

@@ -12,6 +12,7 @@ local settings = {}
 ---@field chosen table<string, string> of the profile
 ---@field common table<string, string> of the config file, for all
 ---@field dialect string
+---@field places table<string, string> in which file the value of a name is, if it is from one
 ---@field path? string of the config file
 ---@field getenv fun(name: string): string?
 ---@field decode fun(text: string): any
@@ -43,7 +44,7 @@ function settings.read(words, env)
   local self
   self, problem = config.select(read, early(words, "--profile"))
   if not self then return nil, problem, exit_codes.MISUSED end
-  self.getenv, self.decode, self.system, self.path = env.getenv, env.decode, env.system, read.path
+  self.getenv, self.decode, self.system, self.path, self.places = env.getenv, env.decode, env.system, read.path, {}
   self.dialect = early(words, "--dialect") or self.chosen.dialect or variable(env.getenv, "LUMA_DIALECT")
     or self.common.dialect or dialects.NAMES[1]
   local known = {}
@@ -94,6 +95,7 @@ function settings.values(self, args, list)
     if args[name] ~= nil then return args[name], "--" .. rows.flag(row) end
     local value = self.chosen[name]
     if value == nil and not (row.env and variable(self.getenv, row.env)) then value = self.common[name] end
+    self.places[name] = value and "in the config file"
     return value, name .. " in the config file"
   end)
 end

@@ -104,7 +104,8 @@ function steps.dry_run(self, params, path)
   end
   steps.show_request(self, preview)
   self.output:line ""
-  local price = amount and ("%g %s"):format(amount, currency) or "unknown: " .. wording.of(currency.message)
+  local price = amount and ("%g %s"):format(amount, currency)
+    or "unknown: " .. wording.of(currency.message, self.settings.places)
   self.output:line("price: " .. price)
   if path then self.output:line("file: " .. path) end
   return exit_codes.DONE

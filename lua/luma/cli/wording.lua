@@ -33,21 +33,29 @@ local PHRASES = {
   { "submit returns the id in generation%.id", "luma submit prints the id" },
   { "is a URL: pass it to luma%.download", "is a URL: give the id that luma submit printed" },
   { "is the token of a job: pass it to luma%.resume", "is the token of a program's job: give the id" },
+  { "this client has reached its limit %(", "the limit is reached (" },
+  { "and this client has spent %S+ of its limit of", "more than the limit of" }, -- a run makes one submit
   { "math%.huge", "inf" },
 }
 
 --- A sentence of luma's in the command's words. Names of several words are flags
 --- wherever they stand, others where the sentence is about them. A name in a path
 --- is none. A name that is unknown is in a file of parameters, where all have their
---- own names.
+--- own names; so has one whose value is from a file.
 ---@param sentence string
+---@param places? table<string, string> in which file the value of a name is
 ---@return string
-function wording.of(sentence)
+function wording.of(sentence, places)
   for _, phrase in ipairs(PHRASES) do sentence = sentence:gsub(phrase[1], phrase[2]) end
   sentence = sentence:gsub("{([%l_]+)}", words)
   if sentence:find("^[%w_]+ is unknown") then return sentence end
   sentence = sentence:gsub("^[%l_]+%f[^%w_.]", words)
-  return (sentence:gsub("%f[%w_./-]%l+_[%l_]+%f[^%w_/]", words))
+  sentence = sentence:gsub("%f[%w_./-]%l+_[%l_]+%f[^%w_/]", words)
+  return (sentence:gsub("%-%-([%l-]+)", function(flag)
+    local name = flag:gsub("-", "_")
+    local place = places and places[name]
+    return place and ("%s %s"):format(name, place)
+  end))
 end
 
 return wording
