@@ -154,7 +154,7 @@ describe("luma.download", function()
         local none, err = download.claim(target)
 
         assert.is_nil(none)
-        assert.same({ "io", "path", "no" }, { err.kind, err.field, err.sent })
+        assert.same({ "io", "path", "no", target == held }, { err.kind, err.field, err.sent, err.retryable })
         assert.equal(("cannot write %s: %s: choose another path"):format(target, problem), err.message)
       end
       claim:release()

@@ -19,7 +19,7 @@ static const char *problem_of(int err) {
   }
 }
 
-/* core.claim(path) -> claim | nil, problem */
+/* core.claim(path) -> claim | nil, problem, whether it may pass */
 int l_claim(lua_State *L) {
   size_t n;
   int err;
@@ -38,7 +38,8 @@ int l_claim(lua_State *L) {
   if (err == ENOMEM) return luaL_error(L, "not enough memory");
   lua_pushnil(L);
   lua_pushstring(L, problem_of(err));
-  return 2;
+  lua_pushboolean(L, err == EBUSY);
+  return 3;
 }
 
 File *check_claim(lua_State *L, int i) {

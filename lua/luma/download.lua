@@ -94,12 +94,13 @@ end
 ---@param path string
 ---@return luma.core.Claim? claim, luma.Error? err
 function download.claim(path)
-  local claim, problem
+  local claim, problem, may_pass
   if path == "" then return nil, errors.new("io", "the path is empty: give a file name", { field = "path" }) end
   if is_windows and download.is_device(path) then problem = "this is the name of a device"
-  else claim, problem = core.claim(path) end
+  else claim, problem, may_pass = core.claim(path) end
   if claim then return claim end
-  return nil, errors.new("io", ("cannot write %s: %s: choose another path"):format(path, problem), { field = "path" })
+  return nil, errors.new("io", ("cannot write %s: %s: choose another path"):format(path, problem),
+    { field = "path", retryable = may_pass or false })
 end
 
 -- ---- the answer ----

@@ -208,6 +208,16 @@ describe("luma.cli, the real program", function()
       assert.equal(0, #support.log(server))
     end)
 
+    it("refuses what is no id, before it asks for others", function()
+      for _, name in ipairs { "get", "wait" } do
+        local result = run(name, "a1", "b 2", "c3")
+
+        assert.same({ 2, "" }, { result.code, result.out })
+        assert.equal('luma: "b 2" contains a space or a line break: an id is one word\n', result.err)
+      end
+      assert.equal(0, #support.log(server))
+    end)
+
     it("exits with 1 when the clip failed", function()
       assert.equal(1, run("wait", submit "a boat sandbox:state=failed").code)
     end)
@@ -406,10 +416,15 @@ describe("luma.cli, the real program", function()
         ["a line end"] = { "generate", "a", "-o", "a\nb.mp4" },
         ["dialect '' is unknown"] = { "generate", "a", "--dialect", "" },
         ["unknown command nosuch (luma help)"] = { "help", "nosuch" },
+        ["a prompt after --"] = { "generate", "-a boat" },
+        ["--looping boat: a value"] = { "generate", "--looping boat" },
       } do
         says(expected, words)
       end
       says("--exr-export needs hdr", { "generate", "a", "--exr-export", "--dialect", "agents" })
+      says("--notify-hook is not offered: it sends no notifications: use wait or get (Luma's Agents API)",
+        { "submit", "a", "--notify-hook", "https://x.example", "--dialect", "agents" })
+      says("--expand-prompt is not offered", { "submit", "--expand-prompt", "a", "--dialect", "agents" })
       assert.equal(0, #support.log(server))
     end)
 
@@ -477,7 +492,7 @@ describe("luma.cli, the real program", function()
       local with = command.run(server, { "submit", "a boat", "--profile", "work" }, environment)
 
       assert.same({ 3, "luma: key_command failed: false\n" }, { without.code, without.err })
-      assert.matches("max%-submits", with.err)
+      assert.equal("luma: max_submits in the config file: the limit is reached (0)\n", with.err)
       environment.LUMA_API_KEY = support.KEY
       assert.equal(0, command.run(server, { "submit", "a boat" }, environment).code)
     end)
@@ -508,6 +523,23 @@ describe("luma.cli, the real program", function()
       assert.is_truthy(result.out:find("POST " .. server.url, 1, true))
       assert.matches('"resolution":"1080p"', result.out)
       assert.matches('"loop":false', result.out)
+    end)
+
+    it("is where the message is about it, if a value is from there", function()
+      for setting, expected in pairs {
+        ["resolution = 4k"] = 'resolution in the config file is "4k": must be',
+        ["poll_interval = 0"] = "poll_interval in the config file is 0: must be",
+        ["timeout = 0"] = "timeout in the config file is 0: must be",
+        ["max_cost = 1"] = "max_cost in the config file: the price",
+      } do
+        local result = command.run(server, { "generate", "a boat", "-o", path },
+          config("key_command = echo sk-of-config\n" .. setting, "644"))
+
+        assert.is_truthy(result.err:find("luma: " .. expected, 1, true), result.err)
+      end
+      local result = command.run(server, { "preview", "a", "--resolution", "5k" }, config("resolution = 4k", "644"))
+      assert.matches('^luma: %-%-resolution is "5k"', result.err)
+      assert.equal(0, #support.log(server))
     end)
 
     it("names a setting that does not exist", function()
@@ -653,6 +685,22 @@ describe("luma.cli, the real program", function()
       assert.matches("^luma: continuing with ", again.err)
       assert.equal(1, support.submits(server))
       assert.is_false(exists(path .. ".luma"))
+    end)
+
+    it("does not disturb another run that makes the same file", function()
+      local line = ([[sh -c '"$0" bin/luma generate "a boat sandbox:state=never" -o "$1" 2>/dev/null & p=$!
+        until [ -e "$1.luma" ]; do sleep 0.05; done
+        "$0" bin/luma generate "a boat sandbox:state=never" -o "$1"; echo $?
+        test -e "$1.luma" && echo noted
+        kill $p; wait $p; echo $?' '%s' '%s']]):format(os.getenv "LUA" or arg[-1], path)
+
+      local result = command.paste(server, line)
+
+      assert.matches("^4\nnoted\n%d+\n$", result.out)
+      assert.equal(("luma: another run of luma is making %s: run this again when that has ended\n"):format(path),
+        result.err)
+      assert.is_true(support.submits(server) <= 1)
+      assert.is_false(exists(path .. ".luma.part"))
     end)
 
     for moment = 0, 9 do

@@ -26,6 +26,7 @@ describe("luma.cli.exit_codes", function()
     ["an exchange that took too long"] = { 5, "timeout", { sent = "maybe" } },
     ["a wait that took too long"] = { 4, "timeout", { sent = "yes", id = "x" } },
     ["a path that cannot be written"] = { 2, "io", { field = "path" } },
+    ["a path that a different download uses"] = { 4, "io", { field = "path", retryable = true } },
     ["a full disk"] = { 4, "io", { id = "x", sent = "yes" } },
     ["an interrupt"] = { 130, "cancelled" },
     ["a mistake in luma"] = { 1, "error" },

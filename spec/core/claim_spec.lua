@@ -38,7 +38,7 @@ describe("luma.core, a claim,", function()
     it("keeps others from a path, whatever it is called: " .. name, function()
       local claim = assert(core.claim(folder .. "/sub/a.mp4"))
 
-      assert.same({ nil, "a different download uses it" }, { core.claim(folder .. "/" .. spelling) })
+      assert.same({ nil, "a different download uses it", true }, { core.claim(folder .. "/" .. spelling) })
 
       claim:release()
       assert(core.claim(folder .. "/" .. spelling)):release()
@@ -56,7 +56,7 @@ describe("luma.core, a claim,", function()
       return answer
     end
 
-    assert.equal("nil\ta different download uses it", ask())
+    assert.equal("nil\ta different download uses it\ttrue", ask())
     claim:release()
     assert.equal("luma.claim (held)", ask())
   end)

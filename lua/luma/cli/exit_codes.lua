@@ -61,8 +61,10 @@ function exit_codes.of(err)
   end
   -- What is over at the service does not come later, whatever it failed of.
   if BY_KIND[err.kind] == exit_codes.LATER and exit_codes.is_over(err) then return exit_codes.FAILED end
-  -- A path that cannot be written is told before anything is sent.
-  if err.kind == "io" then return err.field == "path" and exit_codes.MISUSED or exit_codes.LATER end
+  -- A path that cannot be written is told before anything is sent. One that is in
+  -- use is free later.
+  local is_wrong = err.kind == "io" and err.field == "path" and not err.retryable
+  if err.kind == "io" then return is_wrong and exit_codes.MISUSED or exit_codes.LATER end
   return BY_KIND[err.kind]
 end
 

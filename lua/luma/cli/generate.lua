@@ -1,5 +1,6 @@
 --- `luma generate`: makes one clip from a prompt, and never two for one file. Until
 --- the file is saved, a note beside it says what was sent.
+local download = require "luma.download"
 local exit_codes = require "luma.cli.exit_codes"
 local json = require "luma.cli.json"
 local names = require "luma.cli.names"
@@ -139,6 +140,35 @@ local function earlier(self, clip)
   return code
 end
 
+--- The file, if it exists already.
+local function existing(self, clip)
+  return not clip.later and steps.found(self, clip.path)
+end
+
+local function run(self, clip)
+  local err = clip.path and steps.unwritable(clip.path)
+  if err then return self:fail(err) end
+  if self.env.system.caught() then return self:cut_short() end
+  local code = earlier(self, clip)
+  return code or make(self, clip)
+end
+
+--- Runs while no other run can make the same file, which would take this one's note
+--- for that of a run that has ended.
+local function run_alone(self, clip)
+  local claim, err = download.claim(note.path(clip.path))
+  if not claim and err.retryable then
+    return self:fail { kind = "io", sent = "no", retryable = true,
+      message = ("another run of luma is making %s: run this again when that has ended"):format(clip.path) }
+  elseif not claim then
+    return self:fail(steps.unwritable(clip.path) or err)
+  end
+  local there = existing(self, clip) -- it may have been saved just now
+  local code = there and steps.skipped(self, there) or run(self, clip)
+  claim:release()
+  return code
+end
+
 ---@param self luma.cli.Session
 ---@return integer code
 return function(self)
@@ -149,11 +179,8 @@ return function(self)
   local path = paths[1]
   local clip = { params = params, path = path, later = path ~= nil and names.needs_id(self.args.output), noted = false }
   if self.args.dry_run then return steps.dry_run(self, params, path) end
-  local there = not clip.later and steps.found(self, path)
+  local there = existing(self, clip)
   if there then return steps.skipped(self, there) end
-  err = path and steps.unwritable(path)
-  if err then return self:fail(err) end
-  if self.env.system.caught() then return self:cut_short() end
-  local code = earlier(self, clip)
-  return code or make(self, clip)
+  if not path or clip.later then return run(self, clip) end
+  return run_alone(self, clip)
 end
