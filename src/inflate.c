@@ -233,14 +233,28 @@ Packing packing_of(const char *bytes, size_t n) {
   return PACKING_NONE;
 }
 
+#define GZIP_TRAILER 8 /* bytes: the checksum and the length */
+
+/* Goes to the next of the members of which gzip may consist. */
+static bool next_member(Stream *s) {
+  size_t left = (size_t)(s->end - s->in);
+  if (s->bad || s->too_large || left < GZIP_TRAILER) return false;
+  s->in += GZIP_TRAILER;
+  s->bits = 0;
+  s->bit_count = 0;
+  return packing_of((const char *)s->in, left - GZIP_TRAILER) == PACKING_GZIP;
+}
+
 Unpacked unpack(Packing packing, const char *bytes, size_t n, size_t max) {
   Stream s = {0};
   s.in = (const unsigned char *)bytes;
   s.end = s.in + n;
   s.max = max;
-  if (packing == PACKING_GZIP) skip_gzip_header(&s);
-  else if (packing == PACKING_ZLIB) s.in += 2;
-  inflate(&s);
+  if (packing == PACKING_ZLIB) s.in += 2;
+  do {
+    if (packing == PACKING_GZIP) skip_gzip_header(&s);
+    inflate(&s);
+  } while (packing == PACKING_GZIP && next_member(&s));
   Unpacked u = {s.out, s.size, !s.bad && !s.too_large, s.too_large,
                 s.no_memory};
   return u;

@@ -259,6 +259,8 @@ describe("luma.core, one exchange,", function()
       ["gzip, stored"] = GZIP .. STORED, ["gzip"] = GZIP .. FIXED,
       ["gzip with a name"] = "\31\139\8\8\0\0\0\0\2\255name\0" .. FIXED, ["zlib"] = "\120\156" .. FIXED,
       ["deflate without a mark, stored"] = STORED, ["deflate without a mark"] = FIXED,
+      ["gzip of two members"] = GZIP .. "\1\7\0\248\255" .. BODY:sub(1, 7) .. "8 bytes." .. GZIP .. "\1\24\0\231\255"
+        .. BODY:sub(8) .. "8 bytes.",
       ["gzip within gzip"] = GZIP .. "\1\40\0\215\255" .. GZIP .. FIXED,
     } do
       it("is unpacked, whether or not its headers say that it is packed: " .. name, function()
