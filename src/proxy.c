@@ -127,7 +127,6 @@ static long read_bits(const char *text) {
    is in. What has a port is so for that one only. */
 static bool is_entry(const char *entry, size_t n, const Host *h) {
   const char *end = entry + n, *rest = end;
-  if (n == 1 && *entry == '*') return true;
   if (*entry == '[') {
     rest = memchr(entry++, ']', n);
     if (rest == NULL) return false;
@@ -142,6 +141,7 @@ static bool is_entry(const char *entry, size_t n, const Host *h) {
   }
   n = (size_t)(end - entry);
   if (*rest == ':' && strtol(rest + 1, NULL, 10) != h->port) return false;
+  if (n == 1 && *entry == '*') return true;
   unsigned char address[16];
   int size = read_address(entry, n, address);
   if (size || h->size) {
