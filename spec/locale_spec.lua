@@ -115,6 +115,22 @@ describe("the host's locale", function()
     assert.matches("No such file or directory", out)
   end)
 
+  it("does not decide what the small letter of a capital is", function()
+    local server = support.serve { { body = '{"id":"a","state":"PROCESSING"}' } }
+
+    local out = run(([[
+      assert(os.setlocale "tr_TR")
+      local client = require "luma".client { api_key = "k", base_url = %q, dialect = "agents" }
+      print(client:get("a").state)
+      print(select(2, client:preview { user_prompt = "x", expand_prompt = true }))
+      print(select(2, client:download("FILE:///a", "a.mp4")))
+      print(select(2, client:download({ id = "a", state = "completed", video_url = "FILE:///a" }, "a.mp4")))
+    ]]):format(server.url))
+
+    assert.matches("^processing\nexpand_prompt is not offered: it uses", out)
+    assert.is_nil(out:find "[\128-\255]", out)
+  end)
+
   it("does not decide what a letter is", function()
     local server = support.serve { {
       status = 401, body = "\195\132rger\194\133\195\160", headers = { ["X-REQUEST-ID"] = "one" },

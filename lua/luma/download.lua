@@ -38,7 +38,7 @@ local function absolute(link, base_url)
   end
   if link:find("^/") then return base_url:match("^%a+://[^/]+") .. link end
   local scheme, rest = link:match("^(%a[%w+.-]*):/*(.*)$")
-  return scheme and scheme:lower() .. "://" .. rest or link
+  return scheme and text.lower(scheme) .. "://" .. rest or link
 end
 
 --- Characters that a URL may not have (RFC 3986): they are percent-encoded.
@@ -85,7 +85,7 @@ end
 ---@return boolean
 function download.is_device(path)
   local name = path:gsub("^%a:", ""):match("([^/\\]*)$"):match("^[^.:]*"):match("^(.-)[ $]*$")
-  return DEVICES[name:lower()] == true
+  return DEVICES[text.lower(name)] == true
 end
 
 --- Claims a path for one job before anything is paid: until it is released, no

@@ -351,7 +351,7 @@ end
 --- A parameter that other services have and this one lacks. False is accepted,
 --- because it asks for nothing.
 function types.unsupported(value, row)
-  if value ~= false then return "is not offered: " .. row.doc:gsub("^%u", string.lower):gsub("%.$", "") end
+  if value ~= false then return "is not offered: " .. row.doc:gsub("^[A-Z]", lower):gsub("%.$", "") end
 end
 
 --- What is wrong with the rows of a dialect, or with its prices.

@@ -2,6 +2,7 @@
 --- fields of a clip are nested, and an extension has the id of a clip instead of a
 --- first frame. Pure: parameters to request, answer to generation.
 local common = require "luma.dialects.common"
+local lower = require("luma.text").lower
 
 local text, object, field = common.text, common.object, common.field
 
@@ -464,7 +465,7 @@ function agents.read(answer, call)
   local word = text(field(body, "state"))
   local id = common.id_of(field(body, "id"), word, answer, call)
   if not id then return nil end
-  local generation = { id = id, state = word and (STATES[word:lower()] or "unknown") or "pending", raw_state = word,
+  local generation = { id = id, state = word and (STATES[lower(word)] or "unknown") or "pending", raw_state = word,
     created_at = text(body.created_at), model = text(body.model) }
   fill_outputs(generation, body, answer)
   if generation.state ~= "failed" then return generation end
