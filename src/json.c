@@ -145,8 +145,7 @@ void push_json(lua_State *L) {
   int module = lua_gettop(L), instance = module + 2;
   push_function(L, module, "new");
   lua_pushvalue(L, -1);
-  lua_call(L, 0, 1);
-  if (!lua_istable(L, instance)) {
+  if (lua_pcall(L, 0, 1, 0) || !lua_istable(L, instance)) {
     lua_newtable(L); /* which has no function either */
     lua_replace(L, instance);
   }

@@ -414,6 +414,7 @@ describe("luma.core", function()
     for name, program in pairs {
       ["without new()"] = "package.loaded.cjson = { encode = print, decode = print }",
       ["whose new() makes nothing"] = "package.loaded.cjson = { new = print }",
+      ["whose new() raises"] = "package.loaded.cjson = { new = error }",
       ["with other settings"] = "package.loaded.cjson = { new = function() return { encode = print } end }",
       ["that reads in another way"] = [[
         local cjson = require "cjson".new()
