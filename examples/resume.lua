@@ -19,8 +19,8 @@ if not id then
   local submitted, problem = luma.submit { user_prompt = "a paper boat on a river at dawn" }
   if problem and problem.sent == "no" then os.remove(NOTE) end -- nothing was paid
   id = assert(submitted, problem).id
-  assert(file:write(id, "\n"))
-  assert(file:close())
+  local is_kept = file:write(id, "\n") and file:close() -- not on a full disk
+  if not is_kept then io.stderr:write("keep this id: ", id, "\n") end
 end
 
 local generation, err = luma.wait(id)

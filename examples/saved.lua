@@ -31,8 +31,9 @@ local function start()
   end
   local ok, interrupt = pcall(await_id, job, math.huge)
   if not ok then await_id(job, 3) end -- Ctrl-C: the id may be on its way
-  file:write(job:token() or "") -- short, and without the key
-  file:close()
+  local token = job:token() or "" -- short, and without the key
+  local is_kept = file:write(token) and file:close() -- not on a full disk
+  if not is_kept then io.stderr:write("keep this token: ", token, "\n") end
   if not ok then error(interrupt, 0) end
   return job
 end

@@ -18,4 +18,5 @@ end
 
 repeat frame() until finished -- the game
 
-print(boat.state, boat:result().id == boat.generation.id) --> completed true
+local generation = boat:result()
+print(boat.state, generation and generation.id == boat.generation.id) --> completed true

@@ -113,6 +113,35 @@ describe("examples", function()
     end)
   end
 
+  for name, note in pairs { resume = "boat.id", saved = "boat.job" } do
+    it(name .. ".lua shows what a full disk does not keep", function()
+      if not support.is_linux() then return end
+      server = support.sandbox()
+      local full = ([[
+        local open = io.open
+        io.open = function(name, mode) return open(name == %q and mode == "w" and "/dev/full" or name, mode) end
+      ]]):format(note)
+
+      local result = support.run({ "-e", QUICK .. full, ("%s/examples/%s.lua"):format(root, name) },
+        { LUMA_BASE_URL = server.url, LUMA_API_KEY = "sandbox" }, ("cd %s && timeout 20"):format(quoted(folder)))
+      local id = server:requests().requests[2].path:match "/luma/generations/([%x-]+)$"
+      server:stop()
+
+      assert.equal(0, result.code, result.err)
+      assert.matches("keep this .*" .. id:gsub("%-", "."), result.err)
+    end)
+  end
+
+  it("start.lua says why no clip came", function()
+    local server_that_refuses = support.serve { { status = 401, body = "{}" } }
+
+    local result = support.run({ root .. "/examples/start.lua" }, { LUMA_BASE_URL = server_that_refuses.url,
+      LUMA_API_KEY = "sandbox" }, ("cd %s && timeout 20"):format(quoted(folder)))
+
+    assert.same({ 0, "" }, { result.code, result.err })
+    assert.matches("answered 401.*\nfailed\tnil\n$", result.out)
+  end)
+
   describe("saved.lua", function()
     local token = require "luma.token"
 
