@@ -120,8 +120,7 @@ function generation.send_paid(payment, opts)
   task.payment, task.on_leave = payment, generation.on_leave
   local made, err = call.run(client, payment.request, opts, nil, payment)
   books.close(client.books, payment, client.options, made, err)
-  if made then generation.record(payment.job, made.state, made, made.progress) end -- so that it can be saved at once
-  payment.exchange, payment.request, payment.owner = nil, nil, nil -- a job keeps the payment while it is pending
+  if made then report(client, opts, payment.job, made) end -- so that it can be saved at once
   return made, err
 end
 
@@ -312,6 +311,12 @@ local function judge(watch, err)
   return false
 end
 
+--- Can be repeated until its last store.
+local function end_watch(watch, result, err)
+  watch:finish(result, err)
+  watch.over = true
+end
+
 --- Called by the poller with the answer to a query.
 local function on_answer(watch, seen, err)
   if seen then
@@ -319,10 +324,7 @@ local function on_answer(watch, seen, err)
     report(watch.client, watch.opts, watch.job, seen)
   end
   local over, result, final = judge(watch, err)
-  if over then
-    watch:finish(result, final)
-    watch.over = true
-  end
+  if over then end_watch(watch, result, final) end
   return over
 end
 
@@ -345,12 +347,7 @@ function generation.follow(client, ref, known, opts, job, finish)
   local over, result, err = judge(watch)
   local cancellation = loop.cancellation(client)
   if not over and cancellation then over, result, err = judge(watch, cancellation) end
-  if over then
-    finish(watch, result, err)
-    watch.over = true
-  else
-    poller.watch(client, watch)
-  end
+  if over then end_watch(watch, result, err) else poller.watch(client, watch) end
   return watch
 end
 
@@ -362,8 +359,7 @@ function generation.stop_following(watch, outcome)
   poller.unwatch(watch)
   local message = "the job was cancelled" .. (outcome and ": " .. outcome or "")
   local _, result, err = judge(watch, errors.new("cancelled", message))
-  watch:finish(result, err)
-  watch.over = true
+  end_watch(watch, result, err)
 end
 
 --- Inside a task: asks the service to stop a generation, if it can.
@@ -399,7 +395,6 @@ end
 
 local function wake(watch, result, err)
   watch.result, watch.problem = result, err
-  watch.over = true
   loop.wake(watch)
 end
 

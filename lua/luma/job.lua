@@ -98,7 +98,6 @@ local function end_job(self, results)
   loop.wake(self)
   if self.on_done then callbacks.defer(self.client.report, call_back, self) end
   under_way[self] = nil
-  self.watch = nil
   self.over = true
   loop.note_move(self)
 end
@@ -174,7 +173,6 @@ end
 local function accept(self)
   local made, err = generation.send_paid(self.payment, self.opts)
   if not made then end_with(self, nil, err) return end
-  if self.opts.on_update then callbacks.defer(self.client.report, self.opts.on_update, made) end
   follow(self, made, made)
 end
 
