@@ -32,7 +32,6 @@ local cut, lower = text.cut, text.lower
 ---@field poller table state of `luma.poller`
 ---@field lacks_batch? boolean the service cannot answer one query for several generations
 ---@field books luma.Books what it has paid for
----@field closed? boolean nothing more can be sent
 ---@field is_shut? boolean closed, and everything that was running has ended
 ---@field defaults table<string, table> by call: the metatable of its options
 local Client = { __name = "luma.Client" }
@@ -293,7 +292,7 @@ end
 
 local function check_open(self, name)
   check_self(self, name)
-  if self.closed then errors.misuse(("luma.%s: the client is closed"):format(name)) end
+  if self.source.closed then errors.misuse(("luma.%s: the client is closed"):format(name)) end
 end
 
 --- The parameters of a submit or an extension, checked and with defaults; or the
@@ -597,7 +596,7 @@ end
 function Client:close()
   check_self(self, "close")
   if self.is_shut then return end
-  self.closed, self.source.closed = true, true
+  self.source.closed = true
   self.core:close()
   job.close(self)
   poller.close(self)
@@ -618,7 +617,7 @@ Client.__close = Client.close
 --- Never shows the key.
 function Client:__tostring()
   return ("luma.client (%s, %s key%s)"):format(self.base_url, self.has_key and "with" or "no",
-    self.closed and ", closed" or "")
+    self.source.closed and ", closed" or "")
 end
 
 return client

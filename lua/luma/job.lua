@@ -406,7 +406,7 @@ end
 
 local function wait_until_over(self, seconds)
   if self.over then return end
-  if self.client.closed then return pass_until_over(self, seconds) end
+  if self.client.source.closed then return pass_until_over(self, seconds) end
   local timer = { delay = seconds }
   self.timers = self.timers or {}
   self.timers[timer] = true

@@ -328,7 +328,7 @@ end
 ---@param client luma.Client
 ---@return luma.Error?
 function loop.cancellation(client)
-  if client.closed then return errors.new("cancelled", "the client was closed") end
+  if client.source.closed then return errors.new("cancelled", "the client was closed") end
   local task = loop.current()
   while task do
     if task.cancelled or task.owner and task.owner.cancelled then

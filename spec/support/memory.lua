@@ -146,7 +146,7 @@ end
 --- Whether what was paid for is there or can be gone on with, or somebody is told
 --- of a doubt.
 local function is_known(n, keep, err)
-  if keep.client and not keep.client.closed then settle(keep.client) end
+  if keep.client and not keep.client.source.closed then settle(keep.client) end
   local job = keep.job or {}
   return keep.id or type(err) == "table" and err.id or job.generation or job.error and job.error.sent ~= "no"
     or keep.client and #keep.client:unfinished() > 0 or has_file(n)
