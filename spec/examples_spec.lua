@@ -34,17 +34,7 @@ local QUICK = [[
   end
 ]]
 
-local function lines_of(command)
-  local pipe = assert(io.popen(command))
-  local lines = {}
-  for line in pipe:lines() do lines[#lines + 1] = line end
-  pipe:close()
-  return lines
-end
-
-local function quoted(text)
-  return "'" .. text:gsub("'", "'\\''") .. "'"
-end
+local lines_of, quoted = support.lines, support.quoted
 
 local has_ffmpeg = lines_of "command -v ffmpeg"[1] ~= nil
 local root = lines_of "pwd"[1]

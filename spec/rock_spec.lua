@@ -6,13 +6,7 @@ local support = require "spec.support.client"
 
 local SOURCES = "CHANGELOG.md CMakeLists.txt LICENSE README.md bin doc examples lua rockspec src types"
 
-local function lines_of(command)
-  local pipe = assert(io.popen(command))
-  local lines = {}
-  for line in pipe:lines() do lines[#lines + 1] = line end
-  pipe:close()
-  return lines
-end
+local lines_of = support.lines
 
 describe("the rock", function()
   local home, rock

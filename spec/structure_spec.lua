@@ -3,7 +3,7 @@ local support = require "spec.support.client"
 --- The files of a folder that end so, by name without that.
 local function files(folder, ending)
   local list = {}
-  for name in support.shell("ls " .. folder).out:gmatch "[^\n]+" do
+  for _, name in ipairs(support.lines("ls " .. folder)) do
     if name:sub(-#ending) == ending then list[#list + 1] = name:sub(1, -#ending - 1) end
   end
   return list

@@ -80,6 +80,14 @@ function support.log(server)
   return server.log and server:log() or server:requests().requests
 end
 
+--- What a sandbox finds wrong with a request that it received, or nil.
+---@return string?
+function support.problem(server)
+  for _, seen in ipairs(support.log(server)) do
+    if seen.problem then return seen.path .. ": " .. seen.problem end
+  end
+end
+
 --- How many submits or extensions a server has received.
 ---@return integer
 function support.submits(server)
@@ -112,6 +120,17 @@ function support.shell(words, environment, prefix)
   local err = support.read(errors)
   os.remove(errors)
   return { code = tonumber(code), out = out, err = err }
+end
+
+--- The lines that a command of the shell prints.
+---@param command string
+---@return string[]
+function support.lines(command)
+  local pipe = assert(io.popen(command))
+  local lines = {}
+  for line in pipe:lines() do lines[#lines + 1] = line end
+  pipe:close()
+  return lines
 end
 
 --- Runs a program of this Lua in a process of its own.
