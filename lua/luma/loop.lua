@@ -420,13 +420,14 @@ function loop.send(source, what, exchange)
   return exchange.response
 end
 
---- Can be repeated until the event is acknowledged.
+--- Can be repeated until its last store.
 local function deliver(exchange, response)
   local task = exchange.waiter
   exchange.response = response
   exchange.over = true
   if task and not task.over then loop.wake(exchange)
   elseif exchange.on_end then exchange.on_end() end
+  exchange.source.waiting[exchange.id] = nil
 end
 
 --- Takes one event out of a source, and waits up to `seconds` for it.
@@ -434,12 +435,8 @@ end
 local function take_from(source, seconds)
   local id, response, received, total = source.core:peek(seconds)
   local exchange = id and source.waiting[id]
-  if exchange and response then
-    deliver(exchange, response)
-    source.waiting[id] = nil
-  elseif exchange and exchange.on_progress then
-    exchange.on_progress(received, total)
-  end
+  if exchange and response then deliver(exchange, response)
+  elseif exchange and exchange.on_progress then exchange.on_progress(received, total) end
   if id then source.core:ack(id) end
   if next(source.waiting) == nil then delist(source) end
   return id ~= nil
@@ -464,11 +461,10 @@ end
 
 local function end_all(source)
   while take_from(source) do run_next() end
-  local id, exchange = next(source.waiting)
-  while id do
+  local _, exchange = next(source.waiting)
+  while exchange do
     deliver(exchange, { kind = "cancelled", message = "the client was closed", permanent = true, sent = "maybe" })
-    source.waiting[id] = nil
-    id, exchange = next(source.waiting)
+    _, exchange = next(source.waiting)
   end
   delist(source)
   while run_next() do end -- luacheck: ignore 542
