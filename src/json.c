@@ -115,6 +115,13 @@ static void push_function(lua_State *L, int i, const char *name) {
         name);
 }
 
+/* Sets an option of the instance at `i` to false. */
+static void turn_off(lua_State *L, int i, const char *option) {
+  push_function(L, i, option);
+  lua_pushboolean(L, 0);
+  lua_call(L, 1, 0);
+}
+
 /* Whether the functions at `encode` and `encode` + 1, and the null behind
    them, behave like lua-cjson's. Leaves the stack as it was. */
 static bool is_cjson(lua_State *L, int encode) {
@@ -149,9 +156,9 @@ void push_json(lua_State *L) {
     lua_newtable(L); /* which has no function either */
     lua_replace(L, instance);
   }
-  push_function(L, instance, "decode_invalid_numbers");
-  lua_pushboolean(L, 0); /* NaN is no JSON, in neither direction */
-  lua_call(L, 1, 0);
+  turn_off(L, instance, "decode_invalid_numbers"); /* NaN is no JSON */
+  /* A finaliser that encodes meanwhile would write to the same buffer. */
+  turn_off(L, instance, "encode_keep_buffer");
   push_function(L, instance, "encode");
   push_function(L, instance, "decode");
   lua_getfield(L, instance, "null");

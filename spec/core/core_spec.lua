@@ -281,6 +281,24 @@ describe("luma.core", function()
       end)
     end
 
+    it("is not mixed up with what a finaliser encodes meanwhile", function()
+      local short, long = { prompt = "short" }, { prompt = ("long"):rep(1000) }
+      local function encode() core.encode(long) end
+      local function tune(multiplier) pcall(collectgarbage, "setstepmul", multiplier) end -- no such thing since 5.5
+      collectgarbage()
+      collectgarbage "stop"
+      local proxy = rawget(_G, "newproxy") and newproxy(true) -- luacheck: ignore 113
+      if proxy then getmetatable(proxy).__gc = encode else setmetatable({}, { __gc = encode }) end
+      proxy = nil -- luacheck: ignore 311
+      tune(1000000)
+      collectgarbage "restart"
+
+      local text = core.encode(short)
+
+      tune(200)
+      assert.equal('{"prompt":"short"}', text)
+    end)
+
     it("does not end on a table that holds itself", function()
       local value = {}
       value.value = value
