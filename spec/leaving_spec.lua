@@ -212,6 +212,75 @@ describe("leaving", function()
     assert.same({ "", "cancelled\n" }, { ran.err, ran.out })
   end)
 
+  it("goes on in both where the function of a job forks, and only there", function()
+    stage.server:reset {}
+    local ran = run_forking("thread", [[
+      local other = client:spawn(function()
+        client:get(never.generation)
+        return assert(client:submit { user_prompt = "other" })
+      end)
+      local child
+      local job = client:spawn(function()
+        child = fork()
+        return assert(client:wait(assert(client:submit { user_prompt = child == 0 and "child" or "parent" })))
+      end)
+      repeat luma.update() until job:done() and other:done()
+      say(child == 0 and "child" or "parent", job:result().state, other.state)
+      if child == 0 then os.exit(0, true) end
+      say("its end", ("%d"):format(wait(child)))
+      client:close()
+    ]])
+
+    assert.same({ "", 0 }, { without_last_words(ran.err), ran.code })
+    assert.equal("child\tcompleted\tcancelled\nits end\t0\n", ran.out:gsub("parent\tcompleted\tcompleted\n", ""))
+    assert.equal(4, stage.server:requests().submits) -- never, the other, and one in each process
+  end)
+
+  for where, program in pairs {
+    ["update()"] = [[
+      local job = client:start(boat, { on_done = fork_once })
+      repeat luma.update() until job:done()
+      return child == 0 and "cancelled"
+    ]],
+    ["wait()"] = [[
+      local generation = assert(client:submit { user_prompt = "a boat sandbox:state=never" })
+      local _, err = client:wait(generation, { timeout = 1, on_update = fork_once })
+      return err.kind
+    ]],
+    ["await()"] = [[
+      client:start(boat, { on_done = fork_once })
+      local _, err = never:await(1)
+      return err.kind
+    ]],
+  } do
+    it(("by fork in a callback of %s leaves the child with what it starts, and with no other's"):format(where), function()
+      stage.server:reset {}
+      local ran = run_forking("thread", ([[
+        local told, child, started = {}
+        local last = client:start({ user_prompt = "a boat sandbox:state=never" }, {
+          on_done = function(ended) told[#told + 1] = ended.state end,
+        })
+        local function fork_once()
+          if child then return end
+          child = fork()
+          if child == 0 then started = client:start(boat, { on_done = function() told[#told + 1] = "own" end }) end
+        end
+        local function run() %s end
+        local ended = run()
+        if child == 0 then
+          repeat luma.update() until started:done() and last:done()
+          say(ended, started.state, table.concat(told, " "))
+          os.exit(0, true)
+        end
+        say(("%%d"):format(wait(child)), last.state)
+        client:close()
+      ]]):format(program))
+
+      assert.same({ "", 0 }, { without_last_words(ran.err), ran.code })
+      assert.equal("cancelled\tcompleted\tcancelled own\n0\tpending\n", ran.out)
+    end)
+  end
+
   describe("a state that ends", function()
     local function run(text)
       stage.server:reset {}

@@ -78,9 +78,10 @@ function callbacks.run_one()
   return true
 end
 
---- In a child of fork: the parent calls what is queued.
+--- In a child of fork: the parent calls what is queued. The one that runs is here
+--- too, and removes its entry by its place: no other may have that.
 function callbacks.forget()
-  queue = { first = 1, last = 0 }
+  queue = { first = queue.last + 1, last = queue.last }
 end
 
 return callbacks

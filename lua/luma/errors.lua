@@ -96,6 +96,14 @@ function errors.about(err, fields, name)
   return errors.new(err.kind, message, all)
 end
 
+--- The error of what a child of fork has from its parent.
+---@param what "job"|"call"
+---@param fields table
+---@return luma.Error
+function errors.forked(what, fields)
+  return errors.new("cancelled", ("this process is a fork: the %s continues in the parent"):format(what), fields)
+end
+
 --- The folder of luma's own files, or nil if it is not known.
 local home = host.getinfo and host.getinfo(1, "S").source:match("^(@.*)errors%.lua$")
 

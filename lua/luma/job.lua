@@ -348,12 +348,16 @@ end
 
 loop.on_fork(function()
   for self in pairs(under_way) do
-    local known = self.generation or self.ref
-    end_with(self, nil, errors.new("cancelled", "this process is a fork: the job continues in the parent", {
-      sent = known and "yes" or self.payment and "maybe" or "no",
-      id = known and known.id,
-      generation = self.generation,
-    }))
+    if self.task and loop.is_inside(self.task) then
+      under_way[self] = core.forks() -- it forked, and its function goes on in both
+    else
+      local known = self.generation or self.ref
+      end_with(self, nil, errors.forked("job", {
+        sent = known and "yes" or self.payment and "maybe" or "no",
+        id = known and known.id,
+        generation = self.generation,
+      }))
+    end
   end
 end)
 

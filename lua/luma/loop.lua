@@ -87,8 +87,8 @@ function loop.on_fork(fn)
   on_fork[#on_fork + 1] = fn
 end
 
---- In a child of fork: drops everything that was running, because it continues in
---- the parent.
+--- In a child of fork: drops everything that was waiting, because it continues in
+--- the parent. What forked is running here too, and goes on.
 function loop.check_fork()
   if core.forks() == forks then return end
   forks = core.forks()
@@ -99,7 +99,8 @@ function loop.check_fork()
   for _, task in pairs(tasks) do
     if task.co and status(task.co) == "suspended" then task.over = true end
   end
-  queue, sources, seen_events, deadline = { first = 1, last = 0 }, {}, nil, nil
+  -- A step that is running removes its entry by its place: no other may have that.
+  queue, sources, seen_events, deadline = { first = queue.last + 1, last = queue.last }, {}, nil, nil
   callbacks.forget()
   for _, fn in ipairs(on_fork) do fn() end
 end
@@ -194,8 +195,11 @@ local function run_entry(place, task)
 end
 
 --- Whether the task is running, and the current code is a part of it.
-local function is_inside(task)
-  local state = task.co and status(task.co)
+---@param task luma.Task
+---@return boolean
+function loop.is_inside(task)
+  local co = task.co
+  local state = co and status(co)
   return state == "running" or state == "normal"
 end
 
@@ -203,13 +207,15 @@ end
 local function find_next()
   for place = queue.first, queue.last do
     local task = queue[place]
-    if task and not is_inside(task) then return place, task end
+    if task and not loop.is_inside(task) then return place, task end
     if not task and place == queue.first then queue.first = place + 1 end
   end
 end
 
+--- What ran before may have forked.
 ---@return boolean whether there was one
 local function run_next()
+  loop.check_fork()
   local place, task = find_next()
   if not place then return false end
   run_entry(place, task)
@@ -486,6 +492,13 @@ end
 
 -- ---- running ----
 
+--- The same for callbacks.
+---@return boolean called
+local function run_callback()
+  loop.check_fork()
+  return callbacks.run_one()
+end
+
 ---@return boolean whether there is work that makes no descriptor readable
 function loop.is_due()
   return callbacks.is_due() or find_next() ~= nil
@@ -495,7 +508,7 @@ end
 --- wakes are one step.
 ---@return boolean whether there was one
 local function step(seconds)
-  local busy = run_next() or callbacks.run_one()
+  local busy = run_next() or run_callback()
   if not take_event(busy and 0 or seconds) then return busy end
   run_next()
   return true
@@ -524,7 +537,7 @@ end
 local function run_to_end(task)
   loop.run_now(task)
   pump(task)
-  while callbacks.run_one() do end -- luacheck: ignore 542
+  while run_callback() do end -- luacheck: ignore 542
 end
 
 --- Runs `fn` as a task to its end and returns its results. Inside a task it is a
@@ -533,10 +546,10 @@ end
 --- that is not possible.
 ---@param fn function
 function loop.run(fn, ...)
+  loop.check_fork()
   local me = loop.current()
   if me and not is_yieldable then loop.pass() end
   if me then return fn(...) end
-  loop.check_fork()
   local task = loop.prepare(nil, fn, ...)
   local ok, problem = pcall(run_to_end, task)
   if not ok then
@@ -544,6 +557,9 @@ function loop.run(fn, ...)
     error(problem, 0)
   end
   if task.failure then error(task.failure, 0) end
+  if not task.results then -- this is a fork's child, made by a callback
+    return nil, errors.forked("call", { sent = (task.payment or task.generating) and "maybe" or "no" })
+  end
   return unpack(task.results, 1, task.results.n)
 end
 
@@ -558,7 +574,7 @@ local function advance(time)
       busy = true
     end
   until not busy or core.now() >= time
-  while callbacks.run_one() and core.now() < time do end -- luacheck: ignore 542
+  while run_callback() and core.now() < time do end -- luacheck: ignore 542
   return not busy and not loop.is_due()
 end
 
