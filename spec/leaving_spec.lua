@@ -253,7 +253,7 @@ describe("leaving", function()
       return err.kind
     ]],
   } do
-    it(("by fork in a callback of %s leaves the child with what it starts, and with no other's"):format(where), function()
+    it("by fork in a callback of " .. where .. " leaves the child what it starts, and nothing else", function()
       stage.server:reset {}
       local ran = run_forking("thread", ([[
         local told, child, started = {}

@@ -41,6 +41,7 @@ function callbacks.defer(report, fn, ...)
   local place = queue.last + 1
   queue.last = place -- first, so that a finaliser that defers has a place of its own
   queue[place] = entry
+  if place < queue.first then queue.first = place end -- it may have passed over this one
 end
 
 --- The first callback that has not begun, and its place.
@@ -67,8 +68,9 @@ end
 --- Calls the next one, if there is one.
 ---@return boolean called
 function callbacks.run_one()
-  if not callbacks.is_due() then return false end
-  local place, entry = find_next()
+  local place, entry
+  if core.depth() < NESTED then place, entry = find_next() end
+  if not entry then return false end
   local ok, message = core.call(traceback, begin, entry)
   if not ok then
     ok, message = core.call(traceback, entry.report, message)

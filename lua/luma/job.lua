@@ -136,8 +136,11 @@ end
 
 --- Begins an act with a task. Can be repeated: the act begins once.
 local function begin_act(self, act, fn, ...)
-  if self.act ~= act then
-    self.task = loop.prepare({ owner = self, on_done = on_act_done, background = self.background }, fn, self, ...)
+  local before = self.act
+  if before ~= act then
+    local task = loop.prepare({ owner = self, on_done = on_act_done, background = self.background }, fn, self, ...)
+    if self.act ~= before then return end -- a finaliser has gone on with the job meanwhile
+    self.task = task
     self.act = act
   end
   loop.enqueue(self.task)
@@ -414,6 +417,7 @@ local function wait_until_over(self, seconds)
   local timer = { delay = seconds }
   self.timers = self.timers or {}
   self.timers[timer] = true
+  if self.over then return end -- by now: a finaliser may have waited for it
   local response = loop.send(self.client.source, "timer", timer)
   self.timers[timer] = nil
   return response

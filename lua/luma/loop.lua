@@ -116,7 +116,7 @@ end
 
 --- Puts a task into the run queue, and returns its place there. Doing so twice is
 --- harmless. The place is reserved first, so that a finaliser in between gets a
---- different one.
+--- different one; it may have passed over this one.
 ---@param task luma.Task
 ---@return integer place
 function loop.enqueue(task)
@@ -124,6 +124,7 @@ function loop.enqueue(task)
   local place = queue.last + 1
   queue.last = place
   queue[place] = task
+  if place < queue.first then queue.first = place end
   return place
 end
 
@@ -156,6 +157,7 @@ end
 
 --- Can be repeated until its last store.
 local function finish(task)
+  if task.over then return end -- a finaliser has run it meanwhile
   if not (task.results or task.failure) then fail(task, "the task was interrupted") end
   -- What its function has declared as to be closed: nobody else does it for a coroutine.
   if task.failure and close then close(task.co) end
@@ -169,16 +171,17 @@ end
 --- Runs a task until it waits, or ends it. It decides by the state of the
 --- coroutine, so it can be repeated after an interrupt.
 local function run_task(task)
-  task.tries = (task.tries or 0) + 1
-  if task.tries > MOST_TRIES then task.over = true end
-  if task.over then return end
+  local tries = (task.tries or 0) + 1
+  task.tries = tries
+  if tries > MOST_TRIES then task.over = true end
   local co = task.co
+  if task.over then return end
   if status(co) == "suspended" and task.state == "ready" then
     if task.owner then loop.note_move(task.owner) end
     local ok, raised = resume(co, task)
-    if not ok then fail(task, raised) end
+    if not ok and not task.over then fail(task, raised) end
   end
-  if status(co) == "suspended" and task.state == "running" then
+  if task.state == "running" and status(co) == "suspended" then
     fail(task, "the function of a job yielded: only luma's calls may yield in a job, as nothing else resumes it")
     finish(task)
   elseif status(co) == "dead" then
