@@ -459,6 +459,7 @@ describe("luma.dialects.relay", function()
         '{"id":0,"state":"pending","data":{"id":"gen-1"}}', '{"id":-1,"task":{"id":"gen-1","state":"queued"}}',
         '{"id":"00000000-0000-0000-0000-000000000000","data":{"id":"gen-1"}}',
         '{"id":"N/A","data":{"task_id":"gen-1"}}', '{"id":" gen-1\\n","state":"queued"}',
+        '{"id":"\\"gen-1\\"","state":"queued"}',
         '{"history":[{"id":"h-1","state":"completed","video_url":"https://c.example/h.mp4"}],"task_id":"gen-1"}',
       } do
         it("finds the id in " .. text, function()
@@ -509,6 +510,7 @@ describe("luma.dialects.relay", function()
         '{"data":{"parentTask":{"id":"p-1","status":"completed"}}}', '{"input_job":{"task_id":"p-1"}}',
         '{"related_tasks":[{"id":"p-1","state":"completed"}]}',
         '{"id":"r-1","result":{"code":"quota_not_enough","message":"no","data":null}}',
+        '{"id":"r-1","message":"{\\"detail\\":\\"no\\"}"}',
         '{"id":"r-1","data":{"error":{"message":"no"}}}', '{"code":"fail","message":"no","data":[{"id":"r-1"}]}',
       } do
         it("takes the name of nothing else in " .. text, function()

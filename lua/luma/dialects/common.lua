@@ -27,7 +27,7 @@ function common.identifier(value)
   if kind == "number" then
     return value >= 1 and value % 1 == 0 and value < 2 ^ 53 and ("%d"):format(value) or nil
   end
-  local id = kind == "string" and value:match("^%s*(.-)%s*$")
+  local id = kind == "string" and value:match('^[%s"]*(.-)[%s"]*$')
   if not id or id == "" or id:find("^[0{}-]+$") or #id < 10 and NO_ID[lower(id)] then return nil end
   return id
 end

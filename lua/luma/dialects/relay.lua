@@ -720,6 +720,7 @@ end
 
 --- Whether an envelope's content is an error.
 local function holds_error(body, answer)
+  if is_error(opened(body.message, answer)) then return true end
   for _, name in ipairs(WRAPPERS) do
     if body[name] and is_error(opened(body[name], answer)) then return true end
   end
