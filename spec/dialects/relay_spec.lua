@@ -719,6 +719,9 @@ describe("luma.dialects.relay", function()
         ["another name"] = { error_message = "too dark" },
         ["in an object of its own"] = { failure = { reason = "too dark" } },
         ["in other letters"] = { failureReason = "too dark" },
+        ["in capitals"] = { FAIL_REASON = "too dark" },
+        ["in words that begin with capitals"] = { Error = { Code = "E7", ErrorMessage = "too dark" } },
+        ["in words with dashes"] = { ["failure-reason"] = "too dark" },
         ["a list of errors"] = { errors = { { code = "E7", detail = "too dark" } } },
         ["a page"] = { failure_reason = "<html><script>x()</script><body>too  dark</body></html>" },
       } do

@@ -138,6 +138,11 @@ local function opened(value, answer)
   return value
 end
 
+--- A name in small letters and without what is between words.
+local function plain_name(name)
+  return (lower(name):gsub("[_-]", ""))
+end
+
 --- Names of an object in the same order each time.
 local function sorted_names(value)
   local names = {}
@@ -297,8 +302,7 @@ end
 --- The same of names that are written as few write them.
 local function rare_id(names, task, reading)
   for _, name in ipairs(sorted_names(task)) do
-    local plain = lower(name):gsub("[_-]", "")
-    local id = names[plain] and id_under({ name }, task, reading)
+    local id = names[plain_name(name)] and id_under({ name }, task, reading)
     if id then return id end
   end
 end
@@ -473,6 +477,10 @@ local REASONS = { "failure_reason", "fail_reason", "failed_reason", "failureReas
   "failure", "error_message", "errorMessage", "error_msg", "err_msg", "error", "errors", "message", "msg", "reason",
   "detail", "description", "task_status_msg" }
 
+--- The same in small letters and without what is between words.
+local RARE_REASONS = {}
+for _, name in ipairs(REASONS) do RARE_REASONS[plain_name(name)] = true end
+
 --- The reason of a failure as text, from a text, an object or a list.
 local function words_of(value, answer, depth)
   value = opened(value, answer)
@@ -483,6 +491,10 @@ local function words_of(value, answer, depth)
   if parts[1] then return table.concat(parts, "; ") end
   for i = 1, #REASONS do
     local found = value[REASONS[i]] and words_of(value[REASONS[i]], answer, depth + 1)
+    if found then return found end
+  end
+  for _, name in ipairs(sorted_names(value)) do
+    local found = RARE_REASONS[plain_name(name)] and words_of(value[name], answer, depth + 1)
     if found then return found end
   end
 end
