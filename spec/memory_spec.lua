@@ -127,6 +127,27 @@ describe("out of memory", function()
     for _, request in ipairs(fault:log()) do assert.equal("DELETE", request.method) end
   end)
 
+  it("a cancel needs none of the core's", function()
+    local out = starve [[
+      local client = core.client { base = "http://127.0.0.1:1" }
+      client:timer { id = 1, delay = 60 }
+      client:request { id = 2, path = "/", delay = 60 }
+      client:run(0)
+      client:request { id = 3, path = "/" }
+      memory.fail("core", 1, 1e9)
+      for id = 1, 3 do client:cancel(id) end
+      memory.stop()
+      for _ = 1, 3 do
+        local id, response = client:peek(1)
+        io.write(id, " ", response.kind, "\n")
+        client:ack(id)
+      end
+      client:close()
+    ]]
+
+    assert.equal("1 cancelled\n2 cancelled\n3 cancelled\n", out)
+  end)
+
   it("a packed answer is not said to be too large when the core's n-th allocation fails", function()
     local packed = "\31\139\8\0\0\0\0\0\0\3" .. "\1\10\0\245\255" .. '{"id":"x"}' -- stored
     local fault = support.serve { { body = packed } }

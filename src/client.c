@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "c_locale.h"
+#include "lists.h"
 #include "luma.h"
 
 #define MAX_LIST 64
@@ -12,7 +13,7 @@ struct Client {
   Engine *engine; /* NULL before it was opened, and once collected */
   bool closed;    /* nothing more can be sent; ended requests still come out */
   int pushing;    /* calls of push_event that run: a finaliser may nest one */
-  Request *acked; /* freed once no push_event runs, as one may read them */
+  List acked;     /* freed once no push_event runs, as one may read them */
 };
 
 /* Upvalue of all methods: the metatable. */
@@ -290,10 +291,9 @@ static int l_client_timer(lua_State *L) {
 
 /* client:cancel(id) */
 static int l_client_cancel(lua_State *L) {
-  Spec s = {0};
   check_client(L, 1);
-  s.cancels = check_id(L, 2, 1);
-  send_spec(L, &s);
+  long long id = check_id(L, 2, 1);
+  engine_cancel(check_engine(L, 1), id);
   return 0;
 }
 
@@ -402,9 +402,8 @@ static int push_event(lua_State *L) {
 static void free_acked(Client *c) {
   Engine *e = c->engine;
   Request *r;
-  while ((r = c->acked) != NULL) {
-    c->acked = r->next;
-    r->next = NULL;
+  while ((r = c->acked.first) != NULL) {
+    list_remove(&c->acked, r);
     engine_discard(e && !engine_is_foreign(e) ? e : NULL, r);
   }
 }
@@ -427,8 +426,7 @@ void ack_event(Client *c, long long id) {
   Engine *e = c->engine;
   Request *r = e && !engine_is_foreign(e) ? engine_ack(e, id) : NULL;
   if (r == NULL) return;
-  r->next = c->acked;
-  c->acked = r;
+  list_add(&c->acked, r);
   if (c->pushing == 0) free_acked(c);
 }
 

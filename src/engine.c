@@ -30,6 +30,7 @@ typedef struct HostQueue {
 } HostQueue;
 
 #define QUEUES 2 /* indexed by `authenticated` of a request */
+#define IDS 256  /* of the index; ids mostly follow each other */
 
 struct Engine {
   Endpoint endpoint;
@@ -41,9 +42,10 @@ struct Engine {
   bool locked; /* for assertions alone */
   Cond event;  /* wakes an owner that waits for the thread */
   List inbox, outbox;
-  Event next;        /* left the outbox, and is not acknowledged yet */
-  size_t free_bytes; /* of discarded requests in the inbox */
-  Request *progress, **progress_last; /* requests with unread progress */
+  List progress;        /* requests with unread progress */
+  List cancels;         /* requests that are to be cancelled */
+  Event next;           /* left the outbox, and is not acknowledged yet */
+  size_t free_bytes;    /* of discarded requests in the inbox */
   Wakeup owner_wakeup;  /* readable while there is an event; once asked for */
   bool owner_signalled; /* it is, or is about to be */
   bool asleep;          /* the thread sleeps, and nobody has woken it yet */
@@ -52,6 +54,8 @@ struct Engine {
   bool stopped;  /* libcurl is left, and nothing can be handed in */
   int users;     /* the holders of the engine: its owner, its thread */
   /* … to here */
+
+  Request *index[IDS]; /* the owner's: all that were not acknowledged, by id */
 
   /* The driver's. */
   CURLM *multi;
@@ -144,7 +148,7 @@ static void reschedule(Engine *e, Request *r, double due) {
 
 static bool has_event(const Engine *e) {
   assert(e->locked);
-  return e->next.id || e->outbox.first || e->progress;
+  return e->next.id || e->outbox.first || e->progress.first;
 }
 
 /* Whether the caller is to signal the owner's descriptor, once it has given
@@ -178,20 +182,10 @@ static void announce(Engine *e, bool signal) {
   unlock(e);
 }
 
-static void forget_progress(Engine *e, Request *r) {
-  Request **p = &e->progress;
-  assert(e->locked);
-  if (!r->has_progress) return;
-  while (*p != r) p = &(*p)->progress_next;
-  *p = r->progress_next;
-  if (*p == NULL) e->progress_last = p;
-  r->has_progress = false;
-}
-
 /* Puts a request that has ended into the outbox. */
 static void complete(Engine *e, Request *r) {
   lock(e);
-  forget_progress(e, r);
+  if (list_has(&e->progress, r)) list_remove(&e->progress, r);
   step(e, r, STATE_OUTBOX);
   bool signal = claim_signal(e);
   unlock(e);
@@ -212,12 +206,7 @@ static void on_progress(Request *r) {
   lock(e);
   r->progress_received = r->file->size;
   r->progress_total = r->total;
-  if (!r->has_progress) {
-    r->has_progress = true;
-    r->progress_next = NULL;
-    *e->progress_last = r;
-    e->progress_last = &r->progress_next;
-  }
+  if (!list_has(&e->progress, r)) list_add(&e->progress, r);
   bool signal = claim_signal(e);
   unlock(e);
   announce(e, signal);
@@ -325,40 +314,37 @@ static void make_due(Engine *e, Request *r) {
   else step(e, r, STATE_QUEUED);
 }
 
-/* Finds a request of the driver's. */
-static Request *find(const Engine *e, long long id) {
-  const List *lists[] = {&e->delayed, &e->queues[0].waiting,
-                         &e->queues[1].waiting, &e->active};
-  for (size_t i = 0; i < sizeof lists / sizeof *lists; i++)
-    for (Request *r = lists[i]->first; r; r = r->next)
-      if (r->id == id) return r;
-  return NULL;
-}
-
 static void drop(Request *r) {
   request_free(r);
   process_count_live(-1);
 }
 
-/* Does what the next entry of the inbox is there for: a request is accepted,
-   an order to cancel one is carried out, a discarded request is freed. False
-   when there is none. */
+/* Accepts the next request of the inbox, or frees it if it was discarded.
+   False when there is none. */
 static bool accept_next(Engine *e) {
   bool room = heap_reserve(&e->due);
   lock(e);
   Request *r = e->inbox.first;
-  bool accepts = r && r->state == STATE_INBOX && !r->cancels;
-  bool delayed = r && r->due < NEVER, fails = accepts && delayed && !room;
-  if (r && !accepts) list_remove(&e->inbox, r);
+  bool discarded = r && r->state == STATE_OUTBOX;
+  bool delayed = r && r->due < NEVER, fails = delayed && !room && !discarded;
+  if (discarded) list_remove(&e->inbox, r);
   else if (r && !fails) step(e, r, delayed ? STATE_DELAYED : STATE_QUEUED);
   e->asleep = false;
   unlock(e);
   if (fails) fail(e, r, &failure_memory);
-  if (r == NULL || accepts) return r != NULL;
-  Request *cancelled = r->cancels ? find(e, r->cancels) : NULL;
-  if (cancelled) abort_request(e, cancelled, &failure_cancelled);
-  drop(r);
-  return true;
+  if (discarded) drop(r);
+  return r != NULL;
+}
+
+/* Ends the next request that is to be cancelled. False when there is none. */
+static bool cancel_next(Engine *e) {
+  lock(e);
+  Request *r = e->cancels.first;
+  if (r) list_remove(&e->cancels, r);
+  bool ended = r && r->state == STATE_OUTBOX; /* then it may go any moment */
+  unlock(e);
+  if (r && !ended) abort_request(e, r, &failure_cancelled);
+  return r != NULL;
 }
 
 /* The time of an active request is up: either all of it, or what a name lookup
@@ -415,7 +401,7 @@ static bool perform(Engine *e) {
 static bool drive(Engine *e) {
   assert(!e->driving && e->multi);
   e->driving = true;
-  while (accept_next(e)) continue;
+  while (accept_next(e) || cancel_next(e)) continue;
   run_due(e);
   advance(e);
   bool ended = !perform(e);
@@ -445,7 +431,7 @@ static void poll_network(Engine *e, double most) {
 
 /* Ends everything and leaves libcurl. */
 static void halt(Engine *e) {
-  while (accept_next(e)) continue;
+  while (accept_next(e) || cancel_next(e)) continue;
   abort_all(e, &e->delayed, &failure_closed);
   abort_all(e, &e->active, &failure_closed);
   for (int i = 0; i < QUEUES; i++)
@@ -463,11 +449,17 @@ static void halt(Engine *e) {
 
 /* ---- the thread ---- */
 
+/* Whether something was handed in. */
+static bool has_orders(const Engine *e) {
+  assert(e->locked);
+  return e->inbox.first || e->cancels.first;
+}
+
 /* Whether the thread may sleep: whoever hands something in after that wakes
    it. */
 static bool prepare_to_sleep(Engine *e) {
   lock(e);
-  bool asleep = !e->inbox.first && !e->quit;
+  bool asleep = !has_orders(e) && !e->quit;
   e->asleep = asleep;
   e->free_bytes = 0;
   unlock(e);
@@ -565,8 +557,7 @@ static void drive_until_event(Engine *e, double seconds) {
 
 /* Whether it would change nothing if the owner drove. */
 static bool is_at_rest(const Engine *e) {
-  assert(e->locked);
-  return !e->inbox.first && !e->active.first && e->parked == 0 &&
+  return !has_orders(e) && !e->active.first && e->parked == 0 &&
          until_due(e, 1) > 0;
 }
 
@@ -588,7 +579,7 @@ bool engine_run(Engine *e, double seconds) {
 double engine_timeout(Engine *e) {
   lock(e);
   bool threaded = e->threaded, stopped = e->stopped;
-  bool due = has_event(e) || (!threaded && e->inbox.first);
+  bool due = has_event(e) || (!threaded && has_orders(e));
   unlock(e);
   if (due) return 0;
   if (threaded || stopped) return -1;
@@ -621,8 +612,12 @@ bool engine_has_base(const Engine *e, int n) {
   return endpoint_base(&e->endpoint, n) != NULL;
 }
 
+static Request **index_of(Engine *e, long long id) {
+  return &e->index[id % IDS];
+}
+
 bool engine_send(Engine *e, const Spec *spec) {
-  assert((spec->id > 0) != (spec->cancels > 0));
+  assert(spec->id > 0);
   Request *r = request_new(&e->endpoint, spec);
   if (r == NULL) return false;
   process_count_live(1);
@@ -630,6 +625,8 @@ bool engine_send(Engine *e, const Spec *spec) {
   r->on_thread = &e->threaded;
   r->on_progress = on_progress;
   r->on_lookup = on_lookup;
+  r->sibling = *index_of(e, r->id);
+  *index_of(e, r->id) = r;
   lock(e);
   step(e, r, STATE_INBOX);
   wake_thread(e);
@@ -637,17 +634,27 @@ bool engine_send(Engine *e, const Spec *spec) {
   return true;
 }
 
+void engine_cancel(Engine *e, long long id) {
+  Request *r = *index_of(e, id);
+  while (r && r->id != id) r = r->sibling;
+  if (r == NULL) return;
+  lock(e);
+  if (!list_has(&e->cancels, r)) list_add(&e->cancels, r);
+  wake_thread(e);
+  unlock(e);
+}
+
 bool engine_peek(Engine *e, Event *event) {
   if (e->next.id == 0) {
     lock(e);
-    Request *ended = e->outbox.first, *r = ended ? ended : e->progress;
+    Request *ended = e->outbox.first, *r = ended ? ended : e->progress.first;
     if (ended) {
       list_remove(&e->outbox, ended);
       e->next.ended = ended;
     } else if (r) {
       e->next.received = r->progress_received;
       e->next.total = r->progress_total;
-      forget_progress(e, r);
+      list_remove(&e->progress, r);
     }
     if (r) e->next.id = r->id;
     look_for_event(e);
@@ -659,8 +666,11 @@ bool engine_peek(Engine *e, Event *event) {
 
 Request *engine_ack(Engine *e, long long id) {
   if (id == 0 || e->next.id != id) return NULL;
-  Request *ended = e->next.ended;
+  Request *ended = e->next.ended, **p = index_of(e, id);
+  while (ended && *p != ended) p = &(*p)->sibling;
+  if (ended) *p = ended->sibling;
   lock(e);
+  if (ended && list_has(&e->cancels, ended)) list_remove(&e->cancels, ended);
   e->next = (Event){0};
   look_for_event(e);
   unlock(e);
@@ -692,12 +702,13 @@ static bool reset(Engine *e) {
                 .raises = e->raises,
                 .owner_wakeup = e->owner_wakeup,
                 .idle = e->idle,
+                .progress = {.kind = BY_PROGRESS},
+                .cancels = {.kind = BY_CANCEL},
                 .due = {e->due.items, 0, e->due.room}};
   e->generation = process_forks();
   lock_init(&e->lock);
   cond_init(&e->event);
   e->users = 1;
-  e->progress_last = &e->progress;
   e->multi = new_multi();
   return e->multi != NULL;
 }

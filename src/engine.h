@@ -45,11 +45,12 @@ bool engine_adopt(Engine *e);
 
 /* Whether it has the n-th base; see Spec. */
 bool engine_has_base(const Engine *e, int n);
-/* Takes a request over, or the order to cancel one, which ends as cancelled
-   unless it already ended. The id is the caller's choice, above 0 and not that
-   of another request that has not come out yet. False when there is no memory.
- */
+/* Takes a request over. The id is the caller's choice, above 0 and not that of
+   another request that has not come out yet. False when there is no memory. */
 bool engine_send(Engine *e, const Spec *spec);
+/* Has the request with this id end as cancelled, unless it already ended.
+   Needs no memory. */
+void engine_cancel(Engine *e, long long id);
 /* Waits up to `seconds` for an event, and returns whether there is one.
    Without a thread this call drives everything. */
 bool engine_run(Engine *e, double seconds);

@@ -4,22 +4,27 @@
 #include <assert.h>
 #include <stdlib.h>
 
+bool list_has(const List *l, const Request *r) {
+  return l->first == r || r->links[l->kind].prev != NULL;
+}
+
 void list_add(List *l, Request *r) {
-  assert(r->next == NULL && r->prev == NULL && l->first != r);
-  r->prev = l->last;
-  if (l->last) l->last->next = r;
+  Link *link = &r->links[l->kind];
+  assert(link->next == NULL && !list_has(l, r));
+  link->prev = l->last;
+  if (l->last) l->last->links[l->kind].next = r;
   else l->first = r;
   l->last = r;
 }
 
 void list_remove(List *l, Request *r) {
-  assert(r->prev ? r->prev->next == r : l->first == r);
-  assert(r->next ? r->next->prev == r : l->last == r);
-  if (r->prev) r->prev->next = r->next;
-  else l->first = r->next;
-  if (r->next) r->next->prev = r->prev;
-  else l->last = r->prev;
-  r->next = r->prev = NULL;
+  Link *link = &r->links[l->kind];
+  assert(list_has(l, r));
+  if (link->prev) link->prev->links[l->kind].next = link->next;
+  else l->first = link->next;
+  if (link->next) link->next->links[l->kind].prev = link->prev;
+  else l->last = link->prev;
+  link->next = link->prev = NULL;
 }
 
 /* ---- the heap ---- */

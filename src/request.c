@@ -327,7 +327,6 @@ Request *request_new(const Endpoint *endpoint, const Spec *spec) {
   if (r == NULL) return NULL;
   *r = (Request){0};
   r->id = spec->id;
-  r->cancels = spec->cancels;
   r->authenticated = spec->path != NULL;
   r->paid = spec->paid;
   r->watch = spec->watch;

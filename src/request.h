@@ -35,14 +35,26 @@ typedef enum State {
   STATE_OUTBOX
 } State;
 
+/* The lists that a request can be on: that of its state, one of those with
+   unread progress, one of those that are to be cancelled. */
+typedef enum ListKind {
+  BY_STATE,
+  BY_PROGRESS,
+  BY_CANCEL,
+  LIST_KINDS
+} ListKind;
+
+typedef struct Link {
+  struct Request *next, *prev;
+} Link;
+
 /* A caller's wishes. Strings are borrowed until request_new returns. */
 typedef struct Spec {
-  long long id;      /* 0: it is an order to cancel another request, */
-  long long cancels; /* and this is the id of that one; else 0 */
-  const char *path;  /* authenticated: goes to a base, with the key */
-  int base;          /* 0: the base; n: the n-th further one, which there is */
-  const char *url;   /* or keyless: goes to any URL */
-  const char *body;  /* a POST of `body_len` bytes, or NULL for a GET */
+  long long id;
+  const char *path; /* authenticated: goes to a base, with the key */
+  int base;         /* 0: the base; n: the n-th further one, which there is */
+  const char *url;  /* or keyless: goes to any URL */
+  const char *body; /* a POST of `body_len` bytes, or NULL for a GET */
   size_t body_len;
   const char *method; /* in place of these two, or NULL */
   const char *type;   /* the body's media type; NULL for the headers' own */
@@ -64,7 +76,7 @@ typedef struct Spec {
 /* Neither path nor url: a timer, which ends when its delay is over. */
 typedef struct Request {
   /* The wishes, which never change. */
-  long long id, cancels;
+  long long id;
   char *url;
   bool authenticated, paid, watch, compare;
   double if_changed;
@@ -81,7 +93,8 @@ typedef struct Request {
 
   /* The place in the engine. */
   State state;
-  struct Request *next, *prev; /* in the list of that state */
+  Link links[LIST_KINDS];
+  struct Request *sibling; /* in the engine's index of ids */
   double due;   /* clock time at which it is looked at next, or NEVER */
   size_t place; /* 1 + index in the engine's heap; 0: not there */
   struct Engine *engine; /* NULL before it was handed over */
@@ -91,8 +104,6 @@ typedef struct Request {
 
   /* Progress, if it is watched. */
   void (*on_progress)(struct Request *r);
-  bool has_progress; /* it is on the engine's list of unread progress */
-  struct Request *progress_next;
   long long progress_received, progress_total; /* under the engine's lock */
   double progress_time;
 
