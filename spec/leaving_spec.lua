@@ -169,6 +169,38 @@ describe("leaving", function()
     assert.equal("child\ttrue\tcompleted\nits end\t0\nparent\tcompleted\n", ran.out)
   end)
 
+  it("by fork, with few descriptors left, wakes nobody in the parent", function()
+    local ran = support.run({ "-e", ([[
+      package.cpath = "%s/?.so;" .. package.cpath
+      local fork, wait = require "fork", require "fork.wait"
+      local core = require "luma.core"
+      local socket = require "socket"
+      local client = core.client { base = "http://127.0.0.1:1" }
+      client:background()
+      local fd = client:fd()
+      local watched = { getfd = function() return fd end, dirty = function() return false end }
+      local works = 0
+      for spare = 0, 8 do
+        local child = fork()
+        if child == 0 then
+          local files, file = {}, io.open "/dev/null"
+          while file do files[#files + 1], file = file, io.open "/dev/null" end
+          for i = 1, spare do files[i]:close() end
+          local ok = pcall(client.background, client)
+          if not ok then os.exit(1) end
+          client:timer { id = 1, delay = 0 }
+          repeat until client:run(1)
+          os.exit(0)
+        end
+        if wait(child) == 0 then works = works + 1 end
+        if socket.select({ watched }, nil, 0.05)[1] then print("woken", spare) end
+      end
+      print(works > 0 and works < 9)
+    ]]):format(stage.folder) }, {}, "ulimit -n 40; timeout 60")
+
+    assert.same({ "true\n", "" }, { ran.out, ran.err })
+  end)
+
   it("calls on_done in a child of fork, for the jobs that are the parent's", function()
     stage.server:reset {}
     local ran = run_forking("thread", [[

@@ -745,10 +745,9 @@ bool engine_is_foreign(const Engine *e) {
 bool engine_adopt(Engine *e) {
   assert(engine_is_foreign(e));
   long generation = e->generation;
-  bool ok = reset(e);
+  bool ok = wakeup_renew(&e->owner_wakeup) && reset(e);
   if (ok) process_count_live(1);
   else e->generation = generation;
-  if (ok) wakeup_renew(&e->owner_wakeup);
   return ok;
 }
 

@@ -94,7 +94,10 @@ static inline bool wakeup_clear(Wakeup *w) {
   char signal;
   return recv((SOCKET)w->out, &signal, 1, 0) == 1;
 }
-static inline void wakeup_renew(Wakeup *w) { (void)w; }
+static inline bool wakeup_renew(Wakeup *w) {
+  (void)w;
+  return true;
+}
 
 /* A number that threads count up and read without a lock. */
 typedef volatile LONG Count;
@@ -277,12 +280,12 @@ static inline bool wakeup_clear(Wakeup *w) {
   return read(w->out, &signals, sizeof signals) == sizeof signals;
 }
 /* Gives a child of fork a wakeup of its own under the numbers that the host
-   knows, as the parent goes on with the old one. */
-static inline void wakeup_renew(Wakeup *w) {
+   knows, as the parent goes on with the old one. False when there is none. */
+static inline bool wakeup_renew(Wakeup *w) {
   Wakeup own;
-  if (!wakeup_is_open(w)) return;
+  if (!wakeup_is_open(w)) return true;
   wakeup_open(&own);
-  if (!wakeup_is_open(&own)) return;
+  if (!wakeup_is_open(&own)) return false;
   dup2(own.out, w->out);
   fcntl(w->out, F_SETFD, FD_CLOEXEC);
   if (w->in != w->out) {
@@ -290,6 +293,7 @@ static inline void wakeup_renew(Wakeup *w) {
     fcntl(w->in, F_SETFD, FD_CLOEXEC);
   }
   wakeup_close(&own);
+  return true;
 }
 
 /* A number that threads count up and read without a lock. */
