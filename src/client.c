@@ -400,11 +400,10 @@ static int push_event(lua_State *L) {
 }
 
 static void free_acked(Client *c) {
-  Engine *e = c->engine;
   Request *r;
   while ((r = c->acked.first) != NULL) {
     list_remove(&c->acked, r);
-    engine_discard(e && !engine_is_foreign(e) ? e : NULL, r);
+    request_free(r);
   }
 }
 

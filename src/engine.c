@@ -19,7 +19,6 @@
 #define POLL_FAILED 0.01    /* seconds to the next attempt to wait */
 #define ACTIVE_WAIT 0.01    /* the most an owner may wait that cannot poll */
 #define STOP_WAIT 0.03      /* seconds a thread gets to end everything */
-#define FREE_MAX 65536 /* bytes that may wait for the thread to free them */
 
 /* Few transfers at a time, as what libcurl does for each grows with the number
    it holds. There are two queues: the service's, and one for all other hosts,
@@ -45,20 +44,18 @@ struct Engine {
   List progress;        /* requests with unread progress */
   List cancels;         /* requests that are to be cancelled */
   Event next;           /* left the outbox, and is not acknowledged yet */
-  size_t free_bytes;    /* of discarded requests in the inbox */
   Wakeup owner_wakeup;  /* readable while there is an event; once asked for */
   bool owner_signalled; /* it is, or is about to be */
   bool asleep;          /* the thread sleeps, and nobody has woken it yet */
   bool quit;            /* the thread is to end */
   bool threaded; /* a thread drives; changes only while none does, or by it */
-  bool stopped;  /* libcurl is left, and nothing can be handed in */
-  int users;     /* the holders of the engine: its owner, its thread */
+  bool owned;    /* its owner has not given it up */
+  CURLM *multi;  /* NULL once libcurl is left; nothing can be handed in then */
   /* … to here */
 
   Request *index[IDS]; /* the owner's: all that were not acknowledged, by id */
 
   /* The driver's. */
-  CURLM *multi;
   bool driving; /* for assertions alone */
   List delayed, active;
   HostQueue queues[QUEUES];
@@ -314,25 +311,16 @@ static void make_due(Engine *e, Request *r) {
   else step(e, r, STATE_QUEUED);
 }
 
-static void drop(Request *r) {
-  request_free(r);
-  process_count_live(-1);
-}
-
-/* Accepts the next request of the inbox, or frees it if it was discarded.
-   False when there is none. */
+/* Accepts the next request of the inbox. False when there is none. */
 static bool accept_next(Engine *e) {
   bool room = heap_reserve(&e->due);
   lock(e);
   Request *r = e->inbox.first;
-  bool discarded = r && r->state == STATE_OUTBOX;
-  bool delayed = r && r->due < NEVER, fails = delayed && !room && !discarded;
-  if (discarded) list_remove(&e->inbox, r);
-  else if (r && !fails) step(e, r, delayed ? STATE_DELAYED : STATE_QUEUED);
+  bool delayed = r && r->due < NEVER, fails = delayed && !room;
+  if (r && !fails) step(e, r, delayed ? STATE_DELAYED : STATE_QUEUED);
   e->asleep = false;
   unlock(e);
   if (fails) fail(e, r, &failure_memory);
-  if (discarded) drop(r);
   return r != NULL;
 }
 
@@ -439,7 +427,6 @@ static void halt(Engine *e) {
   while (e->idle_count > 0) curl_easy_cleanup(e->idle[--e->idle_count]);
   CURLM *multi = e->multi;
   lock(e);
-  e->stopped = true;
   e->multi = NULL;
   unlock(e);
   if (e->parked > 0) process_adopt(multi, e->parked);
@@ -461,7 +448,6 @@ static bool prepare_to_sleep(Engine *e) {
   lock(e);
   bool asleep = !has_orders(e) && !e->quit;
   e->asleep = asleep;
-  e->free_bytes = 0;
   unlock(e);
   return asleep;
 }
@@ -473,28 +459,21 @@ static bool is_quitting(Engine *e) {
   return quit;
 }
 
-static void drop_all(List *l) {
-  Request *r;
-  while ((r = l->first) != NULL) {
-    list_remove(l, r);
-    drop(r);
-  }
-}
-
 /* Gives up the hold of the owner, or of the thread, which ends with it; the
    last one frees the engine. */
 static void release(Engine *e, bool is_thread) {
   lock(e);
-  int users = --e->users;
-  if (is_thread) {
-    e->threaded = false;
-    cond_signal(&e->event);
-  }
+  if (is_thread) e->threaded = false;
+  else e->owned = false;
+  bool is_last = !e->threaded && !e->owned;
+  cond_signal(&e->event);
   unlock(e);
-  if (users > 0) return;
-  drop_all(&e->inbox);
-  drop_all(&e->outbox);
-  if (e->next.ended) drop(e->next.ended);
+  if (!is_last) return;
+  for (Request *r; (r = e->outbox.first) != NULL;) {
+    list_remove(&e->outbox, r);
+    request_free(r);
+  }
+  if (e->next.ended) request_free(e->next.ended);
   endpoint_close(&e->endpoint);
   wakeup_close(&e->owner_wakeup);
   free(e->idle);
@@ -521,14 +500,13 @@ static void run_thread(void *arg) {
 
 bool engine_background(Engine *e) {
   lock(e);
-  bool threaded = e->threaded, starts = !threaded && !e->stopped;
-  if (starts) e->threaded = true, e->users++;
+  bool threaded = e->threaded, starts = !threaded && e->multi;
+  if (starts) e->threaded = true;
   unlock(e);
   if (!starts) return threaded;
   if (thread_start(run_thread, e)) return true;
   lock(e);
   e->threaded = false;
-  e->users--;
   unlock(e);
   return false;
 }
@@ -555,12 +533,6 @@ static void drive_until_event(Engine *e, double seconds) {
   if (e->raises) sigpipe_restore(&mask);
 }
 
-/* Whether it would change nothing if the owner drove. */
-static bool is_at_rest(const Engine *e) {
-  return !has_orders(e) && !e->active.first && e->parked == 0 &&
-         until_due(e, 1) > 0;
-}
-
 bool engine_run(Engine *e, double seconds) {
   double end = clock_now() + seconds, left;
   lock(e);
@@ -569,7 +541,7 @@ bool engine_run(Engine *e, double seconds) {
     wait_for_event(e, left);
     event = look_for_event(e);
   }
-  bool drives = !threaded && !e->stopped && (seconds > 0 || !is_at_rest(e));
+  bool drives = !threaded && e->multi;
   unlock(e);
   if (!drives) return event;
   drive_until_event(e, event ? 0 : seconds);
@@ -578,7 +550,7 @@ bool engine_run(Engine *e, double seconds) {
 
 double engine_timeout(Engine *e) {
   lock(e);
-  bool threaded = e->threaded, stopped = e->stopped;
+  bool threaded = e->threaded, stopped = e->multi == NULL;
   bool due = has_event(e) || (!threaded && has_orders(e));
   unlock(e);
   if (due) return 0;
@@ -620,7 +592,6 @@ bool engine_send(Engine *e, const Spec *spec) {
   assert(spec->id > 0);
   Request *r = request_new(&e->endpoint, spec);
   if (r == NULL) return false;
-  process_count_live(1);
   r->engine = e;
   r->on_thread = &e->threaded;
   r->on_progress = on_progress;
@@ -677,21 +648,6 @@ Request *engine_ack(Engine *e, long long id) {
   return ended;
 }
 
-void engine_discard(Engine *e, Request *r) {
-  bool threaded = false;
-  if (e) {
-    lock(e);
-    threaded = e->threaded;
-    if (threaded) {
-      list_add(&e->inbox, r);
-      e->free_bytes += r->head.cap + r->answer.cap + r->body_len;
-      if (e->free_bytes >= FREE_MAX) wake_thread(e);
-    }
-    unlock(e);
-  }
-  if (!threaded) drop(r);
-}
-
 /* ---- opening and closing ---- */
 
 /* Makes it an engine with nothing under way. What was under way is left alone:
@@ -708,7 +664,7 @@ static bool reset(Engine *e) {
   e->generation = process_forks();
   lock_init(&e->lock);
   cond_init(&e->event);
-  e->users = 1;
+  e->owned = true;
   e->multi = new_multi();
   return e->multi != NULL;
 }
@@ -756,13 +712,13 @@ void engine_stop(Engine *e) {
   lock(e);
   /* A second call has waited already. */
   double end = e->quit ? 0 : clock_now() + STOP_WAIT, left;
-  bool mine = !e->threaded && !e->stopped;
+  bool mine = !e->threaded && e->multi;
   e->quit = true;
   wake_thread(e);
   while (e->threaded && (left = end - clock_now()) > 0)
     wait_for_event(e, left);
   unlock(e);
-  if (mine && e->multi) {
+  if (mine) {
     sigpipe_block(&mask);
     halt(e);
     sigpipe_restore(&mask);
@@ -771,7 +727,7 @@ void engine_stop(Engine *e) {
 
 bool engine_is_empty(Engine *e) {
   lock(e);
-  bool empty = !e->threaded && e->stopped && !has_event(e);
+  bool empty = !e->threaded && !e->multi && !has_event(e);
   unlock(e);
   return empty;
 }

@@ -58,11 +58,8 @@ bool engine_run(Engine *e, double seconds);
    its way to the program loses nothing. False if there is none. */
 bool engine_peek(Engine *e, Event *event);
 /* Acknowledges the event with this id. Its request, if it ended, is now the
-   caller's, who gives it to engine_discard; else NULL. */
+   caller's, who frees it; else NULL. */
 Request *engine_ack(Engine *e, long long id);
-/* Frees a request that came out, on the thread if there is one, as malloc may
-   give memory back to the system then. `e` is NULL if the engine is gone. */
-void engine_discard(Engine *e, Request *r);
 /* A descriptor that is readable while there is an event; -1 without a
    thread. On Windows it is a socket. */
 int engine_fd(Engine *e);

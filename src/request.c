@@ -90,13 +90,6 @@ static const char *header_value(const char *line, size_t n, const char *name,
   return value;
 }
 
-/* Whether a value is one of these, ignoring case. */
-static bool is_value(const char *value, size_t n, const char *const *words) {
-  for (; *words; words++)
-    if (strlen(*words) == n && curl_strnequal(value, *words, n)) return true;
-  return false;
-}
-
 /* ---- libcurl's callbacks ---- */
 
 /* libcurl calls this before it looks up a name. Behind a socket it is for a
@@ -181,7 +174,10 @@ static bool is_rest(Request *r, const char *value) {
    a range of it mean anything. */
 static bool is_packed(const char *value, size_t n) {
   static const char *const plain[] = {"identity", "none", "chunked", "", NULL};
-  return !is_value(value, n, plain);
+  const char *const *word = plain;
+  while (*word && (strlen(*word) != n || !curl_strnequal(value, *word, n)))
+    word++;
+  return *word == NULL;
 }
 
 /* Whether this part has another validator than the file, so that it belongs to
@@ -323,9 +319,9 @@ static long round_up(double x) {
 }
 
 Request *request_new(const Endpoint *endpoint, const Spec *spec) {
-  Request *r = malloc(sizeof *r);
+  Request *r = calloc(1, sizeof *r);
   if (r == NULL) return NULL;
-  *r = (Request){0};
+  process_count_live(1);
   r->id = spec->id;
   r->authenticated = spec->path != NULL;
   r->paid = spec->paid;
@@ -363,12 +359,6 @@ Request *request_new(const Endpoint *endpoint, const Spec *spec) {
   return NULL;
 }
 
-static void buffer_drop(Buffer *b) {
-  free(b->data);
-  b->data = NULL;
-  b->len = b->cap = 0;
-}
-
 /* Frees the list up to the headers in it that are the endpoint's. */
 static void drop_headers(Request *r) {
   struct curl_slist *h = r->headers;
@@ -387,9 +377,10 @@ void request_free(Request *r) {
   free(r->body);
   free(r->validator);
   free(r->proxy_name);
-  buffer_drop(&r->head);
-  buffer_drop(&r->answer);
+  free(r->head.data);
+  free(r->answer.data);
   free(r);
+  process_count_live(-1);
 }
 
 bool easy_prepare(CURL *easy, const Endpoint *endpoint, bool authenticated) {
@@ -638,10 +629,13 @@ void request_mask(Request *r, const Endpoint *endpoint) {
   secrets_strike(&endpoint->secrets, r->answer.data, r->answer.len);
 }
 
-/* Gives up the handle, which must not keep a pointer to the body at rest. */
+/* Gives up the handle, which must not keep a pointer to the body at rest. The
+   body may be large: it is freed here, by the driver, and not in a frame. */
 static void let_go(Request *r) {
-  if (r->body) curl_easy_setopt(r->easy, CURLOPT_POSTFIELDS, NULL);
+  if (r->easy && r->body) curl_easy_setopt(r->easy, CURLOPT_POSTFIELDS, NULL);
   r->easy = NULL;
+  free(r->body);
+  r->body = NULL;
 }
 
 /* The failure if a proxy is to blame, whose name is noted; else NULL. */
@@ -726,5 +720,5 @@ void request_fail(Request *r, const Failure *failure) {
     file_release(r->file);
     r->file = NULL;
   }
-  if (r->easy) let_go(r);
+  let_go(r);
 }

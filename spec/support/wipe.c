@@ -71,7 +71,7 @@ static void exchange(Engine *e) {
   s.timeout = 5;
   engine_send(e, &s);
   while (!engine_peek(e, &event)) engine_run(e, 1);
-  engine_discard(e, engine_ack(e, event.id));
+  request_free(engine_ack(e, event.id));
 }
 
 int main(int argc, char **argv) {
