@@ -63,8 +63,41 @@ static void check_alive(lua_State *L) {
     luaL_error(L, "the Lua state is being closed");
 }
 
+/* lua-cjson makes room for six times the bytes of a text behind what it wrote,
+   and counts that in an int: larger ones it writes where there is no room. */
+#define MOST_BYTES ((size_t)300 << 20)
+#define VALUE_BYTES 8 /* a sixth of what a number may become */
+#define MOST_DEPTH 1000
+
+/* Takes what the value at `i` counts for from `left`. False if that is not
+   enough. */
+static bool fits(lua_State *L, int i, size_t *left) {
+  size_t n = VALUE_BYTES;
+  if (lua_type(L, i) == LUA_TSTRING) n += lua_rawlen(L, i);
+  if (n > *left) return false;
+  *left -= n;
+  return true;
+}
+
+/* The same for the value at the top and all that is in it. */
+static bool all_fits(lua_State *L, size_t *left, int depth) {
+  if (!fits(L, -1, left)) return false;
+  if (!lua_istable(L, -1)) return true;
+  if (depth > MOST_DEPTH || !lua_checkstack(L, 3)) return false;
+  for (lua_pushnil(L); lua_next(L, -2); lua_pop(L, 1))
+    if (!fits(L, -2, left) || !all_fits(L, left, depth + 1)) return false;
+  return true;
+}
+
 bool json_encode(lua_State *L) {
+  int value = lua_gettop(L);
+  size_t left = MOST_BYTES;
   check_alive(L);
+  if (!all_fits(L, &left, 1)) {
+    lua_settop(L, value - 1);
+    lua_pushliteral(L, "it is larger than 300 MB, or nested too deeply");
+    return false;
+  }
   return call(L, lua_upvalueindex(JSON_ENCODE), true);
 }
 

@@ -1,5 +1,6 @@
 local cjson = require "cjson"
 local core = require "luma.core"
+local clients = require "spec.support.client"
 local support = require "spec.support.core"
 
 local LUA = os.getenv "LUA" or arg[-1]
@@ -297,6 +298,22 @@ describe("luma.core", function()
 
       tune(200)
       assert.equal('{"prompt":"short"}', text)
+    end)
+
+    it("refuses what lua-cjson would write beyond its memory", function()
+      local result = clients.run { "-e", [[
+        local core, text, list = require "luma.core", ("x"):rep(2 ^ 23), {}
+        for i = 1, 300 do list[i] = text end
+        print(core.encode(list))
+        print(core.submit { list = list })
+        local deep = { text }
+        for _ = 1, 60 do deep = { deep, deep } end
+        print(core.encode(deep))
+      ]] }
+
+      local refusal = "nil\tit is larger than 300 MB, or nested too deeply"
+      assert.equal("", result.err)
+      assert.equal(("%s\n%s\tinvalid\tno\n%s\n"):format(refusal, refusal, refusal), result.out)
     end)
 
     it("does not end on a table that holds itself", function()
