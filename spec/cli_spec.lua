@@ -243,7 +243,7 @@ describe("luma.cli", function()
       ["a value of another type"] = { { "--port", "http" }, "port must be a whole number from 0 to 65535, not http" },
       ["a value out of range"] = { { "--port", "70000" }, "port must be a whole number from 0 to 65535, not 70000" },
       ["a value that is not offered"] = { { "--words", "klingon" }, "words must be one of lower, upper" },
-      ["a plan that is none"] = { { "--submit-fault", "boom" }, "submit_fault must be a plan" },
+      ["a plan that is none"] = { { "--submit-fault", "boom" }, "--submit-fault must be a plan" },
       ["an address that others can reach"] = { { "--host", "0.0.0.0" }, "host must be a loopback address" },
     } do
       it("refuses " .. name, function()

@@ -43,7 +43,7 @@ options.client = {
   { "allow_unknown", type = "boolean", default = false, call = true,
     doc = "Send fields and values that luma does not know." },
   { "max_submits", type = "count",
-    doc = "Submits that the client may make in all; no limit by default." },
+    doc = "Submits that may be made in all; no limit by default." },
   { "max_inflight", type = "positive",
     doc = "Generations that may be in progress at a time; no limit by default." },
   { "max_cost", type = "amount",

@@ -416,6 +416,7 @@ describe("luma.cli, the real program", function()
         ["a line end"] = { "generate", "a", "-o", "a\nb.mp4" },
         ["dialect '' is unknown"] = { "generate", "a", "--dialect", "" },
         ["unknown command nosuch (luma help)"] = { "help", "nosuch" },
+        ["--submit-fault must be a plan"] = { "sandbox", "--submit-fault", "odd" },
         ["a prompt after --"] = { "generate", "-a boat" },
         ["--looping boat: a value"] = { "generate", "--looping boat" },
       } do
@@ -426,6 +427,13 @@ describe("luma.cli, the real program", function()
         { "submit", "a", "--notify-hook", "https://x.example", "--dialect", "agents" })
       says("--expand-prompt is not offered", { "submit", "--expand-prompt", "a", "--dialect", "agents" })
       assert.equal(0, #support.log(server))
+    end)
+
+    it("of a prompt that is missing", function()
+      local result = run "generate"
+
+      assert.matches("^luma: the prompt is missing: give it in quotes, as @FILE, or as user_prompt in %-%-params\n$",
+        result.err)
     end)
 
     it("of what the service refuses", function()

@@ -28,6 +28,15 @@ describe("luma.1", function()
     end
   end)
 
+  it("says where a key is read from", function()
+    local page = output_of "mandoc -Tascii doc/luma.1 | col -b"
+
+    for _, name in ipairs { "LUMA_API_KEY", "LUMA_AGENTS_API_KEY", "FAL_KEY", "REPLICATE_API_TOKEN" } do
+      assert.is_truthy(page:find("\n +" .. name), name)
+    end
+    assert.is_nil(page:find("doc/dialects.md", 1, true)) -- the command takes no table
+  end)
+
   it("escapes what roff would obey", function()
     local rows = require "luma.cli.rows"
     local doc = rows.own.json.doc

@@ -134,11 +134,18 @@ end
 local function environment_parts()
   local parts = {}
   for _, row in ipairs(options.client) do
-    if row.env then parts[#parts + 1] = { ".It Ev " .. row.env, prose(row.doc) } end
+    if row.env then parts[#parts + 1] = { ".It Ev " .. row.env, prose(rows.doc(row)) } end
+  end
+  for _, name in ipairs(dialects.NAMES) do
+    local dialect = dialects.find(name)
+    for _, variable in ipairs(dialect.key_variables) do
+      parts[#parts + 1] = { ".It Ev " .. variable, prose(("The key for %s, if there is no LUMA_API_KEY."):format(
+        dialect.title)) }
+    end
   end
   parts[#parts + 1] = { ".It Ev CI", "If set, no bar is drawn." }
   parts[#parts + 1] = { ".It Ev TERM", "If\n.Cm dumb ,\nno bar is drawn." }
-  parts[#parts + 1] = { ".It Ev XDG_CONFIG_HOME", "The folder that contains luma/config." }
+  parts[#parts + 1] = { ".It Ev XDG_CONFIG_HOME", "The folder that contains luma/config, if it is an absolute path." }
   return parts
 end
 

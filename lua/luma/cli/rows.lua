@@ -136,6 +136,7 @@ end
 ---@return string
 function rows.doc(row)
   local doc = row.doc:gsub("`math%.huge`", "inf") -- as convert() below has it
+  doc = doc:gsub("; doc/dialects%.md says [^.]*", "") -- a dialect of a program's own is none of the command's
   local words, listed, is_long = { doc }, choices(row, ", ")
   if is_long then words[#words + 1] = ("One of %s."):format(listed) end
   local default = row.default

@@ -2,13 +2,14 @@
 --- request.
 local dialects = require "luma.dialects"
 local exit_codes = require "luma.cli.exit_codes"
+local rows = require "luma.cli.rows"
 
 local sandbox = {}
 
 --- The given flags as options of the sandbox, which converts words itself.
-local function values_of(args, rows)
+local function values_of(args, list)
   local values = {}
-  for _, row in ipairs(rows) do values[row[1]] = args[row[1]] end
+  for _, row in ipairs(list) do values[row[1]] = args[row[1]] end
   return values
 end
 
@@ -36,7 +37,10 @@ function sandbox.run(args, env, out)
   env.system.leave_to_signals()
   -- A wrong value raises an error with the option's name.
   local ok, served, message = pcall(server.run, values)
-  if not ok then return nil, (tostring(served):gsub("^.-:%d+: ", ""):gsub("^sandbox%.run: ", "")) end
+  if not ok then
+    local problem = tostring(served):gsub("^.-:%d+: ", ""):gsub("^sandbox%.run: ", "")
+    return nil, (problem:gsub("^option ([%l_]+)", function(name) return "--" .. rows.flag { name } end))
+  end
   if served then return exit_codes.DONE end
   out:say(message)
   return exit_codes.FAILED

@@ -22,7 +22,7 @@ function steps.collect(self)
   })
   if not params then return nil, session.unless_interrupted(self, session.misuse(problem)) end
   if params.user_prompt == nil and self.args.command ~= "price" then
-    return nil, session.misuse "the prompt is missing: give it as the argument, or as user_prompt in --params"
+    return nil, session.misuse "the prompt is missing: give it in quotes, as @FILE, or as user_prompt in --params"
   end
   self.params = params
   return params
