@@ -19,7 +19,8 @@ describe("a call of a finaliser in the middle of", function()
     it(call .. " gets its answer, and does that no harm", function()
       server:reset { polls = 1 }
 
-      local ran = support.run { "spec/support/finalising.lua", call, server.url, support.path(), POINTS }
+      local ran = support.run({ "spec/support/finalising.lua", call, server.url, support.path(), POINTS }, nil,
+        "timeout 120")
 
       assert.same({ "", 0 }, { ran.err, ran.code })
       local tried = tonumber(ran.out:match "^end (%d+) of %d+\n$")

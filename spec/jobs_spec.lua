@@ -397,6 +397,27 @@ describe("jobs", function()
       assert.equal(can_ask and 3 or 1, support.submits(server))
       if not can_ask then assert.matches("yield across", job.error.message) end
     end)
+
+    if can_ask then
+      it("does not wait for what it is in the middle of, as a finaliser", function()
+        local slow = jobs.connect(server, { poll_interval = 0.2, poll_max = 0.2 })
+        local begin, generation = loop.begin, nil
+        local function generate() generation = slow:generate(BOAT) end
+        function loop.begin(source, what, exchange)
+          if what == "timer" and loop.current() and loop.current().batch then
+            loop.begin = begin
+            string.gsub("x", "x", generate)
+          end
+          return begin(source, what, exchange)
+        end
+        finally(function() loop.begin = begin end)
+
+        local job = slow:start(BOAT)
+        finish(job)
+
+        assert.same({ "completed", "completed" }, { job.state, generation.state })
+      end)
+    end
   end)
 
   describe("unfinished()", function()

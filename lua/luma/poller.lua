@@ -190,12 +190,13 @@ local function slack(client)
   return client.options.poll_interval * SLACK
 end
 
---- A batch with room that is due at about that time, and is not asking yet.
+--- A batch with room that is due at about that time, and is not asking yet. What
+--- waits inside it, as in a finaliser, would wait for ever.
 local function find_batch(client, due)
   if is_for_each(client) then return nil end
   for batch in pairs(state_of(client).batches) do
     if #batch.watches < CHUNK and math.abs(batch.due - due) <= slack(client) and not batch.task.cancelled
-      and not batch.is_asking then return batch end
+      and not batch.is_asking and not loop.is_inside(batch.task) then return batch end
   end
 end
 
