@@ -648,8 +648,10 @@ describe("luma.dialects.relay", function()
         end
       end)
 
-      it("takes a link that is blank for none", function()
-        assert.equal(V, read_flat({ video = { download_url = " ", url = V } }).video_url)
+      it("takes a link that is blank, or a word for nothing, for none", function()
+        for _, blank in ipairs { " ", "null", "None", "N/A" } do
+          assert.equal(V, read_flat({ video = { download_url = blank, url = V } }).video_url)
+        end
       end)
 
       it("takes the failure of a refused query for none of what was asked for", function()

@@ -1,22 +1,23 @@
 --- Functions for several dialects: readers that treat JSON's null as nil, and rules
 --- that several services have. Not a dialect itself. Pure.
-local lower = require("luma.text").lower
-
 local common = {}
 
 local type = type
 
 -- ---- answers ----
 
---- A text that is not blank.
+--- Texts that programs write in place of nothing.
+local NOTHING = {}
+for word in ("null Null NULL none None NONE nil undefined n/a N/A"):gmatch "%S+" do NOTHING[word] = true end
+
+--- A text that says something.
 ---@param value any
 ---@return string?
 function common.text(value)
-  if type(value) == "string" and value:find("%S") then return value end
+  if type(value) == "string" and value:find("%S") and not NOTHING[value] then return value end
 end
 
---- Texts that programs write in place of a missing id.
-local NO_ID = { null = true, none = true, undefined = true, ["nil"] = true, ["n/a"] = true }
+local MOST_TRIMMED = 1024 -- bytes: of a longer id the blanks around it would take too long
 
 --- Ids are text. A number becomes its digits, if a Lua number can hold them all.
 --- Zero, also as a UUID, is what programs have before there is an id.
@@ -27,9 +28,9 @@ function common.identifier(value)
   if kind == "number" then
     return value >= 1 and value % 1 == 0 and value < 2 ^ 53 and ("%d"):format(value) or nil
   end
-  local id = kind == "string" and value:match('^[%s"]*(.-)[%s"]*$')
-  if not id or id == "" or id:find("^[0{}-]+$") or #id < 10 and NO_ID[lower(id)] then return nil end
-  return id
+  if kind ~= "string" then return nil end
+  local id = common.text(#value < MOST_TRIMMED and value:match('^[%s"]*(.-)[%s"]*$') or value)
+  return id and not id:find("^[0{}-]+$") and id or nil
 end
 
 ---@param value any

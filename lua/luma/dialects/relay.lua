@@ -257,7 +257,7 @@ end
 
 --- The value that reports an error: a text, or an object that is not empty.
 local function says_error(value)
-  return value and (text(value) ~= nil and lower(value) ~= "null" or object(value) ~= nil and next(value) ~= nil)
+  return value and (text(value) ~= nil or object(value) ~= nil and next(value) ~= nil)
 end
 
 --- Whether a decoded body is an error, whatever its status says.
@@ -688,6 +688,9 @@ end
 local WRAPPERS = { "data", "result", "task", "generation", "response", "output", "payload", "body", "results", "tasks",
   "generations", "items", "list", "job", "resp", "records", "rows", "Data", "Result", "Task", "Response" }
 
+local IS_WRAPPER = {}
+for _, name in ipairs(WRAPPERS) do IS_WRAPPER[name] = true end
+
 --- Words with which a name ends under which a generation may be, where no wrapper
 --- of the usual names holds it; and what else shows that it is one. Much else has
 --- an id and a state: a user, an order, a session.
@@ -721,7 +724,7 @@ local function read_inside(body, reading, call, depth)
   end
   local careful = { answer = reading.answer, body = body, strict = true, is_submit = reading.is_submit }
   for _, name in ipairs(sorted_names(body)) do
-    local inner = object(opened(body[name], reading.answer))
+    local inner = not IS_WRAPPER[name] and object(opened(body[name], reading.answer))
     local is_likely = inner and (type(body[name]) == "string" or may_be_generation(name, inner))
     local made, is_named
     if is_likely then made, is_named = read_any(inner, careful, call, depth + 1) end
