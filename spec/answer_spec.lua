@@ -636,6 +636,7 @@ describe("luma.answer", function()
           assert.equal("no", err.sent)
           assert.is_false(err.retryable)
           assert.matches("^the service knows no generation 4665a07c", err.message)
+          assert.equal("id", err.field)
           assert.same(core.decode(body), err.raw)
         end)
       end

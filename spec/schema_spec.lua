@@ -305,7 +305,8 @@ describe("luma.schema", function()
             local err = refuse { [name] = value }
 
             assert.equal(name, err.field)
-            assert.matches(("^%s must be .*, got a %s$"):format(name, type(value)), err.message)
+            local got = value == core.null and "null" or "a " .. type(value)
+            assert.matches(("^%s must be .*, got %s$"):format(name, got), err.message)
           end)
         end
       end

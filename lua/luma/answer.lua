@@ -359,7 +359,7 @@ local function answer_error(call, found, service_error, now)
     sent = sent,
     status = status,
     code = service_error.code,
-    field = service_error.field,
+    field = service_error.field or not_found and call.id and "id" or nil,
     id = call.id,
     request_id = service_error.request_id or found:header("x-request-id") or found:header("x-oneapi-request-id"),
     retry_after = retry_after,

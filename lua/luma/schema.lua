@@ -17,7 +17,7 @@ local function show(value)
 end
 
 local function expected(what, value)
-  return ("must be %s, got a %s"):format(what, type(value))
+  return ("must be %s, got %s"):format(what, value == core.null and "null" or "a " .. type(value))
 end
 
 local function is_finite(n)

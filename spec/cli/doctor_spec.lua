@@ -100,7 +100,8 @@ describe("luma.cli.doctor", function()
   end)
 
   for name, case in pairs {
-    ["takes it"] = { nil, { kind = "invalid" }, "ok" },
+    ["takes it"] = { nil, { kind = "invalid", field = "id" }, "ok" },
+    ["is a different one"] = { nil, { kind = "invalid", message = "no" }, "warning" },
     ["refuses it"] = { nil, { kind = "auth", message = "no" }, "failure" },
     ["has no money for it"] = { nil, { kind = "quota", message = "no" }, "failure" },
     ["says something else"] = { nil, { kind = "server", message = "no" }, "warning" },
@@ -116,9 +117,11 @@ describe("luma.cli.doctor", function()
     ["no name"] = { { problem = "x" }, "network" },
     ["no connection"] = { { lookup = 0.1, problem = "x" }, "firewall" },
     ["no TLS"] = { { lookup = 0.1, connect = 0.2, problem = "x" }, "clock" },
+    ["no answer"] = { { lookup = 0.1, connect = 0.2, tls = 0.3, problem = "x" }, "later" },
+    ["no answer without TLS"] = { { lookup = 0.1, connect = 0.2, problem = "x" }, "later", "http://127.0.0.1" },
   } do
     it("says where the connection ends: " .. name, function()
-      local found = examine("connection", { probe = case[1] })
+      local found = examine("connection", { probe = case[1], url = case[3] or "https://x.example" })
 
       assert.equal("failure", found.status)
       assert.matches(case[2], found.remedy)
@@ -159,6 +162,22 @@ describe("luma.cli.doctor", function()
         assert.equal("failure", found.status, result.out)
         assert.is_string(found.remedy)
       end
+    end)
+
+    it("does not take any refusal for a sign that the key is right", function()
+      for _, more in ipairs { { LUMA_BASE_URL = server.url .. "/nowhere" }, { LUMA_DIALECT = "agents" } } do
+        local result = command.run(server, { "doctor", "--json" }, more)
+
+        local found = find(core.decode(result.out).checks, "account")
+        assert.same({ "warning", "check the address and the dialect" }, { found.status, found.remedy }, result.out)
+      end
+    end)
+
+    it("finds the key, whatever else is wrong", function()
+      local result = command.run(server, { "doctor", "--json", "--base-url", "nonsense" })
+
+      local checks = core.decode(result.out).checks
+      assert.same({ "failure", "ok" }, { find(checks, "config").status, find(checks, "key").status })
     end)
 
     it("works where nothing else does", function()

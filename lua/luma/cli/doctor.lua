@@ -24,6 +24,7 @@ local doctor = {}
 ---@field key? string
 ---@field key_name? string what it is from
 ---@field key_problem? string why the config file gives none
+---@field url? string of the service
 ---@field probe? luma.core.Probe of the service
 ---@field check_key? fun(): luma.Generation?, luma.Error? asks the service for what does not exist
 ---@field now fun(): integer seconds since 1970
@@ -174,9 +175,9 @@ end
 
 function checks.config(facts)
   if facts.settings_problem then
-    return failure("config", facts.settings_problem, "correct the file: doc/command.md shows an example")
+    return failure("config", facts.settings_problem, "correct the file, flag or variable: see doc/command.md")
   end
-  if facts.client_problem then return failure("config", facts.client_problem, "correct the option or variable") end
+  if facts.client_problem then return failure("config", facts.client_problem, "correct the flag or variable") end
   if facts.settings then return ok("config", facts.settings.path or "no config file") end
 end
 
@@ -194,9 +195,11 @@ function checks.connection(facts)
   end
   local done = table.concat(steps, ", ")
   if not probe.problem then return ok("connection", ("%s, answered %s"):format(done, tostring(probe.status))) end
+  local is_silent = probe.tls or facts.url:find "^http:"
   return failure("connection", probe.problem .. (done ~= "" and " (after " .. done .. ")" or ""),
     not probe.lookup and "check the name, the network and the proxy"
       or not probe.connect and "check the address, the firewall and the proxy"
+      or is_silent and "check the address, and try again later"
       or "check the proxy, the authorities and the clock")
 end
 
@@ -239,11 +242,12 @@ end
 function checks.account(facts)
   if not facts.check_key or not facts.probe or facts.probe.problem then return nil end
   local generation, err = facts.check_key()
-  if generation or err.kind == "invalid" then return ok("account", "the service accepts the key") end
+  if generation or err.field == "id" then return ok("account", "the service accepts the key") end
   if err.kind == "auth" or err.kind == "quota" then
     return failure("account", err.message, "create a new key at the service, or add credit")
   end
-  return warning("account", err.message, "try again later")
+  local remedy = err.kind == "invalid" and "check the address and the dialect" or "try again later"
+  return warning("account", err.message, remedy)
 end
 
 function checks.sandbox()
@@ -302,23 +306,30 @@ local function key_check(args, read, env)
   return generation, err or { kind = "cancelled", message = "interrupted" }
 end
 
+--- Adds facts about the key.
+local function look_for_key(facts, env)
+  local read, dialects = facts.settings, require "luma.dialects"
+  facts.key, facts.key_problem, facts.key_name = require("luma.cli.settings").key(read,
+    dialects.find(read.dialect).key_variables)
+  facts.key = facts.key or facts.key_name and env.getenv(facts.key_name)
+end
+
 --- Adds facts about the service, the connection and the key.
 local function look_at_service(facts, args, env)
   local read = facts.settings
   local opened, err = require("luma.cli.session").open(args, read, env, false)
   if not opened then
     facts.client_problem = err.message
-    return
+    return look_for_key(facts, env)
   end
-  local client, settings = opened.client, require "luma.cli.settings"
-  facts.client = client
+  local client = opened.client
+  facts.client, facts.url = client, client.base_url
   local proxy = client.options.proxy
   facts.probe = env.system.probe {
     url = client.base_url, proxy = proxy == false and "" or proxy, ca_file = client.options.ca_file,
   }
   if env.system.caught() then return end
-  facts.key, facts.key_problem, facts.key_name = settings.key(read, client.dialect.key_variables)
-  facts.key = facts.key or facts.key_name and env.getenv(facts.key_name)
+  look_for_key(facts, env)
   if facts.key then facts.check_key = function() return key_check(args, read, env) end end
 end
 
