@@ -704,7 +704,8 @@ local MARKS = { "prompt", "video", "assets", "generation_type", "task_id", "task
 
 local function may_be_generation(name, value)
   if not may_hold_clip(name) then return false end
-  local last = lower((name:gsub("(%l)(%u)", "%1_%2"))):match("(%a+)%A*$")
+  local words = lower((name:gsub("(%l)(%u)", "%1_%2")))
+  local last = words:gsub("_info$", ""):gsub("_data$", ""):gsub("_details?$", ""):match("(%a+)%A*$")
   if OURS[last] or value.state == "dreaming" then return true end
   for _, mark in ipairs(MARKS) do
     if value[mark] then return true end
