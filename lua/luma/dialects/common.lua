@@ -2,7 +2,8 @@
 --- that several services have. Not a dialect itself. Pure.
 local common = {}
 
-local type = type
+local type, byte = type, string.byte
+local SPACE = byte " "
 
 -- ---- answers ----
 
@@ -14,10 +15,13 @@ for word in ("null Null NULL none None NONE nil undefined n/a N/A"):gmatch "%S+"
 ---@param value any
 ---@return string?
 function common.text(value)
-  if type(value) == "string" and value:find("%S") and not NOTHING[value] then return value end
+  if type(value) ~= "string" or NOTHING[value] then return nil end
+  return ((byte(value) or 0) > SPACE or value:find("%S")) and value or nil
 end
 
 local MOST_TRIMMED = 1024 -- bytes: of a longer id the blanks around it would take too long
+--- The bytes with which a zero begins, and the last of those that are around an id.
+local ZERO_BEGINS, QUOTE = { [byte "0"] = true, [byte "-"] = true, [byte "{"] = true }, byte '"'
 
 --- Ids are text. A number becomes its digits, if a Lua number can hold them all.
 --- Zero, also as a UUID, is what programs have before there is an id.
@@ -28,9 +32,12 @@ function common.identifier(value)
   if kind == "number" then
     return value >= 1 and value % 1 == 0 and value < 2 ^ 53 and ("%d"):format(value) or nil
   end
-  if kind ~= "string" then return nil end
-  local id = common.text(#value < MOST_TRIMMED and value:match('^[%s"]*(.-)[%s"]*$') or value)
-  return id and not id:find("^[0{}-]+$") and id or nil
+  if kind ~= "string" or value == "" then return nil end
+  if (byte(value) <= QUOTE or byte(value, -1) <= QUOTE) and #value < MOST_TRIMMED then
+    value = value:match('^[%s"]*(.-)[%s"]*$')
+  end
+  local id = common.text(value)
+  return id and not (ZERO_BEGINS[byte(id)] and id:find("^[0{}-]+$")) and id or nil
 end
 
 ---@param value any

@@ -761,9 +761,10 @@ function read_any(body, reading, call, depth)
   local is_envelope = object(data) and not (id_under(TASK_IDS, body, reading) or identifier(body.id))
   local own = reading.asked and object(body[reading.asked]) -- in a table by ids
   local made, is_named = read_task(own or is_envelope and data or body, reading)
-  local is_plain = made and not is_named and made.id == identifier(body.id)
-  if is_plain and not made.raw_state and holds_error(body, reading.answer) then return nil end
-  if made and not (is_plain and may_be_of_call(made, call)) then return made, is_named end
+  if made and (is_named or not may_be_of_call(made, call) or made.id ~= identifier(body.id)) then
+    return made, is_named
+  end
+  if made and not made.raw_state and holds_error(body, reading.answer) then return nil end
   -- An id without a state of its own may be the envelope's, if a better one is inside.
   local inner, is_better = read_inside(body, made and { answer = reading.answer, body = body, strict = true,
     is_submit = reading.is_submit } or reading, call, depth)
