@@ -26,6 +26,8 @@ local HOSTS = {
   ["without os.getenv, os.time and os.remove"] = "os.getenv, os.time, os.remove = nil, nil, nil",
   ["without io"] = "io = nil",
   ["without debug"] = "debug = nil",
+  ["with a debug.getinfo that says nothing"] = "debug.getinfo = function() end",
+  ["with a debug.getinfo that says little"] = "debug.getinfo = function() return {} end",
   ["without package"] = "package = nil",
   ["without coroutine.isyieldable"] = "coroutine.isyieldable = nil",
   ["without any of these"] = "os, io, debug, package, coroutine.isyieldable, dofile, loadfile, load, loadstring = nil",

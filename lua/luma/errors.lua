@@ -105,10 +105,10 @@ function errors.forked(what, fields)
 end
 
 --- The folder of luma's own files, or nil if it is not known.
-local home = host.getinfo and host.getinfo(1, "S").source:match("^(@.*)errors%.lua$")
+local home = (host.source(1) or ""):match("^(@.*)errors%.lua$")
 
-local function is_own(info)
-  return info.what == "tail" or info.source:sub(1, #home) == home
+local function is_own(source, what)
+  return what == "tail" or source ~= nil and source:sub(1, #home) == home
 end
 
 --- Raises a mistake of the caller at the caller's line: the first stack level
@@ -118,7 +118,7 @@ function errors.misuse(message)
   local level = 3
   if home then
     level = 2
-    while host.getinfo(level, "S") and is_own(host.getinfo(level, "S")) do level = level + 1 end
+    while is_own(host.source(level)) do level = level + 1 end
   end
   error(message, level)
 end

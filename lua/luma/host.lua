@@ -34,8 +34,14 @@ function host.traceback(...)
   return type(first) == "thread" and second or first
 end
 
----@type (fun(level: integer, what: string): debuginfo?)?
-host.getinfo = debug.getinfo
+--- Where the function at a level of the stack comes from, and what it is; nil above
+--- the stack, and if the host does not say.
+---@param level integer
+---@return string? source, string? what
+function host.source(level)
+  local info = debug.getinfo and debug.getinfo(level + 1, "S")
+  if info then return info.source, info.what end
+end
 
 --- Writes a message that has no other receiver to stderr.
 ---@param message string
