@@ -270,17 +270,30 @@ static void os_close(int fd) {
   close(fd);
 }
 
+static bool stat_folder(const char *path, struct stat *folder) {
+  char *name = join(path, folder_size(path), ".", "");
+  bool ok = name && stat(name, folder) == 0;
+  free(name);
+  return ok;
+}
+
 /* Whether a file is another user's in a folder, such as /tmp, in which each
    may replace only his own. */
 static bool is_kept(const char *path) {
   struct stat file, folder;
   uid_t me = geteuid();
   if (me == 0 || lstat(path, &file) != 0 || file.st_uid == me) return false;
-  char *name = join(path, folder_size(path), ".", "");
-  bool kept = name && stat(name, &folder) == 0 &&
-              (folder.st_mode & S_ISVTX) != 0 && folder.st_uid != me;
-  free(name);
-  return kept;
+  return stat_folder(path, &folder) && (folder.st_mode & S_ISVTX) != 0 &&
+         folder.st_uid != me;
+}
+
+/* Whether a path is in the folder of devices. There /dev/stdout is a link, and
+   what it leads to may be a plain file: root would replace it for everybody.
+ */
+static bool is_in_dev(const char *path) {
+  struct stat folder, dev;
+  return stat_folder(path, &folder) && stat("/dev", &dev) == 0 &&
+         folder.st_ino == dev.st_ino && folder.st_dev == dev.st_dev;
 }
 
 /* 0, or the errno of a path that must not be replaced, or cannot be: a folder,
@@ -289,7 +302,8 @@ static int os_refuses(const char *path) {
   struct stat st;
   if (is_kept(path)) return EACCES;
   if (stat(path, &st) != 0) return errno == ENOENT ? 0 : errno;
-  return S_ISREG(st.st_mode) ? 0 : S_ISDIR(st.st_mode) ? EISDIR : EEXIST;
+  if (S_ISDIR(st.st_mode)) return EISDIR;
+  return S_ISREG(st.st_mode) && !is_in_dev(path) ? 0 : EEXIST;
 }
 
 /* Makes the part as private as the file that it will replace, and its owner's

@@ -45,6 +45,13 @@ describe("luma.core, a claim,", function()
     end)
   end
 
+  it("refuses what is in the folder of devices, also where that leads to a plain file", function()
+    local program = [[io.stderr:write(tostring(select(2, require "luma.core".claim "/dev/stdout")))]]
+    shell("'%s' -e '%s' >'%s/out' 2>'%s/err'", os.getenv "LUA" or arg[-1], program, folder, folder)
+
+    assert.equal("this is not a regular file", support.read(folder .. "/err"))
+  end)
+
   it("keeps other processes from it", function()
     local path = folder .. "/a.mp4"
     local claim = core.claim(path)
