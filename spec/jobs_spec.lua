@@ -1,5 +1,6 @@
 --- Jobs as a program sees them: start, spawn, update, resume, and what may go
 --- wrong around them. What a job is made of is in job_spec and loop_spec.
+local callbacks = require "luma.callbacks"
 local core = require "luma.core"
 local errors = require "luma.errors"
 local jobs = require "spec.support.jobs"
@@ -444,6 +445,23 @@ describe("jobs", function()
       assert.is_false(ok)
       play(function() return client:unfinished()[1] end)
       assert.is_true(client:unfinished()[1].sent ~= "no")
+    end)
+
+    it("lists a submit in doubt that is interrupted as it returns", function()
+      local run_one = callbacks.run_one
+      function callbacks.run_one()
+        if support.submits(server) == 1 and next(client.source.waiting) == nil then
+          callbacks.run_one = run_one
+          error "interrupted!"
+        end
+      end
+      finally(function() callbacks.run_one = run_one end)
+
+      assert.matches("interrupted!", support.raised(function()
+        client:submit { user_prompt = "a boat sandbox:submit_fault=drop" }
+      end))
+
+      assert.same({ { state = "unknown", sent = "maybe" } }, client:unfinished())
     end)
 
     it("lists a submit whose answer could not be read when it came, as without memory", function()

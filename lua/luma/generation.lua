@@ -89,7 +89,10 @@ end
 --- of `generate` had made if it did not return.
 ---@param task luma.Task
 function generation.on_leave(task)
-  if task.payment then generation.conclude(task.payment) end
+  local payment, err = task.payment, task.lost and task.results and task.results[2]
+  if payment then generation.conclude(payment) end
+  -- It had ended, and its caller was interrupted before it had the error.
+  if payment and errors.is(err) and err.sent ~= "no" then books.doubt(payment.client.books, err.sent) end
   if not task.generating or not (task.lost or task.failure) then return end
   generation.keep(task.generating)
   task.generating = nil
