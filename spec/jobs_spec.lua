@@ -398,9 +398,48 @@ describe("jobs", function()
       assert.equal(can_ask and 3 or 1, support.submits(server))
       if not can_ask then assert.matches("yield across", job.error.message) end
     end)
+  end)
 
-    if can_ask then
-      it("does not wait for what it is in the middle of, as a finaliser", function()
+  describe("a finaliser in the middle of luma's own work", function()
+    it("cancels a job whose generation has ended", function()
+      local prepare = loop.prepare
+      local job = client:start(BOAT, { path = support.path() })
+      function loop.prepare(fields, ...)
+        if fields and fields.owner == job and (job.generation or {}).state == "completed" then
+          loop.prepare = prepare
+          job:cancel()
+        end
+        return prepare(fields, ...)
+      end
+      finally(function() loop.prepare = prepare end)
+
+      finish(job)
+
+      assert.same({ "cancelled", "yes" }, { job.state, job.error.sent })
+    end)
+
+    it("closes the client, and no job joins a wait that ended by that", function()
+      local slow = jobs.connect(server, { poll_interval = 0.2, poll_max = 0.2 })
+      local is_inside = loop.is_inside
+      local first = slow:start(BOAT)
+      play(function() return first.generation end)
+      local second = slow:start(BOAT)
+      function loop.is_inside(task)
+        if task.batch and loop.current() then
+          loop.is_inside = is_inside
+          slow:close()
+        end
+        return is_inside(task)
+      end
+      finally(function() loop.is_inside = is_inside end)
+
+      finish(first, second)
+
+      assert.same({ "cancelled", "cancelled" }, { first.state, second.state })
+    end)
+
+    if coroutine.isyieldable then
+      it("waits for a generation, and not for what it is inside of", function()
         local slow = jobs.connect(server, { poll_interval = 0.2, poll_max = 0.2 })
         local begin, generation = loop.begin, nil
         local function generate() generation = slow:generate(BOAT) end

@@ -139,7 +139,8 @@ local function begin_act(self, act, fn, ...)
   local before = self.act
   if before ~= act then
     local task = loop.prepare({ owner = self, on_done = on_act_done, background = self.background }, fn, self, ...)
-    if self.act ~= before then return end -- a finaliser has gone on with the job meanwhile
+    -- A finaliser may have gone on with the job meanwhile. A cancel ends what it meets.
+    if self.act ~= before and self.act ~= "stop" then return end
     self.task = task
     self.act = act
   end
@@ -174,6 +175,7 @@ end
 --- Reads the answer to the submit, and sends the submit again if that is safe.
 --- Sends it first if that was not done before.
 local function accept(self)
+  if self.payment.closed then return end -- a finaliser has waited for it, and then cancelled the job
   local made, err = generation.send_paid(self.payment, self.opts)
   if not made then end_with(self, nil, err) return end
   follow(self, made, made)

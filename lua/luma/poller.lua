@@ -195,8 +195,8 @@ end
 local function find_batch(client, due)
   if is_for_each(client) then return nil end
   for batch in pairs(state_of(client).batches) do
-    if #batch.watches < CHUNK and math.abs(batch.due - due) <= slack(client) and not batch.task.cancelled
-      and not batch.is_asking and not loop.is_inside(batch.task) then return batch end
+    if not loop.is_inside(batch.task) and #batch.watches < CHUNK and math.abs(batch.due - due) <= slack(client)
+      and not batch.task.cancelled and not batch.is_asking then return batch end
   end
 end
 
