@@ -148,11 +148,13 @@ static void begin_answer(Request *r, const char *line) {
   const char *space = strchr(line, ' ');
   r->status = space ? strtol(space, NULL, 10) : 0;
   r->head.len = r->answer.len = 0;
-  r->head_whole = r->packed = r->chunked = r->other_file = r->named = false;
+  r->head_whole = r->packed = r->chunked = false;
   r->has_socket = false; /* a redirect may lead to another host */
   r->total = -1;
   r->in_place = r->status == 200;
   r->to_file = r->is_download && (r->status == 200 || r->status == 206);
+  /* A part has the ETag that the whole file would have. */
+  r->same_file = r->validator && *r->validator != '"';
 }
 
 /* Whether a part is the one that was asked for: the whole rest of the file
@@ -180,19 +182,13 @@ static bool is_packed(const char *value, size_t n) {
   return *word == NULL;
 }
 
-/* Whether this part has another validator than the file, so that it belongs to
-   another file. A part has the ETag that the whole file would have. */
-static bool is_other(const Request *r, const char *value, size_t n) {
-  return r->validator == NULL || strlen(r->validator) != n ||
-         memcmp(r->validator, value, n) != 0;
-}
-
 /* Reads a header line that describes the file. */
 static void read_file_header(Request *r, const char *line, size_t n) {
   char text[128];
   size_t size;
   const char *value;
-  bool strong = r->validator && *r->validator == '"';
+  const char *validator = r->validator ? r->validator : "";
+  const char *of_file = *validator == '"' ? "etag" : "last-modified";
   if ((value = header_value(line, n, "content-length", &size)) != NULL ||
       (value = header_value(line, n, "content-range", &size)) != NULL) {
     if (size >= sizeof text) size = sizeof text - 1;
@@ -206,23 +202,17 @@ static void read_file_header(Request *r, const char *line, size_t n) {
   } else if ((value = header_value(line, n, "transfer-encoding", &size))) {
     r->packed = r->packed || is_packed(value, size);
     r->chunked = true;
-  } else if ((value = header_value(line, n, "etag", &size)) && strong) {
-    r->other_file = is_other(r, value, size);
-    r->named = true;
-  } else if ((value = header_value(line, n, "last-modified", &size)) &&
-             !strong) {
-    r->other_file = is_other(r, value, size);
+  } else if ((value = header_value(line, n, of_file, &size))) {
+    r->same_file =
+        strlen(validator) == size && !memcmp(validator, value, size);
   }
 }
 
 /* The head is whole: decides whether the body joins the file. */
 static void end_file_head(Request *r) {
-  bool strong = r->validator && *r->validator == '"';
   /* A length beside chunks says nothing, and a part says its own. */
   if (r->packed || (r->chunked && r->status == 200)) r->total = -1;
-  if (r->status == 206 &&
-      (r->packed || r->other_file || (strong && !r->named)))
-    r->in_place = false;
+  if (r->status == 206 && (r->packed || !r->same_file)) r->in_place = false;
 }
 
 /* Whether the next line is a status line. Behind the head of the last answer

@@ -139,9 +139,8 @@ typedef struct Request {
   bool in_place;   /* and joins what the file already holds */
   bool packed;     /* the body comes packed, and libcurl unpacks it */
   bool chunked;    /* it comes in chunks: Content-Length says nothing */
-  bool other_file; /* a validator says that the file has changed */
-  bool named;      /* the answer has an ETag */
-  bool writing;    /* bytes of the body were written */
+  bool same_file; /* its validator is that of the part, as far as it has one */
+  bool writing;   /* bytes of the body were written */
   /* Of a download alone. */
   long long received; /* good bytes in the part, or in the file */
   const char *medium; /* the ending for its bytes, if they are a medium */
