@@ -57,7 +57,7 @@ struct Engine {
 
   /* The driver's. */
   bool driving; /* for assertions alone */
-  List delayed, active;
+  List active;
   HostQueue queues[QUEUES];
   Heap due;    /* the delayed and the active ones */
   CURL **idle; /* easy handles of the service at rest, up to max_transfers */
@@ -96,7 +96,6 @@ static HostQueue *queue_of(Engine *e, const Request *r) {
 static List *list_of(Engine *e, const Request *r) {
   switch (r->state) {
   case STATE_INBOX: return &e->inbox;
-  case STATE_DELAYED: return &e->delayed;
   case STATE_QUEUED: return &queue_of(e, r)->waiting;
   case STATE_ACTIVE: return &e->active;
   case STATE_OUTBOX: return &e->outbox;
@@ -420,8 +419,8 @@ static void poll_network(Engine *e, double most) {
 /* Ends everything and leaves libcurl. */
 static void halt(Engine *e) {
   while (accept_next(e) || cancel_next(e)) continue;
-  abort_all(e, &e->delayed, &failure_closed);
-  abort_all(e, &e->active, &failure_closed);
+  for (Request *r; (r = heap_first(&e->due)) != NULL;)
+    abort_request(e, r, &failure_closed);
   for (int i = 0; i < QUEUES; i++)
     abort_all(e, &e->queues[i].waiting, &failure_closed);
   while (e->idle_count > 0) curl_easy_cleanup(e->idle[--e->idle_count]);
