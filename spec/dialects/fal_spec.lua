@@ -205,6 +205,9 @@ describe("luma.dialects.fal", function()
     it("looks among the newest models where only the id is known", function()
       assert.same({ path = HANDLE .. "/status", family = 1 }, fal.look { id = ID })
       assert.equal("/luma/agent/requests/..%2Fx/status", fal.look({ id = "../x" }).path)
+      for _, wrong in ipairs { "", "luma/agent", "https://x.example/a", "/a b", "/a?b" } do
+        assert.same({ path = HANDLE .. "/status", family = 1 }, fal.look { id = ID, handle = wrong })
+      end
     end)
 
     it("takes no more than a path from an address", function()

@@ -250,24 +250,35 @@ function fal.upload(params, tools)
     place = place, file = bytes, media = media }
 end
 
+--- A text that can be the path of a job. A person may have cut a handle short, or
+--- mistyped it; then the id alone may still find the job.
+local function path_in(handle)
+  return handle and handle:match("^/[A-Za-z0-9%-._~/%%]+$")
+end
+
 --- The path of a job. Only the paths of addresses in an answer are used, so that
 --- the key goes to no other host.
 local function path_of(ref, family)
-  return ref.handle or ("%s/requests/%s"):format(FAMILIES[family or 1], common.escape(ref.id))
+  return path_in(ref.handle) or ("%s/requests/%s"):format(FAMILIES[family or 1], common.escape(ref.id))
+end
+
+--- The family among which a job is looked for, if its handle does not say where it is.
+local function family_of(ref, family)
+  return not path_in(ref.handle) and (family or 1) or nil
 end
 
 ---@param ref luma.Ref
 ---@param family? integer among which it is asked for, where nothing says in which it is
 ---@return luma.Request
 function fal.look(ref, family)
-  return { path = path_of(ref, family) .. "/status", family = not ref.handle and (family or 1) or nil }
+  return { path = path_of(ref, family) .. "/status", family = family_of(ref, family) }
 end
 
 ---@param ref luma.Ref
 ---@param family? integer as above
 ---@return luma.Request
 function fal.cancel(ref, family)
-  return { method = "PUT", path = path_of(ref, family) .. "/cancel", family = not ref.handle and (family or 1) or nil }
+  return { method = "PUT", path = path_of(ref, family) .. "/cancel", family = family_of(ref, family) }
 end
 
 --- The same query for the next family, if the job is not known in this one.
@@ -327,7 +338,7 @@ local function handle_of(body, base)
   if not url then return nil end
   local is_ours = base and url:sub(1, #base + 1) == base .. "/"
   local rest = is_ours and url:sub(#base + 1) or url:match("^https?://[^/?#]+(/.+)$")
-  local path = rest and rest:match("^/[A-Za-z0-9%-._~/%%]+$")
+  local path = path_in(rest)
   return path and (path:gsub("/status$", "")) or nil
 end
 
