@@ -220,8 +220,13 @@ function download.source(target, path)
   local output = target.outputs and target.outputs[1]
   if output then return type(output) == "table" and output.url or output, "any" end
   if target.state == "expired" then return nil, download.expired(target) end
-  return nil, errors.new("invalid", ("generation %s is %s and has no clip: wait for it first"):format(
-    tostring(target.id), tostring(target.state)), { field = "video_url", id = target.id, generation = target })
+  local message = ("generation %s is %s and has no clip: wait for it first"):format(tostring(target.id),
+    tostring(target.state))
+  if target.state == "failed" then
+    message = ("generation %s failed, so it has no clip%s"):format(tostring(target.id),
+      target.failure_reason and ": " .. tostring(target.failure_reason) or "")
+  end
+  return nil, errors.new("invalid", message, { field = "video_url", id = target.id, generation = target })
 end
 
 local function fetch(client, target, claim, opts, on_progress)

@@ -222,6 +222,25 @@ describe("luma.cli, the real program", function()
       assert.equal(1, run("wait", submit "a boat sandbox:state=failed").code)
     end)
 
+    it("saves a clip twice under two names, and prints both", function()
+      local id = submit()
+
+      local result = run("wait", id, id, "-o", path .. "-{n}.{ext}")
+
+      assert.same({ 0, ("%s-1.mp4\n%s-2.mp4\n"):format(path, path) }, { result.code, result.out })
+      os.execute(("rm '%s-1.mp4' '%s-2.mp4'"):format(path, path))
+    end)
+
+    it("does not say to wait for a clip that failed", function()
+      local id = submit "a boat sandbox:state=failed"
+      run("wait", id)
+
+      local result = run("download", id, "-o", path)
+
+      assert.same({ 1, ("luma: generation %s failed, so it has no clip: The sandbox was told to fail\n"):format(id) },
+        { result.code, result.err })
+    end)
+
     it("exits with 4 when it is asked for too early", function()
       local result = run("download", submit "a boat sandbox:state=never", "-o", path)
 
@@ -416,6 +435,7 @@ describe("luma.cli, the real program", function()
         ["a line end"] = { "generate", "a", "-o", "a\nb.mp4" },
         ["dialect '' is unknown"] = { "generate", "a", "--dialect", "" },
         ["unknown command nosuch (luma help)"] = { "help", "nosuch" },
+        ["the command comes before -- (luma help)"] = { "--", "generate", "a boat" },
         ["--submit-fault must be a plan"] = { "sandbox", "--submit-fault", "odd" },
         ["a prompt after --"] = { "generate", "-a boat" },
         ["--looping boat: a value"] = { "generate", "--looping boat" },

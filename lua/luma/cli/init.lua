@@ -58,6 +58,7 @@ end
 ---@param root table
 ---@return luma.cli.Words? args, string? problem
 local function read_words(words, root)
+  if words[1] == "--" then return nil, "the command comes before --" end
   local args, problem = parser.read(root, words)
   if args and args.topic then args, problem = parser.read(root, { args.topic, "--help" }) end
   if not args then return nil, problem end

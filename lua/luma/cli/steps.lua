@@ -1,4 +1,5 @@
 --- The steps of commands before they send, and while a clip is made.
+local core = require "luma.core"
 local exit_codes = require "luma.cli.exit_codes"
 local inputs = require "luma.cli.inputs"
 local names = require "luma.cli.names"
@@ -133,10 +134,9 @@ end
 function steps.download(self, generation, path, on_progress)
   local saved, err = self.client:download(generation, path, { on_progress = on_progress })
   if not saved then return nil, err end
-  generation.path = saved
   local found = note.read(path)
   if found and found.clip == reference.write(generation) then note.remove(path) end
-  return generation
+  return core.merge(generation, { path = saved }) -- a copy, because another job may have the same one
 end
 
 return steps
