@@ -1,5 +1,6 @@
 --- What a job's cancel() says to a service, and what it says of the money.
 local dialects = require "luma.dialects"
+local loop = require "luma.loop"
 local jobs = require "spec.support.jobs"
 local support = require "spec.support.client"
 
@@ -157,6 +158,25 @@ describe("job:cancel()", function()
         assert.matches("cannot stop a generation, so generation .* continues and is paid for", job.error.message)
       end)
     end
+  end
+
+  for name, directive in pairs { ["a generation"] = "state=never", ["a submit"] = "submit_delay=30" } do
+    it(("of %s can be repeated, if an interrupt comes before it has an effect"):format(name), function()
+      serve "relay"
+      local job = assert(client:start { user_prompt = "a boat sandbox:" .. directive })
+      if name == "a generation" then play(function() return job.generation end) end
+      local enqueue, abort = loop.enqueue, loop.abort
+      finally(function() loop.enqueue, loop.abort = enqueue, abort end)
+      function loop.enqueue() error("interrupted!", 0) end
+      loop.abort = loop.enqueue
+      assert.is_false(pcall(job.cancel, job))
+      loop.enqueue, loop.abort = enqueue, abort
+
+      job:cancel()
+      jobs.finish(job)
+
+      assert.equal("cancelled", job.state)
+    end)
   end
 
   it("says where the service calls it free", function()

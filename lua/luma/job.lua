@@ -462,15 +462,16 @@ end
 ---@return boolean whether there was something to cancel
 function Job:cancel()
   check(self, "cancel")
-  if self.over or self.cancelled or self.act == "stop" then return false end
+  if self.over then return false end
+  local is_new = not self.cancelled and self.act ~= "stop"
   if self.watch then
     begin_act(self, "stop", stop)
-    return true
+  else
+    self.cancelled = true
+    if self.task and not self.task.over then loop.cancel(self.task)
+    elseif self.payment and self.payment.exchange then loop.abort(self.payment.exchange) end
   end
-  self.cancelled = true
-  if self.task and not self.task.over then loop.cancel(self.task)
-  elseif self.payment and self.payment.exchange then loop.abort(self.payment.exchange) end
-  return true
+  return is_new -- if not, it was repeated, as an interrupt may have come between
 end
 
 --- A short text for `luma.resume`, without the key, good in another process.
