@@ -427,6 +427,29 @@ describe("luma.poller", function()
       assert.equal("completed", job.generation.state)
     end)
 
+    it("loses none when there is no memory to query each by itself", function()
+      local list = {}
+      for i, clip in ipairs(submit_many(2, "sandbox:polls=6")) do list[i] = client:spawn(client.wait, client, clip) end
+      play_until(function()
+        local batch = next(client.poller.batches)
+        return batch.watches[2] and batch.question
+      end)
+      local prepare, raised = loop.prepare, false
+      finally(function() loop.prepare = prepare end)
+      function loop.prepare()
+        loop.prepare, raised = prepare, true
+        error("not enough memory", 0)
+      end
+      client.lacks_batch = true
+
+      play_until(function()
+        pcall(client.update)
+        return list[1]:done() and list[2]:done()
+      end, true)
+
+      assert.same({ true, "completed", "completed" }, { raised, list[1].state, list[2].state })
+    end)
+
     it("goes on with one that is completed and has no link yet", function()
       local job = client:start { user_prompt = "boat sandbox:link_after=1000" }
       play_until(function() return job.generation and job.generation.state == "completed" end)

@@ -356,17 +356,15 @@ end
 function poller.watch(client, watch)
   local due = watch.due
   local batch = find_batch(client, due)
-  if batch then
-    enter(batch, watch)
-    if due >= batch.due then return end
+  if not batch then
+    batch = { client = client, watches = {}, due = due }
+    launch(batch)
+    state_of(client).batches[batch] = true
+  elseif due < batch.due then
     batch.due = due
     if batch.timer then loop.abort(batch.timer) end
-    return
   end
-  batch = { client = client, watches = {}, due = due }
-  enter(batch, watch)
-  launch(batch)
-  state_of(client).batches[batch] = true
+  enter(batch, watch) -- last, so that no watch is in a batch without a task
 end
 
 --- Stops polling it. A request that was only for it is aborted.
