@@ -518,27 +518,48 @@ describe("jobs", function()
     end)
   end)
 
-  it("read the answer to a submit once, though an interrupt comes as it is delivered", function()
-    local made, path = assert(client:wait(assert(client:submit(BOAT)))), support.path()
-    local completed = { id = made.id, state = "completed", video = { url = made.video_url } }
-    local relay = support.serve { { body = core.encode(completed) } }
-    local job = jobs.connect(relay, { background = false }):start(BOAT, { path = path })
+  describe("whose submit is answered with the finished clip", function()
     local enqueue = loop.enqueue
-    finally(function()
+    local job, path
+
+    before_each(function()
+      local made = assert(client:wait(assert(client:submit(BOAT))))
+      local completed = { id = made.id, state = "completed", video = { url = made.video_url } }
+      local relay = support.serve { { body = core.encode(completed) } }
+      path = support.path()
+      job = jobs.connect(relay, { background = false }):start(BOAT, { path = path })
+    end)
+
+    after_each(function()
       loop.enqueue = enqueue
       os.remove(path)
     end)
-    function loop.enqueue(task)
-      loop.enqueue = enqueue
-      enqueue(task)
-      error("interrupted!", 0)
-    end
 
-    local raised
-    repeat raised = not pcall(luma.update) until raised
-    finish(job)
+    it("read it once, though an interrupt comes as it is delivered", function()
+      function loop.enqueue(task)
+        loop.enqueue = enqueue
+        enqueue(task)
+        error("interrupted!", 0)
+      end
 
-    assert.same({ "completed", nil }, { job.state, job.error })
+      local raised
+      repeat raised = not pcall(luma.update) until raised
+      finish(job)
+
+      assert.same({ "completed", nil }, { job.state, job.error })
+    end)
+
+    it("download it, though at first there is no memory to begin with that", function()
+      function loop.enqueue(task)
+        if job.act ~= "fetch" then return enqueue(task) end
+        loop.enqueue = enqueue
+        error("not enough memory", 0)
+      end
+
+      finish(job)
+
+      assert.same({ "completed", nil }, { job.state, job.error })
+    end)
   end)
 
   describe("coroutines", function()

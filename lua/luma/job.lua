@@ -123,10 +123,15 @@ local function error_of(self, task)
   })
 end
 
---- Called when an act has ended; it may have begun the next one.
+--- Called when an act has ended. It may have begun the next one, and have failed
+--- before that was in the queue.
 local function on_act_done(task)
   local self = task.owner
-  if self.task ~= task or self.over then return end
+  if self.over then return end
+  if self.task ~= task then
+    if self.task then loop.enqueue(self.task) end
+    return
+  end
   if task.failure then
     if self.payment then generation.conclude(self.payment) end -- the answer to the submit may be unread
     end_with(self, nil, error_of(self, task))
