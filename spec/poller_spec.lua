@@ -407,6 +407,29 @@ describe("luma.poller", function()
       assert.same({ 1, "completed", false }, { raised, other.generation.state, job:done() })
     end)
 
+    it("asks again after a mistake with one, though at first there is no memory to begin with that", function()
+      local job = client:spawn(client.wait, client, submit_many(1, "sandbox:polls=4")[1])
+      play_until(function() return job.generation and job.generation.state == "processing" end)
+      local watch, enqueue = next(client.poller.batches).watches[1], loop.enqueue
+      local on_answer, raised = watch.on_answer, false
+      finally(function() loop.enqueue = enqueue end)
+      watch.on_answer = function()
+        watch.on_answer = on_answer
+        function loop.enqueue()
+          loop.enqueue, raised = enqueue, true
+          error("not enough memory", 0)
+        end
+        error("a mistake", 0)
+      end
+
+      play_until(function()
+        pcall(client.update)
+        return job:done()
+      end, true)
+
+      assert.same({ true, "completed" }, { raised, job.state })
+    end)
+
     it("asks again after a mistake with one had kept it from its schedule", function()
       local clip = submit_many(1, "sandbox:polls=8")[1]
       local job = client:spawn(client.wait, client, clip, { on_update = function() end })

@@ -335,7 +335,7 @@ end
 --- all watches get.
 function on_done(task)
   local batch = task.batch
-  if batch.task ~= task then return end
+  if batch.task ~= task then loop.enqueue(batch.task) return end -- repeated: it was started again
   local failed, watches = task.failure ~= nil, members(batch)
   if failed and not batch.failed and watches[1] then
     launch(batch)
