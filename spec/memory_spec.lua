@@ -127,6 +127,26 @@ describe("out of memory", function()
     for _, request in ipairs(fault:log()) do assert.equal("DELETE", request.method) end
   end)
 
+  it("core.submit says that it may have been sent when Lua has no more", function()
+    local fault = support.serve { { body = '{"id":"x"}' } }
+
+    local out = starve([[
+      local submit, params = core.submit, { user_prompt = "x" }
+      local raised, doubtful, answered = 0, 0, 0
+      for n = 1, 200 do
+        memory.fail("lua", n, 1e9)
+        local ok, answer, _, kind, sent = pcall(submit, params)
+        memory.stop()
+        if not ok then raised = raised + 1
+        elseif answer then answered = answered + 1
+        elseif kind == "io" and sent == "maybe" then doubtful = doubtful + 1 end
+      end
+      print(raised > 0, doubtful > 0, answered > 0, ("%d"):format(doubtful + answered))
+    ]], { LUMA_API_KEY = "k", LUMA_BASE_URL = fault.url })
+
+    assert.equal(("true\ttrue\ttrue\t%d\n"):format(fault:count()), out)
+  end)
+
   it("a cancel needs none of the core's", function()
     local out = starve [[
       local client = core.client { base = "http://127.0.0.1:1" }

@@ -210,9 +210,16 @@ static int read_answer(lua_State *L) {
   return n + 1;
 }
 
+/* Called with the client, in the place of submit: waits, and returns what that
+   returns. */
+static int finish_submit(lua_State *L) {
+  push_answer(L, 1);
+  return read_answer(L);
+}
+
 /* core.submit(tbl) -> answer | nil, message, kind, sent, body. All that may
    run Lua, such as the metamethods of the table, comes before the engine is
-   touched. */
+   touched, and so does what is returned if there is no memory afterwards. */
 static int l_submit(lua_State *L) {
   Spec s = {0};
   luaL_checktype(L, 1, LUA_TTABLE);
@@ -230,6 +237,11 @@ static int l_submit(lua_State *L) {
     if (problem) return fail(L, problem, "no");
   }
   int client = lua_gettop(L), body = client - 1;
+  lua_pushliteral(L, "not enough memory to read the answer");
+  int doubt = fail(L, "io", "maybe"), top = lua_gettop(L);
+  for (int i = 1; i <= JSON_ALIVE; i++) lua_pushvalue(L, lua_upvalueindex(i));
+  lua_pushcclosure(L, finish_submit, JSON_ALIVE);
+  lua_pushvalue(L, client);
   Engine *e = client_engine(L, lua_touserdata(L, client));
   s.id = SUBMIT_ID;
   s.path = SUBMIT_PATH;
@@ -239,10 +251,15 @@ static int l_submit(lua_State *L) {
   lua_pushnil(L);
   lua_replace(L, IDLE_CLIENT);
   if (!engine_send(e, &s)) return luaL_error(L, "not enough memory");
-  push_answer(L, client);
+  int status = lua_pcall(L, 1, LUA_MULTRET, 0);
+  if (status && status != LUA_ERRMEM) return lua_error(L);
+  if (status) {
+    lua_settop(L, top);
+    return doubt;
+  }
   lua_pushvalue(L, client);
   lua_replace(L, IDLE_CLIENT);
-  return read_answer(L);
+  return lua_gettop(L) - top;
 }
 
 /* ---- small things the Lua layer needs from C ---- */
