@@ -231,6 +231,19 @@ describe("luma.cli, the real program", function()
       os.execute(("rm '%s-1.mp4' '%s-2.mp4'"):format(path, path))
     end)
 
+    it("skips a file that is there, and makes none with --force", function()
+      local id = submit()
+      support.write(path, "mine")
+
+      local skipped = run("wait", id, "-o", path)
+      local forced = run("wait", id, "-o", path, "--force")
+
+      assert.same({ 0, path .. "\n" }, { skipped.code, skipped.out })
+      assert.equal(("luma: %s exists already: nothing was sent (--force saves it again)\n"):format(path), skipped.err)
+      assert.same({ 0, 1 }, { forced.code, support.submits(server) })
+      assert.not_equal("mine", support.read(path))
+    end)
+
     it("does not say to wait for a clip that failed", function()
       local id = submit "a boat sandbox:state=failed"
       run("wait", id)
@@ -568,6 +581,17 @@ describe("luma.cli, the real program", function()
       local result = command.run(server, { "preview", "a", "--resolution", "5k" }, config("resolution = 4k", "644"))
       assert.matches('^luma: %-%-resolution is "5k"', result.err)
       assert.equal(0, #support.log(server))
+    end)
+
+    it("is not needed for help, however it is asked for", function()
+      for _, words in ipairs { { "help", "generate" }, { "generate", "--help" }, { "get", "-h" } } do
+        local result = command.run(server, words, config("nonsense", "644"))
+
+        assert.same({ 0, "" }, { result.code, result.err })
+        assert.matches("^Usage: luma ", result.out)
+      end
+      local result = command.run(server, { "get", "--nonsense" }, config("nonsense", "644"))
+      assert.matches("line 1 is neither", result.err)
     end)
 
     it("names a setting that does not exist", function()

@@ -87,14 +87,11 @@ end
 function cli.main(words, env)
   local named = commands.list[words[1]]
   local dialect, read = dialects.NAMES[1], nil
-  local settings_problem
+  local settings_problem, code
   -- Help on a command has the flags that the command would take now.
   local shown = words[1] == "help" and topic_of(words) or named
   if shown and shown.client then
-    local code
     read, settings_problem, code = require("luma.cli.settings").read(words, env)
-    local can_go_on = words[1] == "doctor" or words[1] == "help"
-    if not read and not can_go_on then return refuse(env, words, settings_problem, code) end
     dialect = read and read.dialect or dialect
   end
   local root, problem = parser.new(dialect)
@@ -104,12 +101,13 @@ function cli.main(words, env)
   elseif not args then
     return refuse(env, words, problem)
   end
+  local can_go_on = args and (args.command == "doctor" or args.command == "help")
+  if settings_problem and not can_go_on then return refuse(env, words, settings_problem, code) end
   if args and args.command == "doctor" then
     return require("luma.cli.doctor").run(args, env, read, settings_problem)
   end
   local run = args and local_commands[args.command]
   if args and not run then return require("luma.cli.actions").run(args, read, env) end
-  local code
   if run then
     local out = output.new(env.out, env.err)
     code, problem = run(args, env, out, root)

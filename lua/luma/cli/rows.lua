@@ -11,7 +11,8 @@ rows.own = {
   output = { "output", short = "o", type = "path", argument = "FILE",
     doc = "Where to save the clip. The parts {n}, {n:03}, {slug}, {id}, {id8} and {ext} are filled in." },
   force = { "force", type = "boolean", single = true,
-    doc = "Make the clip even if the file exists; the file is replaced when the new one is complete." },
+    doc = "Do not skip a file that exists; it is replaced when the new one is complete. With generate this makes, and"
+      .. " pays for, a new clip." },
   params = { "params", type = "path", argument = "FILE",
     doc = "Parameters as a JSON object, from a file or from - (stdin). Flags override them." },
   dry_run = { "dry_run", type = "boolean", single = true,

@@ -57,7 +57,8 @@ function steps.found(self, path)
   if self.args.force or not path then return nil end
   for _, name in ipairs(names.candidates(path)) do
     if self.env.system.file(name) == "file" then
-      self.output:say(("%s exists already: nothing was sent (--force makes it again)"):format(name))
+      self.output:say(("%s exists already: nothing was sent (--force %s it again)"):format(name,
+        self.args.command == "generate" and "makes" or "saves"))
       return name
     end
   end
