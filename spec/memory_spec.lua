@@ -142,6 +142,7 @@ describe("out of memory", function()
         elseif kind == "io" and sent == "maybe" then doubtful = doubtful + 1 end
       end
       print(raised > 0, doubtful > 0, answered > 0, ("%d"):format(doubtful + answered))
+      os.exit(0) -- leaves lua-cjson where it is, so that its leaks have a name
     ]], { LUMA_API_KEY = "k", LUMA_BASE_URL = fault.url })
 
     assert.equal(("true\ttrue\ttrue\t%d\n"):format(fault:count()), out)
