@@ -333,6 +333,17 @@ describe("luma.generation", function()
       assert.equal("auth", err.kind)
     end)
 
+    -- To take each for unknown would have a program order them again.
+    it("returns the error of an address where nothing is", function()
+      local fault = support.serve { { status = 404, body = '{"message":"Not Found"}' } }
+      local elsewhere = support.connect(fault, { retries = 0 })
+
+      local list, err = elsewhere:get_many { "a", "b" }
+
+      assert.is_nil(list)
+      assert.same({ "invalid", 404 }, { err.kind, err.status })
+    end)
+
     it("asks nothing when an id is none", function()
       local list, err = client:get_many { "a", "" }
 

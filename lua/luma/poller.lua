@@ -34,17 +34,20 @@ local function is_rather_each(client, ref, opts, err)
 end
 
 --- Sends one query for each, all at the same time. The result has no entry for an
---- id that the service does not know.
+--- id that the service does not know. A refusal that does not say so may come from a
+--- wrong address, unless the service knows one of the others.
 local function ask_each(client, refs, opts)
-  local found, failure, asks = {}, nil, {}
+  local found, failure, doubt, asks = {}, nil, nil, {}
   for i, ref in ipairs(refs) do
     asks[i] = function()
       local generation, err = call.run(client, call.look(client, ref), opts)
       if generation then found[ref.id] = generation
-      elseif err.kind ~= "invalid" then failure = failure or err end
+      elseif err.kind ~= "invalid" then failure = failure or err
+      elseif err.field ~= "id" then doubt = doubt or err end
     end
   end
   loop.all(asks)
+  failure = failure or next(found) == nil and doubt
   if failure then return nil, failure end
   return found
 end
