@@ -327,10 +327,10 @@ end
 
 local on_done
 
-local function launch(batch)
+--- Gives a batch a task, which is still to be enqueued.
+local function give_task(batch)
   batch.is_asking = nil
   batch.task = loop.prepare({ raises = true, batch = batch, on_done = on_done }, poll_batch, batch.client, batch)
-  loop.enqueue(batch.task)
 end
 
 --- Called when the task has ended. If it was aborted, as by an interrupt, it is
@@ -341,7 +341,8 @@ function on_done(task)
   if batch.task ~= task then loop.enqueue(batch.task) return end -- repeated: it was started again
   local failed, watches = task.failure ~= nil, members(batch)
   if failed and not batch.failed and watches[1] then
-    launch(batch)
+    give_task(batch)
+    loop.enqueue(batch.task)
     batch.failed = true
     return
   end
@@ -359,15 +360,16 @@ end
 function poller.watch(client, watch)
   local due = watch.due
   local batch = find_batch(client, due)
-  if not batch then
-    batch = { client = client, watches = {}, due = due }
-    launch(batch)
-    state_of(client).batches[batch] = true
-  elseif due < batch.due then
+  if batch and due < batch.due then
     batch.due = due
     if batch.timer then loop.abort(batch.timer) end
   end
-  enter(batch, watch) -- last, so that no watch is in a batch without a task
+  if batch then enter(batch, watch) return end
+  batch = { client = client, watches = {}, due = due }
+  give_task(batch) -- first, so that no watch is in a batch without a task
+  enter(batch, watch)
+  loop.enqueue(batch.task) -- it would end without a watch
+  state_of(client).batches[batch] = true
 end
 
 --- Stops polling it. A request that was only for it is aborted.
