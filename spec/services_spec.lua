@@ -142,6 +142,15 @@ describe("at each service", function()
     end
   end)
 
+  it("a request is refused that lua-cjson cannot write", function()
+    local long = ("a"):rep(2 ^ 28)
+
+    local request, err = preview("relay", { extra = { one = long, another = long } })
+
+    assert.is_nil(request)
+    assert.matches("^the request cannot be written as JSON: ", err.message)
+  end)
+
   it("a further field is sent whatever it is called", function()
     local sent = preview("replicate", { extra = { type = "odd", webhook = "odd" } })
 

@@ -165,8 +165,9 @@ local function log(client, request, attempt, response, err, seconds)
 end
 
 --- Encodes the body. POST and PUT without a body get an empty one.
+---@param request luma.Call
 ---@return luma.Error? err
-local function write_body(request)
+function call.write_body(request)
   if request.text then return nil end
   local method, problem = request.method, nil
   request.text = request.bytes or (method == "POST" or method == "PUT") and "" or nil
@@ -181,7 +182,7 @@ end
 ---@param pause number seconds before it is sent
 ---@return luma.Exchange?, luma.Error?
 function call.exchange(client, request, opts, pause)
-  local problem = write_body(request) or loop.cancellation(client)
+  local problem = call.write_body(request) or loop.cancellation(client)
   if problem then return nil, problem end
   local timeout, deadline = opts.request_timeout, opts.deadline
   if deadline then timeout = math.max(0.001, math.min(timeout, deadline - core.now() - pause)) end

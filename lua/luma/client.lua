@@ -484,6 +484,8 @@ function Client:preview(params, opts)
   local checked, err = check_params(self, "submit", params, opts)
   if not checked then return nil, err end
   local request = call.submit(self, checked)
+  err = call.write_body(request)
+  if err then return nil, err end
   local shown = { ["User-Agent"] = self.options.user_agent or "luma/" .. version }
   for _, line in ipairs((headers(self.dialect, self.has_key and "***" or nil, self.options.headers))) do
     local name, value = line:match("^(.-): (.+)$")
@@ -493,7 +495,7 @@ function Client:preview(params, opts)
     method = "POST",
     url = self.base_url .. request.path,
     headers = shown,
-    body = core.encode(request.body),
+    body = request.text,
   }
 end
 

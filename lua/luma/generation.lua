@@ -263,7 +263,7 @@ end
 ---@field began number clock time
 ---@field own any whether this client submitted it, and saw it accepted
 ---@field job? luma.Job that gets the progress
----@field finish fun(wait: luma.Wait, result?: luma.Generation, err?: luma.Error) called at the end, and again
+---@field on_end fun(wait: luma.Wait, result?: luma.Generation, err?: luma.Error) called at the end, and again
 --- if it raises
 ---@field completed_at? number clock time at which a query first found it completed
 ---@field last? boolean there is no time for a further query
@@ -316,7 +316,7 @@ end
 
 --- Can be repeated until its last store.
 local function end_watch(watch, result, err)
-  watch:finish(result, err)
+  watch:on_end(result, err)
   watch.over = true
 end
 
@@ -332,20 +332,20 @@ local function on_answer(watch, seen, err)
 end
 
 --- Polls a generation until it is completed or failed, or the deadline has passed;
---- then calls `finish`. If `known` is enough, it sends nothing.
+--- then calls `on_end`. If `known` is enough, it sends nothing.
 ---@param client luma.Client
 ---@param ref luma.Ref
 ---@param known? luma.Generation what is known of it
 ---@param opts table
 ---@param job? luma.Job
----@param finish fun(watch: luma.Wait, result?: luma.Generation, err?: luma.Error)
+---@param on_end fun(watch: luma.Wait, result?: luma.Generation, err?: luma.Error)
 ---@return luma.Wait
-function generation.follow(client, ref, known, opts, job, finish)
+function generation.follow(client, ref, known, opts, job, on_end)
   local now = core.now()
   local watch = {
     client = client, id = ref.id, handle = ref.handle, known = known, began = now,
     opts = with_deadline(opts, now + opts.timeout), due = now, quiet_until = 0, polls = 0,
-    own = known and client.books.seen[ref.id], job = job, finish = finish, on_answer = on_answer,
+    own = known and client.books.seen[ref.id], job = job, on_end = on_end, on_answer = on_answer,
   }
   local over, result, err = judge(watch)
   local cancellation = loop.cancellation(client)

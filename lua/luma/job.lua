@@ -154,21 +154,22 @@ end
 
 -- ---- its acts ----
 
-local function finish(self, made, err)
+--- Ends the job with what became of its generation.
+local function end_paid(self, made, err)
   -- It is not retryable: the same call would pay again.
   if err and self.payment then err = generation.paid_error(self.generation, err, false) end
   end_with(self, made, err)
 end
 
 local function fetch(self, made)
-  finish(self, generation.fetch(self.client, made, self.path, self.opts, self.claim))
+  end_paid(self, generation.fetch(self.client, made, self.path, self.opts, self.claim))
 end
 
 --- Called when its generation has ended.
 local function on_watched(watch, made, err)
   local self = watch.job
   if made and self.path then begin_act(self, "fetch", fetch, made)
-  else finish(self, made, err) end
+  else end_paid(self, made, err) end
   self.watch = nil
 end
 
@@ -262,7 +263,7 @@ local function start(client, fields, begin, ...)
 end
 
 --- Opens the payment and passes the submit to the core, or refuses it.
-local function send_paid(self, params)
+local function order(self, params)
   local client, exchange = self.client, nil
   local request = call.submit(client, params)
   local payment, err = generation.open_payment(client, request, self, self)
@@ -282,12 +283,12 @@ end
 --- Uploads before the submit, as a task.
 local function upload(self, params)
   local ready, err = generation.upload(self.client, "submit", params, self.opts)
-  if ready then send_paid(self, ready) else end_with(self, nil, err) end
+  if ready then order(self, ready) else end_with(self, nil, err) end
 end
 
 local function begin(self, params)
   if call.needs_upload(self.client, params) then begin_act(self, "upload", upload, params)
-  else send_paid(self, params) end
+  else order(self, params) end
 end
 
 --- Orders a clip, and downloads it if there is a path.

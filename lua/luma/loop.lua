@@ -156,7 +156,7 @@ local function cut_short(task)
 end
 
 --- Can be repeated until its last store.
-local function finish(task)
+local function end_task(task)
   if task.over then return end -- a finaliser has run it meanwhile
   if not (task.results or task.failure) then fail(task, "the task was interrupted") end
   -- What its function has declared as to be closed: nobody else does it for a coroutine.
@@ -183,9 +183,9 @@ local function run_task(task)
   end
   if task.state == "running" and status(co) == "suspended" then
     fail(task, "the function of a job yielded: only luma's calls may yield in a job, as nothing else resumes it")
-    finish(task)
+    end_task(task)
   elseif status(co) == "dead" then
-    finish(task)
+    end_task(task)
   end
   task.tries = nil
 end
