@@ -230,6 +230,15 @@ describe("luma.answer", function()
         end)
       end
 
+      it("is an error of the query, not of the generation, inside an envelope as well", function()
+        for status, kind in pairs { [401] = "auth", [429] = "rate_limit", [500] = "server", [502] = "server" } do
+          for _, body in ipairs { '{"data":{"status":"error","message":"no"}}', '{"result":{"status":"failed"}}',
+            '{"task_status":"error"}' } do
+            assert.equal(kind, read_error("query", status, body).kind)
+          end
+        end
+      end)
+
       it("is an error though it has an id of its own", function()
         local err = read_error("submit", 400, '{"id":"req-1","error":{"message":"no"}}')
 
@@ -446,6 +455,13 @@ describe("luma.answer", function()
           local logged = '{"level":"info","id":"l-1","request_id":"l-2"} '
 
           assert.equal("a", read("submit", 200, logged .. plain, nil, dialects.find(name)).id)
+        end)
+
+        it(("takes the id beside an empty error (%s)"):format(name), function()
+          local ids = ({ fal = '"request_id":"g-1"' })[name] or '"id":"g-1"'
+          for _, rest in ipairs { '"error":null', '"detail":null', '"error":""', '"error":{}', '"error":null,"logs":""' } do
+            assert.equal("g-1", read("submit", 200, ("{%s,%s}"):format(ids, rest), nil, dialects.find(name)).id)
+          end
         end)
 
         it(("takes the id of a refusal for none (%s)"):format(name), function()

@@ -1085,6 +1085,25 @@ describe("jobs", function()
       assert.is_false(its:done())
     end)
 
+    -- As a finaliser may: the job has no task yet.
+    it("may be closed while one of its jobs is made", function()
+      local other, prepare = jobs.connect(server), loop.prepare
+      local job = client:spawn(function()
+        loop.prepare = function(...)
+          loop.prepare = prepare
+          other:close()
+          return prepare(...)
+        end
+        other:spawn(function() end)
+        return "closed"
+      end)
+
+      loop.prepare = prepare
+      finish(job)
+
+      assert.equal("closed", job:result())
+    end)
+
     it("can be waited for by a job of another one", function()
       local other = jobs.connect(server)
       local job = client:spawn(function() return other:generate(NEVER) end)

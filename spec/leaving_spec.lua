@@ -313,6 +313,32 @@ describe("leaving", function()
     end)
   end
 
+  -- Where Lua cannot tell, such a call is refused.
+  it("by fork in a callback ends a call in the child that waits where a job cannot yield", function()
+    if not coroutine.isyieldable then return end
+    stage.server:reset {}
+    local ran = run_forking("thread", [[
+      local child
+      local id = never.generation.id
+      local job = client:spawn(function()
+        local seen, err
+        require("luma.callbacks").defer(print, function() child = fork() end)
+        string.gsub("x", "x", function() seen, err = client:get(id) end)
+        return seen and seen.state or ("%s %s %s"):format(err.kind, err.sent, err.message)
+      end)
+      repeat luma.update() until job:done()
+      say(job:result())
+      if child == 0 then os.exit(0, true) end
+      say(("%d"):format(wait(child)))
+      client:close()
+    ]])
+
+    assert.same({ "", 0 }, { without_last_words(ran.err), ran.code })
+    assert.matches("cancelled no [^\n]*this process is a fork: the call continues in the parent\n", ran.out)
+    assert.matches("pending\n", ran.out, 1, true)
+    assert.matches("0\n$", ran.out)
+  end)
+
   describe("a state that ends", function()
     local function run(text)
       stage.server:reset {}

@@ -192,6 +192,19 @@ describe("out of memory", function()
     assert.same({ ["not enough memory"] = true, ['{"id":"x"}'] = true }, seen)
   end)
 
+  -- lua-cjson ends the process where it gets no memory for its text.
+  it("a large text is refused when there is none for what lua-cjson needs", function()
+    local out = starve [[
+      local value = { ("a"):rep(2000000) }
+      memory.fail("core", 1, 1)
+      print(core.encode(value))
+      memory.stop()
+      print(#core.encode(value))
+    ]]
+
+    assert.equal("nil\tnot enough memory\n2000004\n", out)
+  end)
+
   -- A sanitizer says more of it: the texts, too, are gone.
   it("nothing is left of a client when the core's n-th allocation fails", function()
     local out = starve [[

@@ -1,6 +1,5 @@
 /* The Lua face of an engine: reads arguments, calls the engine, pushes
    results. */
-#include <math.h>
 #include <string.h>
 
 #include "c_locale.h"

@@ -4,8 +4,9 @@
              +----------------------------+--> queued --place--> active
      from each of them, once: --> outbox
 
-   `lock` guards what the two sides share. The rest belongs to the driver,
-   which is the owner inside engine_run, or the thread. */
+   `lock` guards what the two sides share. The index of ids is the owner's. The
+   rest belongs to the driver, which is the owner inside engine_run, or the
+   thread. */
 #include "engine.h"
 
 #include <assert.h>
@@ -43,7 +44,7 @@ struct Engine {
   List inbox, outbox;
   List progress;        /* requests with unread progress */
   List cancels;         /* requests that are to be cancelled */
-  Event next;           /* left the outbox, and is not acknowledged yet */
+  Event next;           /* is with the owner, and not acknowledged yet */
   Wakeup owner_wakeup;  /* readable while there is an event; once asked for */
   bool owner_signalled; /* it is, or is about to be */
   bool asleep;          /* the thread sleeps, and nobody has woken it yet */

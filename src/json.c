@@ -1,5 +1,6 @@
 /* The bridge to lua-cjson: an instance of our own, so that the program's
    settings and ours never meet. */
+#include <stdlib.h>
 #include <string.h>
 
 #include "c_locale.h"
@@ -68,6 +69,7 @@ static void check_alive(lua_State *L) {
 #define MOST_BYTES ((size_t)300 << 20)
 #define VALUE_BYTES 8 /* a sixth of what a number may become */
 #define MOST_DEPTH 1000
+#define LARGE ((size_t)1 << 20) /* bytes for which memory may be short */
 
 /* Takes what the value at `i` counts for from `left`. False if that is not
    enough. */
@@ -89,15 +91,32 @@ static bool all_fits(lua_State *L, size_t *left, int depth) {
   return true;
 }
 
+/* Whether there is memory for what lua-cjson may ask for to write so many
+   bytes: it doubles its buffer until they fit, and ends the process if it gets
+   none. */
+static bool has_memory(size_t bytes) {
+  size_t size = 1023;
+  if (bytes < LARGE) return true;
+  while (size < 6 * bytes) size *= 2;
+  void *volatile buffer = malloc(size); /* or a compiler leaves it out */
+  free(buffer);
+  return buffer != NULL;
+}
+
+static bool refuse(lua_State *L, int value, const char *why) {
+  lua_settop(L, value - 1);
+  lua_pushstring(L, why);
+  return false;
+}
+
 bool json_encode(lua_State *L) {
   int value = lua_gettop(L);
   size_t left = MOST_BYTES;
   check_alive(L);
-  if (!all_fits(L, &left, 1)) {
-    lua_settop(L, value - 1);
-    lua_pushliteral(L, "it is larger than 300 MB, or nested too deeply");
-    return false;
-  }
+  if (!all_fits(L, &left, 1))
+    return refuse(L, value, "it is larger than 300 MB, or nested too deeply");
+  if (!has_memory(MOST_BYTES - left))
+    return refuse(L, value, "not enough memory");
   return call(L, lua_upvalueindex(JSON_ENCODE), true);
 }
 

@@ -30,7 +30,7 @@ const char *option_string(lua_State *L, int i, const char *name, size_t *n);
 
 /* Registers the claim's metatable. Leaves the stack as it was. */
 void claim_register(lua_State *L);
-/* core.claim(path) -> claim | nil, problem */
+/* core.claim(path) -> claim | nil, problem, may_pass */
 int l_claim(lua_State *L);
 /* The file of the claim at `i`, or an error if another request writes it. */
 File *check_claim(lua_State *L, int i);

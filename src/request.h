@@ -75,7 +75,7 @@ typedef struct Spec {
 
 /* Neither path nor url: a timer, which ends when its delay is over. */
 typedef struct Request {
-  /* The wishes, which never change. */
+  /* The wishes. They never change, but the body goes when the request ends. */
   long long id;
   char *url;
   bool authenticated, paid, watch, compare;
@@ -164,7 +164,7 @@ bool request_begin(Request *r, CURL *easy, Endpoint *endpoint);
 void request_end(Request *r, CURLcode rc);
 /* Strikes out the secrets that the answer repeats. */
 void request_mask(Request *r, const Endpoint *endpoint);
-/* Does the same for one that ended without libcurl. */
+/* Notes the end of one that ended without libcurl. */
 void request_fail(Request *r, const Failure *failure);
 /* Frees a request, which request_new may have left half built, and which is on
    no list. */

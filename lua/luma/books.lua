@@ -48,7 +48,7 @@ local function is_under_way(payment)
   return not payment.owner.over or exchange and exchange.begun and not exchange.over
 end
 
---- Settles what its task could not, as there was no memory to read the answer.
+--- Closes what its task could not, as there was no memory to read the answer.
 local function conclude_ended(self)
   for place, payment in pairs(self.payments) do
     if type(payment) == "table" and not is_under_way(payment) then

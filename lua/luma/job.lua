@@ -353,7 +353,8 @@ end
 ---@param client luma.Client
 function job.close(client)
   for self in pairs(under_way) do
-    if self.client == client and not self.opts and self.task ~= loop.current() then loop.cancel(self.task) end
+    local task = not self.opts and self.task
+    if self.client == client and task and task ~= loop.current() then loop.cancel(task) end
   end
 end
 

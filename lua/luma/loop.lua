@@ -93,7 +93,12 @@ function loop.check_fork()
   if core.forks() == forks then return end
   forks = core.forks()
   for _, source in ipairs(sources) do
-    for _, exchange in pairs(source.waiting) do exchange.over = true end
+    for _, exchange in pairs(source.waiting) do
+      -- A call that runs the loop itself goes on here, and reads this.
+      exchange.response = { kind = "cancelled", message = "this process is a fork: the call continues in the parent",
+        permanent = true, sent = "maybe" }
+      exchange.over = true
+    end
     source.waiting = {}
   end
   for _, task in pairs(tasks) do
@@ -495,7 +500,7 @@ end
 
 -- ---- running ----
 
---- The same for callbacks.
+--- Calls the next callback, if there is one. What ran before may have forked.
 ---@return boolean called
 local function run_callback()
   loop.check_fork()

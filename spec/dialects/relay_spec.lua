@@ -424,6 +424,7 @@ describe("luma.dialects.relay", function()
         '{"code":200,"message":"success","data":{"id":"gen-1"}}',
         '{"code":"200","data":{"id":"gen-1"}}',
         '{"code":200,"message":"success","id":"gen-1"}',
+        '{"id":"gen-1","output":{"code":"mp4"}}', '{"id":"gen-1","response":{"success":false}}',
         '{"code":"SUCCESS","data":{"id":"gen-1"}}',
         '{"code":"0","msg":"ok","data":{"id":"gen-1"}}',
         '{"code":1,"description":"submit success","result":"gen-1"}',
@@ -654,6 +655,17 @@ describe("luma.dialects.relay", function()
       it("takes a link that is blank, or a word for nothing, for none", function()
         for _, blank in ipairs { " ", "null", "None", "N/A" } do
           assert.equal(V, read_flat({ video = { download_url = blank, url = V } }).video_url)
+        end
+      end)
+
+      it("knows what was asked for by its id, whatever else is inside", function()
+        local link = "https://x.example/a.mp4"
+        for _, body in ipairs { { output = { url = link, detail = "high" } },
+          { video_url = link, result = { task_id = "a", duration = 5 } } } do
+          body.id = "a"
+          local generation = read(body, "a")
+
+          assert.same({ "a", "completed", link }, { generation.id, generation.state, generation.video_url })
         end
       end)
 
@@ -1021,6 +1033,7 @@ describe("luma.dialects.relay", function()
 
     it("reads a code that is a number", function()
       assert.equal("404", error_in({ error = { message = "no", code = 404.0 } }).code)
+      assert.equal("-1003", error_in({ error = { message = "no", code = -1003 } }).code)
     end)
 
     it("takes the type when there is no code", function()

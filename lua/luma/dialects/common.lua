@@ -54,6 +54,13 @@ function common.field(value, name)
   return type(value) == "table" and value[name] or nil
 end
 
+--- The value that reports an error: a text, or an object that is not empty.
+---@param value any
+---@return boolean
+function common.says_error(value)
+  return common.text(value) ~= nil or type(value) == "table" and next(value) ~= nil
+end
+
 --- The id in an answer, or the one that a query asked for: an answer with a state
 --- and no id is about that one. Without a state, an id may be a refusal's own.
 ---@param id any
@@ -66,7 +73,7 @@ function common.id_of(id, word, answer, call)
   id = common.identifier(id)
   if word then return id or asked end
   if not id or answer.careful or answer.status >= 300 then return nil end
-  local is_refusal = common.field(body, "detail") or common.field(body, "error")
+  local is_refusal = common.says_error(common.field(body, "detail")) or common.says_error(common.field(body, "error"))
   return (id == asked or not is_refusal) and id or nil
 end
 

@@ -6,7 +6,7 @@
 local common = require "luma.dialects.common"
 local texts = require "luma.text"
 local lower, number_of = texts.lower, texts.number
-local text, object, field = common.text, common.object, common.field
+local text, object, field, says_error = common.text, common.object, common.field, common.says_error
 local type = type -- asked for every field
 
 ---@type luma.Dialect
@@ -100,6 +100,11 @@ end
 --- The id in a value, which may be a list with one item.
 local function identifier(value)
   return value and common.identifier(single(value)) or nil
+end
+
+--- The code in a value: a text, or a whole number of any sign.
+local function code_of(value)
+  return type(value) == "number" and value % 1 == 0 and ("%d"):format(value) or text(value)
 end
 
 --- lua-cjson 2.1.0 makes every number a float; pixels are whole.
@@ -253,11 +258,6 @@ local function says_fine(body)
     if lower(words):find(word, 1, true) then return true end
   end
   return words ~= nil and lower(words) == "ok"
-end
-
---- The value that reports an error: a text, or an object that is not empty.
-local function says_error(value)
-  return value and (text(value) ~= nil or object(value) ~= nil and next(value) ~= nil)
 end
 
 --- Whether a decoded body is an error, whatever its status says.
@@ -525,7 +525,7 @@ local CODES = { "failure_code", "fail_code", "error_code", "err_code", { "failur
 local function failure_code_of(task, item)
   for _, holder in ipairs { task, item } do
     for _, place in ipairs(CODES) do
-      local code = identifier(at(holder, place))
+      local code = code_of(at(holder, place))
       if code then return code end
     end
   end
@@ -607,8 +607,9 @@ end
 local function is_about_it(task, word, reading)
   local state = word and state_of(word)
   if state == "failed" then
-    return task ~= reading.body or (text(task.state) or text(task.task_status) or reason_under(FAILURES, task, reading))
-      ~= nil
+    local is_good = reading.answer.status < 300
+    return is_good and (task ~= reading.body or text(task.task_status) ~= nil)
+      or (text(task.state) or reason_under(FAILURES, task, reading)) ~= nil
   end
   if state == "pending" or state == "processing" then return true end
   -- Not a nested link: it may belong to a different generation.
@@ -734,11 +735,18 @@ local function read_inside(body, reading, call, depth)
   reading.inexact = reading.inexact or careful.inexact
 end
 
---- Whether an envelope's content is an error.
-local function holds_error(body, answer)
+--- Whether the content of an envelope is an error: it says so, or has a code with
+--- words for it.
+local function is_refusal(content)
+  if not object(content) then return false end
+  return says_error(content.error) or says_error(content.errors)
+    or content.code ~= nil and is_error(content) and (text(content.message) or text(content.msg)) ~= nil
+end
+
+local function holds_refusal(body, answer)
   if is_error(opened(body.message, answer)) then return true end
   for _, name in ipairs(WRAPPERS) do
-    if body[name] and is_error(opened(body[name], answer)) then return true end
+    if body[name] and is_refusal(opened(body[name], answer)) then return true end
   end
   return false
 end
@@ -746,7 +754,8 @@ end
 --- Whether the word may be about the call: its success is not that of what it made.
 local function may_be_of_call(made, call)
   local word = made.raw_state
-  return not word or made.id ~= call.id and not made.video_url and (state_of(word) == "completed" or is_fine_code(word))
+  if not word then return made.id ~= call.id or made.state == "pending" end
+  return made.id ~= call.id and not made.video_url and (state_of(word) == "completed" or is_fine_code(word))
 end
 
 function read_any(body, reading, call, depth)
@@ -764,7 +773,7 @@ function read_any(body, reading, call, depth)
   if made and (is_named or not may_be_of_call(made, call) or made.id ~= identifier(body.id)) then
     return made, is_named
   end
-  if made and not made.raw_state and holds_error(body, reading.answer) then return nil end
+  if made and not made.raw_state and made.id ~= call.id and holds_refusal(body, reading.answer) then return nil end
   -- An id without a state of its own may be the envelope's, if a better one is inside.
   local inner, is_better = read_inside(body, made and { answer = reading.answer, body = body, strict = true,
     is_submit = reading.is_submit } or reading, call, depth)
@@ -908,7 +917,7 @@ local function service_error_of(body, answer)
   message = inner and inner.message or message
   return {
     message = message,
-    code = identifier(field(body.error, "code")) or text(body.code) or inner and inner.code
+    code = code_of(field(body.error, "code")) or text(body.code) or inner and inner.code
       or text(field(body.error, "type")),
     field = text(field(body.error, "param")),
     request_id = text(body.request_id) or (message and message:match("request id:%s*([%w_-]+)")),
