@@ -459,7 +459,8 @@ describe("luma.answer", function()
 
         it(("takes the id beside an empty error (%s)"):format(name), function()
           local ids = ({ fal = '"request_id":"g-1"' })[name] or '"id":"g-1"'
-          for _, rest in ipairs { '"error":null', '"detail":null', '"error":""', '"error":{}', '"error":null,"logs":""' } do
+          for _, rest in ipairs { '"error":null', '"detail":null', '"error":""', '"error":{}',
+            '"error":null,"logs":""' } do
             assert.equal("g-1", read("submit", 200, ("{%s,%s}"):format(ids, rest), nil, dialects.find(name)).id)
           end
         end)
